@@ -1,0 +1,210 @@
+"""Adapters: where the feature maps of a family of generators are, and how to call it.
+
+One file per family. An adapter recognises a generator by its structure and class name, never by
+module path or `isinstance`: the classes of a network pickle live in generated modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin import registry
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.options import LayerChoice
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution with its activation, numbered as in the papers.
+
+    Attributes:
+        index: the paper's number.
+        name: the module's dotted name in the generator.
+        resolution: (height, width) of its feature map.
+        channels: the number of units.
+        first_of_tuple: the module returns a tuple whose first item is the feature map.
+    """
+
+    index: int
+    name: str
+    resolution: tuple[int, int]
+    channels: int
+    first_of_tuple: bool = False
+
+    def read(self, output: Any) -> Tensor:
+        """The feature map [N, C, H, W] in what the module returned."""
+        return output[0] if self.first_of_tuple else output
+
+    def write(self, output: Any, feature_map: Tensor) -> Any:
+        """What the module should have returned instead."""
+        return (feature_map, *output[1:]) if self.first_of_tuple else feature_map
+
+    def within(self, module: str) -> Layer:
+        """The same layer, named relative to a module that contains it."""
+        return replace(self, name=self.name.removeprefix(f"{module}.")) if module else self
+
+    def __str__(self) -> str:
+        height, width = self.resolution
+        return f"{self.index} ({self.name}, {self.channels}×{height}×{width})"
+
+
+class Adapter(Protocol):
+    """What ganfix must know about a family of generators."""
+
+    name: str
+    title: str
+
+    def matches(self, G: Any) -> bool:
+        """Whether G belongs to this family, by structure and class name."""
+
+    def layers(self, G: Any) -> tuple[Layer, ...]:
+        """The numbered layers, in the order in which they run."""
+
+    def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        """The papers' default layers for this family."""
+
+    def at_resolution(self, layers: Sequence[Layer], size: int) -> Layer | None:
+        """The layer that stands for a resolution such as 8x8 in the papers' lists."""
+
+    def entry(self, G: Any) -> str:
+        """The dotted name of the module that scripts really call ("" for G itself)."""
+
+    def latent_shape(self, G: Any) -> tuple[int, ...]:
+        """The shape of one latent z."""
+
+    def num_classes(self, G: Any) -> int:
+        """How many classes G is conditioned on; 0 if none."""
+
+    def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
+        """Images [N, C, H, W] in [-1, 1] at truncation psi 1 and constant noise."""
+
+
+class Family:
+    """Defaults that most families share."""
+
+    def entry(self, G: Any) -> str:
+        return "synthesis"
+
+    def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        found = (self.at_resolution(layers, size) for size in (4, 8, 16))
+        return tuple(layer for layer in found if layer)
+
+    def at_resolution(self, layers: Sequence[Layer], size: int) -> Layer | None:
+        return next((layer for layer in layers if layer.resolution == (size, size)), None)
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Inputs of a generator, drawn once by seed and sliced to any batch size.
+
+    The stream is numpy's, because a slice of it does not depend on how the rest was cut.
+
+    Attributes:
+        shape: the shape of one latent z.
+        classes: number of classes to draw labels from; 0 if unconditional.
+        class_index: the one class to take instead.
+    """
+
+    shape: tuple[int, ...]
+    seed: int
+    classes: int = 0
+    class_index: int | None = None
+
+    def batches(
+        self, samples: int, size: int, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield (z [n, …] float32, one-hot c [n, classes] or None) for ``samples`` latents."""
+        latents = np.random.RandomState(self.seed)
+        labels = np.random.RandomState([self.seed, 1])
+        for start in range(0, samples, size):
+            n = min(size, samples - start)
+            z = torch.from_numpy(latents.randn(n, *self.shape)).float().to(device)
+            if not self.classes:
+                yield z, None
+                continue
+            drawn = labels.randint(self.classes, size=n)
+            if self.class_index is not None:
+                drawn[:] = self.class_index
+            c = torch.nn.functional.one_hot(torch.from_numpy(drawn), self.classes)
+            yield z, c.float().to(device)
+
+
+def unwrap(G: Any) -> nn.Module:
+    """The generator inside DataParallel or DistributedDataParallel."""
+    if not isinstance(G, nn.Module):
+        raise GanfixError(f"expected a generator (torch.nn.Module), found {type(G).__name__}")
+    parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    return G.module if isinstance(G, parallel) else G
+
+
+def find_adapter(
+    G: nn.Module, name: str | None = None, layers: Sequence[str] | None = None
+) -> Adapter:
+    """The adapter for a generator.
+
+    Args:
+        G: the generator.
+        name: take this adapter instead of looking for one.
+        layers: module names, for a generator that no adapter knows.
+
+    Raises:
+        GanfixError: if none or several match, or the named one does not fit.
+    """
+    if layers is not None:
+        from ganfix_plugin.adapters.plain import Plain
+
+        return Plain(tuple(layers))
+    if name is not None:
+        adapter: Adapter = registry.load(registry.ADAPTERS, name)()
+        if not adapter.matches(G):
+            raise GanfixError(
+                f"{type(G).__name__}: adapter {name} ({adapter.title}) does not fit; {_seen(G)}"
+            )
+        return adapter
+    names = registry.names(registry.ADAPTERS)
+    known = [registry.load(registry.ADAPTERS, each)() for each in names]
+    fitting = [adapter for adapter in known if adapter.matches(G)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        several = ", ".join(adapter.name for adapter in fitting)
+        raise GanfixError(f"{type(G).__name__}: adapters {several} all match; choose by --adapter")
+    raise GanfixError(f"{type(G).__name__} is no generator that an adapter knows; {_seen(G)}")
+
+
+def select(adapter: Adapter, layers: Sequence[Layer], choice: LayerChoice) -> tuple[Layer, ...]:
+    """The chosen layers, in the order in which they run.
+
+    Raises:
+        GanfixError: if a number or resolution matches no layer (those that exist are listed).
+    """
+    if not choice.items:
+        chosen = adapter.auto(layers)
+        if not chosen:
+            raise GanfixError(f"layers=auto matches none of the layers {_numbers(layers)}")
+        return tuple(chosen)
+    by_number = {str(layer.index): layer for layer in layers}
+    wanted = []
+    for item in choice.items:
+        square = item.partition("x")[0]
+        found = adapter.at_resolution(layers, int(square)) if "x" in item else by_number.get(item)
+        if found is None:
+            raise GanfixError(f"layers={choice}: no layer {item}; there are {_numbers(layers)}")
+        wanted.append(found)
+    return tuple(layer for layer in layers if layer in wanted)
+
+
+def _numbers(layers: Sequence[Layer]) -> str:
+    return ", ".join(f"{each.index} ({each.resolution[0]}x{each.resolution[1]})" for each in layers)
+
+
+def _seen(G: nn.Module, most: int = 12) -> str:
+    names = [name for name, _ in G.named_modules() if name]
+    shown = ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")
+    return f"its modules: {shown or 'none'}; name some by layers=[…] (--layers NAME+NAME)"

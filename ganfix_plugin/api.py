@@ -1,0 +1,229 @@
+"""The public functions: from a generator and a few words to corrected images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin import correctors, options, registry
+from ganfix_plugin.adapters import Adapter, Layer, find_adapter, select, unwrap
+from ganfix_plugin.attachment import Attachment, Correction, Gated, attached
+from ganfix_plugin.correctors import Corrector
+from ganfix_plugin.detection.lr import lr_scorer
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.options import LayerChoice, Options, Portion
+from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
+from ganfix_plugin.profiling.rates import BATCH, lr_count
+from ganfix_plugin.profiling.store import checked, ensure
+from ganfix_plugin.spec import CorrectionSpec
+
+log = logging.getLogger("ganfix")
+
+
+def attach(
+    G: nn.Module,
+    *specs: str | CorrectionSpec,
+    adapter: str | None = None,
+    layers: Sequence[str] | None = None,
+    measure_on: torch.device | str | None = None,
+) -> Attachment:
+    """Correct a generator, inside a ``with`` or for good.
+
+    ::
+
+        with ganfix.attach(G, "seqabl:lowest=30%,layers=4x4+8x8,gate=lr:70%"):
+            images = G(z, c)
+
+    What a corrector needs to know about the generator is measured first, once, and kept in the
+    store. Copies and pickles of a corrected generator are corrected too.
+
+    Args:
+        G: a generator in evaluation mode, DataParallel and DistributedDataParallel included.
+        specs: one or more ``NAME[:key=value,…]``, applied in the order given.
+        adapter: an adapter's name, where none or several recognise G.
+        layers: module names to work on, for a generator that no adapter knows.
+        measure_on: measure a copy of G on this device; by default G itself where it is.
+
+    Raises:
+        GanfixError: on a bad spec, an unknown or unsuitable generator; G is then as it was.
+    """
+    G = unwrap(G)
+    bound = [check_spec(spec) for spec in specs]
+    if not bound:
+        raise GanfixError("attach: expected at least one correction, such as 'seqabl'")
+    if G.training:
+        raise GanfixError(
+            f"{type(G).__name__} is in training mode; ganfix corrects finished generators: "
+            "call G.eval() first"
+        )
+    known = find_adapter(G, adapter, layers)
+    corrections = [_correction(G, known, each, measure_on) for each in bound]
+    already = attached(G)
+    for correction in corrections:
+        if correction.text in already:
+            raise GanfixError(f"{type(G).__name__} already carries {correction.text}; detach it")
+    attachment = Attachment(G, corrections)
+    for correction in corrections:
+        numbers = ", ".join(str(layer) for layer in correction.edits) or "none"
+        log.info("%s on %s, layers %s", correction.text, known.name, numbers)
+    return attachment
+
+
+@dataclass(frozen=True)
+class BoundSpec:
+    """A spec whose corrector exists and whose keys were checked."""
+
+    corrector: Corrector
+    options: Options
+
+    def __str__(self) -> str:
+        return options.canonical(self.corrector.name, self.options)
+
+
+def check_spec(spec: str | CorrectionSpec | BoundSpec) -> BoundSpec:
+    """Check a ``--correct`` text before anything is loaded.
+
+    Raises:
+        GanfixError: on an unknown corrector or key, or a value out of range.
+    """
+    if isinstance(spec, BoundSpec):
+        return spec
+    parsed = CorrectionSpec.parse(spec) if isinstance(spec, str) else spec
+    try:
+        corrector = correctors.load(parsed.name)
+    except GanfixError as error:
+        raise GanfixError(f"--correct {error}") from None
+    return BoundSpec(corrector, options.bind(parsed, corrector.options))
+
+
+def profile(
+    G: nn.Module,
+    *,
+    layers: str | Sequence[str] = "auto",
+    samples: int = 10_000,
+    seed: int = 0,
+    class_index: int | None = None,
+    scores: bool = True,
+    adapter: str | None = None,
+    batch: int = BATCH,
+) -> Profile:
+    """Measure a generator, or read what the store knows of it already.
+
+    Args:
+        G: the generator, in evaluation mode; measured at psi 1 and constant noise.
+        layers: ``auto``, ``all``, a choice such as ``0+1+3``, or a list of module names.
+        samples: number of latents.
+        seed: of the latents.
+        class_index: measure this class only (conditional generators).
+        scores: also measure the LR scores that gates are set by.
+        batch: latents per pass.
+
+    Raises:
+        GanfixError: if no adapter knows G or the store cannot be used.
+    """
+    G = unwrap(G)
+    names = None if isinstance(layers, str) else layers
+    known = find_adapter(G, adapter, names)
+    chosen = known.layers(G)
+    if isinstance(layers, str) and layers != "all":
+        chosen = select(known, chosen, _layer_choice(layers))
+    settings = Settings(samples, seed, class_index)
+    return ensure(G, known, settings, chosen, scores, batch)[0]
+
+
+def detect(
+    G: nn.Module,
+    latents: Tensor,
+    labels: Tensor | None = None,
+    *,
+    rate: float = GATE_RATE,
+    layers: str | Sequence[str] = "auto",
+    samples: int = 10_000,
+    adapter: str | None = None,
+    batch: int = BATCH,
+) -> Tensor:
+    """Score latents by how artifact-like their images will be, without rendering them ([C22], 4.1).
+
+    Args:
+        G: any generator that an adapter knows, in evaluation mode.
+        latents: [N, …] in the generator's own shape.
+        labels: one-hot [N, classes] for conditional generators.
+        rate: neurons of at most this activation rate are counted.
+        samples: latents to measure the rates on, unless the store has them.
+
+    Returns:
+        float32 [N] on the CPU: the number of activated LR-neurons; higher is more artifact-like.
+
+    Raises:
+        GanfixError: if no adapter knows G, or latents have another shape.
+    """
+    G = unwrap(G)
+    names = None if isinstance(layers, str) else layers
+    known = find_adapter(G, adapter, names)
+    choice = _layer_choice(layers) if isinstance(layers, str) else LayerChoice()
+    chosen = select(known, known.layers(G), choice)
+    shape = known.latent_shape(G)
+    if tuple(latents.shape[1:]) != shape:
+        expected = ", ".join(map(str, shape))
+        raise GanfixError(f"latents: found {list(latents.shape)}, expected [N, {expected}]")
+    measured, _ = ensure(G, known, Settings(samples), chosen)
+    low_rate = [(layer, measured.low_rate(layer, rate)) for layer in chosen]
+    device = next((p.device for p in G.parameters()), latents.device)
+    found = []
+    for start in range(0, len(latents), batch):
+        z = latents[start : start + batch].to(device)
+        c = None if labels is None else labels[start : start + batch].to(device)
+        score = lr_count(G, low_rate, lambda view: known.synthesize(view, z, c))
+        found.append(score.cpu())
+    return torch.cat(found).float() if found else torch.zeros(0)
+
+
+def list_correctors() -> dict[str, str]:
+    """The correctors that are installed, with a line of help each."""
+    names = registry.names(registry.CORRECTORS)
+    return {name: correctors.load(name).help for name in names}
+
+
+def _layer_choice(text: str) -> LayerChoice:
+    try:
+        return LayerChoice.parse(text)
+    except ValueError as error:
+        raise GanfixError(f"layers={text}: expected {error}") from None
+
+
+def _correction(G: nn.Module, adapter: Adapter, spec: BoundSpec, measure_on: Any) -> Correction:
+    """What a spec comes to on G, measured as far as it needs."""
+    all_layers = adapter.layers(G)
+    given = spec.options
+    choice = getattr(given, "layers", None)
+    chosen = all_layers if choice is None else select(adapter, all_layers, choice)
+    needed: Sequence[Layer] = chosen if "rates" in spec.corrector.needs else ()
+    gate_layers = adapter.auto(all_layers) if given.gate else ()
+    measured = None
+    if needed or given.gate:
+        measured = _measured(G, adapter, given, (*needed, *gate_layers), measure_on)
+    edits = spec.corrector.edits(given, chosen, measured)
+    gate = None
+    if given.gate and measured:
+        entry = adapter.entry(G)
+        threshold = given.gate.threshold
+        if isinstance(threshold, Portion):
+            threshold = measured.score_at(threshold)
+        gate = Gated(entry, lr_scorer(measured, gate_layers, entry), threshold)
+    return Correction(str(spec), edits, gate)
+
+
+def _measured(
+    G: nn.Module, adapter: Adapter, given: Options, layers: Sequence[Layer], measure_on: Any
+) -> Profile:
+    if given.profile is not None:
+        return checked(Path(given.profile), fingerprint(G))
+    settings = Settings(given.samples, class_index=given.class_index)
+    return ensure(G, adapter, settings, layers, bool(given.gate), measure_on=measure_on)[0]

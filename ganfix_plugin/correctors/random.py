@@ -1,0 +1,55 @@
+"""`random`: ablation of neurons or units chosen by chance, the baseline of both papers.
+
+The choice is fixed by the seed: every image and every run loses the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ganfix_plugin.adapters import Layer
+from ganfix_plugin.correctors import Corrector
+from ganfix_plugin.edits import Cap, Edit, Scale
+from ganfix_plugin.options import LayerOptions, Portion, choice, option, portion, whole
+from ganfix_plugin.profiling.profile import Profile
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomOptions(LayerOptions):
+    """How many of what to ablate."""
+
+    of: str = option(
+        "neurons",
+        choice("neurons", "units"),
+        "neurons: zero their activations; units: zero whole channels",
+    )
+    portion: Portion = option(Portion(0.3), portion, "the share of each layer to ablate")
+    seed: int = option(0, whole(0), "of the choice")
+
+
+def edits(
+    options: RandomOptions, layers: Sequence[Layer], profile: Profile | None
+) -> dict[Layer, Edit]:
+    """A `Cap` on neurons or a `Scale` of units per layer."""
+    chance = torch.Generator().manual_seed(options.seed)
+    found: dict[Layer, Edit] = {}
+    for layer in layers:
+        feature_map = (layer.channels, *layer.resolution)
+        shape = feature_map if options.of == "neurons" else (layer.channels,)
+        total = torch.Size(shape).numel()
+        chosen = torch.zeros(total, dtype=torch.bool)
+        chosen[torch.randperm(total, generator=chance)[: round(options.portion * total)]] = True
+        chosen = chosen.view(shape)
+        found[layer] = Cap(chosen) if options.of == "neurons" else Scale((~chosen).float())
+    return found
+
+
+CORRECTOR = Corrector(
+    name="random",
+    help="ablation of random neurons or units, a baseline",
+    options=RandomOptions,
+    edits=edits,
+)

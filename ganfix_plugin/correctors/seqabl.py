@@ -1,0 +1,99 @@
+"""`seqabl`: sequential ablation of low-rate neurons ([C22], Algorithm 1).
+
+Each chosen layer is computed from the corrected layer before it, and its activated LR-neurons are
+set to zero. Negative values stay.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ganfix_plugin.adapters import Layer
+from ganfix_plugin.correctors import Corrector
+from ganfix_plugin.edits import Cap
+from ganfix_plugin.options import LayerOptions, Portion, choice, number, option, portion
+from ganfix_plugin.profiling.profile import Profile
+
+PAPER_RATE = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeqablOptions(LayerOptions):
+    """Which neurons: by rate (the paper's rule), or by rank (carries over between models)."""
+
+    rate: float | None = option(
+        None, number(0, 1), "ablate neurons of activation rate ≤ this [default: 0.3, the paper's]"
+    )
+    lowest: Portion | None = option(
+        None, portion, "instead of rate: this share of a layer's live neurons, lowest rates first"
+    )
+    side: str = option(
+        "low", choice("low", "high"), "low ablates those neurons, high all the others"
+    )
+    dead: str = option(
+        "with",
+        choice("with", "without"),
+        "whether neurons never seen active count as low-rate (the authors' code: without)",
+    )
+
+    def __post_init__(self) -> None:
+        if self.rate is not None and self.lowest is not None:
+            raise ValueError("rate and lowest are two ways to choose the neurons; give one")
+        if self.rate is None and self.lowest is None:
+            object.__setattr__(self, "rate", PAPER_RATE)
+
+
+def low_rate_neurons(options: SeqablOptions, layer: Layer, profile: Profile) -> Tensor:
+    """The LR-neurons of a layer, bool [C, H, W]."""
+    if options.lowest is None:
+        assert options.rate is not None
+        return profile.low_rate(layer, options.rate, dead=options.dead == "with")
+    rates = profile.rates(layer).flatten()
+    live = rates > 0
+    # A stable sort: neurons of equal rate are taken in the order of the feature map.
+    order = rates.masked_fill(~live, torch.inf).argsort(stable=True)
+    chosen = torch.zeros_like(live)
+    chosen[order[: round(options.lowest * int(live.sum()))]] = True
+    if options.dead == "with":
+        chosen |= ~live
+    return chosen.view(layer.channels, *layer.resolution)
+
+
+def edits(
+    options: SeqablOptions, layers: Sequence[Layer], profile: Profile | None
+) -> dict[Layer, Cap]:
+    """A `Cap` per layer."""
+    assert profile is not None
+    caps = {}
+    for layer in layers:
+        neurons = low_rate_neurons(options, layer, profile)
+        if options.side == "high":
+            neurons = ~neurons
+        share = float(neurons.float().mean())
+        if share > 0.5:
+            warnings.warn(
+                f"seqabl: {share:.0%} of the neurons of layer {layer} are ablated, most of what it "
+                "computes; where images drift to a mean image, use lowest=30% or a smaller rate",
+                stacklevel=2,
+            )
+        if not share:
+            warnings.warn(
+                f"seqabl: no neuron of layer {layer} is low-rate; nothing changes there",
+                stacklevel=2,
+            )
+        caps[layer] = Cap(neurons)
+    return caps
+
+
+CORRECTOR = Corrector(
+    name="seqabl",
+    help="sequential ablation of neurons that rarely activate (IJCAI 2022)",
+    options=SeqablOptions,
+    edits=edits,
+    needs=("rates",),
+)

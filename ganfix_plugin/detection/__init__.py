@@ -1,0 +1,1 @@
+"""Which images have artifacts, and where in them."""

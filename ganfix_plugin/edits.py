@@ -1,0 +1,87 @@
+"""What can be done to a feature map.
+
+An edit is a pure function of the feature map [N, C, H, W]: out of place, the same dtype, strides
+and device, no random numbers, no state, each row by itself. It knows neither which units it was
+given nor why. Edits compare by identity and are never copied: a deep copy of a generator shares
+them with the original.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Edit(Protocol):
+    """Anything that maps a feature map to one of the same shape."""
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+
+class _Shared:
+    """Copying an edit gives the edit itself: its tensors never change."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Cap(_Shared):
+    """Zero the *activated* ones among some neurons: x ← min(x, 0) there ([C22], Algorithm 1).
+
+    Negative values stay, NaN stays NaN, and all other neurons stay bit for bit.
+
+    Args:
+        neurons: bool [C, H, W], true at the neurons to ablate.
+    """
+
+    neurons: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.clamp(max=_constant(self, x, _cap))
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(_Shared):
+    """Multiply units by a factor: x_u ← factor_u · x_u ([T21], Algorithm 1; 0 ablates a unit).
+
+    Args:
+        factor: float [C], one per unit; 1 leaves a unit bit for bit as it is.
+    """
+
+    factor: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x * _constant(self, x, _factor)
+
+
+def _cap(edit: Cap, x: Tensor) -> Tensor:
+    cap = torch.full(edit.neurons.shape, torch.inf).masked_fill_(edit.neurons, 0)
+    cap = cap.to(x.device, x.dtype)
+    # A cap in the feature map's own memory order keeps the elementwise kernel vectorised.
+    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return cap[None].contiguous(memory_format=torch.channels_last)
+    return cap
+
+
+def _factor(edit: Scale, x: Tensor) -> Tensor:
+    return edit.factor.to(x.device, x.dtype).view(-1, 1, 1)
+
+
+# What an edit needs on a device is derived once and dropped with the edit; keeping it here leaves
+# the edits themselves free of state, so that they pickle to their definition and no more.
+_CONSTANTS: weakref.WeakKeyDictionary[Any, dict[Any, Tensor]] = weakref.WeakKeyDictionary()
+
+
+def _constant(edit: Any, x: Tensor, build: Any) -> Tensor:
+    key = (x.device, x.dtype, x.is_contiguous(memory_format=torch.channels_last))
+    kept = _CONSTANTS.setdefault(edit, {})
+    if key not in kept:
+        # A constant first built under inference_mode could not be used by autograd later.
+        with torch.inference_mode(False), torch.no_grad():
+            kept[key] = build(edit, x)
+    return kept[key]

@@ -1,0 +1,13 @@
+"""The one base of every error that ganfix raises on purpose."""
+
+from __future__ import annotations
+
+
+class GanfixError(Exception):
+    """A mistake the user can mend.
+
+    Its message is one line that says what is wrong, where, what was found against what was
+    expected, and what to do. The command line and both doors print it after ``Error: `` and leave
+    with a non-zero status; any other exception is a bug, of the host's or ours, and keeps its
+    traceback.
+    """

@@ -1,0 +1,104 @@
+"""Activation rates: how often each neuron is positive ([C22], section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ganfix_plugin.adapters import Adapter, Latents, Layer
+from ganfix_plugin.passes import observe
+
+BATCH = 32
+
+
+def count_active(
+    G: nn.Module,
+    adapter: Adapter,
+    layers: Sequence[Layer],
+    latents: Latents,
+    samples: int,
+    batch: int = BATCH,
+) -> dict[str, Tensor]:
+    """Count over latents how often each neuron of some layers is activated, f_n(z) > 0.
+
+    Passes end after the deepest of the layers, and counting is in integers, so that memory does
+    not grow with ``samples``.
+
+    Args:
+        G: the generator, at truncation psi 1 and constant noise.
+        latents: the stream of inputs; its first ``samples`` are used.
+        batch: latents per pass; the counts depend on it no more than the generator itself does.
+
+    Returns:
+        int32 [C, H, W] by layer name, on the CPU.
+    """
+    counts: dict[str, Tensor] = {}
+
+    def visit(layer: Layer, x: Tensor) -> None:
+        active = (x > 0).sum(dim=0, dtype=torch.int32)
+        if layer.name in counts:
+            counts[layer.name] += active
+        else:
+            counts[layer.name] = active
+
+    for z, c in _batches(latents, samples, batch, G, "rates"):
+        observe(G, layers, visit, lambda view: adapter.synthesize(view, z, c))
+    return {name: count.cpu() for name, count in counts.items()}
+
+
+def count_low_rate(
+    G: nn.Module,
+    adapter: Adapter,
+    low_rate: Sequence[tuple[Layer, Tensor]],
+    latents: Latents,
+    samples: int,
+    batch: int = BATCH,
+) -> Tensor:
+    """The LR count of each of the first ``samples`` latents of a stream: int32 [samples]."""
+    scores = []
+    for z, c in _batches(latents, samples, batch, G, "scores"):
+        score = lr_count(G, low_rate, lambda view: adapter.synthesize(view, z, c))
+        scores.append(score.cpu())
+    return torch.cat(scores)
+
+
+def lr_count(
+    root: nn.Module,
+    low_rate: Sequence[tuple[Layer, Tensor]],
+    call: Callable[[nn.Module], Any],
+) -> Tensor:
+    """How many low-rate neurons are activated in each sample of one pass ([C22], section 4.1).
+
+    Args:
+        root: the module that ``call`` runs, for example ``lambda G: G(z)``.
+        low_rate: layers, named relative to root, with bool [C, H, W] at their LR-neurons.
+
+    Returns:
+        int32 [N], on the generator's device; higher is more artifact-like.
+    """
+    total: list[Tensor] = []
+    neurons = {layer.name: mask for layer, mask in low_rate}
+
+    def visit(layer: Layer, x: Tensor) -> None:
+        active = (x > 0) & neurons[layer.name].to(x.device)
+        total.append(active.sum(dim=(1, 2, 3), dtype=torch.int32))
+
+    observe(root, [layer for layer, _ in low_rate], visit, call)
+    return torch.stack(total).sum(dim=0, dtype=torch.int32)
+
+
+def device_of(G: nn.Module) -> torch.device:
+    """Where a generator's parameters are."""
+    return next((tensor.device for tensor in G.parameters()), torch.device("cpu"))
+
+
+def _batches(
+    latents: Latents, samples: int, batch: int, G: nn.Module, what: str
+) -> Iterable[tuple[Tensor, Tensor | None]]:
+    batches = latents.batches(samples, batch, device_of(G))
+    total = -(-samples // batch)
+    return tqdm(batches, total=total, desc=f"ganfix: measuring {what}", leave=False, disable=None)

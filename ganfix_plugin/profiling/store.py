@@ -1,0 +1,150 @@
+"""Where profiles are kept, and how one comes to be measured exactly once."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import platformdirs
+import torch
+from filelock import FileLock, Timeout
+from torch import nn
+
+from ganfix_plugin._version import __version__
+from ganfix_plugin.adapters import Adapter, Latents, Layer
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
+from ganfix_plugin.profiling.rates import BATCH, count_active, count_low_rate, device_of
+
+log = logging.getLogger("ganfix")
+
+
+def cache_folder() -> Path:
+    """``$GANFIX_CACHE``, or ``ganfix`` in the user's cache folder."""
+    return Path(os.environ.get("GANFIX_CACHE") or platformdirs.user_cache_dir("ganfix"))
+
+
+def profile_path(mark: str, adapter: Adapter, settings: Settings) -> Path:
+    """The file of a generator's profile: one per fingerprint, adapter and settings."""
+    which = "" if settings.class_index is None else f"-class{settings.class_index}"
+    name = f"{mark[:16]}-{adapter.name}-n{settings.samples}-s{settings.seed}{which}.safetensors"
+    return cache_folder() / "profiles" / name
+
+
+def ensure(
+    G: nn.Module,
+    adapter: Adapter,
+    settings: Settings,
+    layers: Sequence[Layer],
+    scores: bool = False,
+    batch: int = BATCH,
+    measure_on: torch.device | str | None = None,
+) -> tuple[Profile, Path]:
+    """The stored profile of a generator, after measuring what it lacks.
+
+    Args:
+        layers: whose activation rates are needed.
+        scores: whether the LR scores of the gate are needed too.
+        measure_on: measure a copy of G on this device; None measures G where it is.
+
+    Raises:
+        GanfixError: if the stored file is damaged or the store cannot be written.
+    """
+    mark = fingerprint(G)
+    path = profile_path(mark, adapter, settings)
+    blank = Profile(mark, type(G).__name__, adapter.name, settings, __version__)
+    profile = checked(path, mark) if path.exists() else blank
+    if _complete(profile, layers, scores):
+        return profile, path
+    with _locked(path):
+        # Another process may have finished the same work while this one waited.
+        profile = checked(path, mark) if path.exists() else blank
+        if not _complete(profile, layers, scores):
+            profile = _measure(_on_device(G, measure_on), adapter, profile, layers, scores, batch)
+            profile.save(path)
+            log.info("profile saved to %s", path)
+    return profile, path
+
+
+def checked(path: Path, mark: str) -> Profile:
+    """Load a profile and refuse one of another generator."""
+    profile = Profile.load(path)
+    if profile.fingerprint != mark:
+        raise GanfixError(
+            f"profile {path}: is of another generator (fingerprint {profile.fingerprint[:16]}, "
+            f"this one has {mark[:16]}); measure this one by ganfix profile"
+        )
+    return profile
+
+
+def _complete(profile: Profile, layers: Sequence[Layer], scores: bool) -> bool:
+    measured = all(layer.name in profile.counts for layer in layers)
+    return measured and (profile.lr_scores is not None or not scores)
+
+
+def _measure(
+    G: nn.Module,
+    adapter: Adapter,
+    profile: Profile,
+    layers: Sequence[Layer],
+    scores: bool,
+    batch: int,
+) -> Profile:
+    settings = profile.settings
+    classes = adapter.num_classes(G)
+    if settings.class_index is not None and settings.class_index >= max(classes, 1):
+        found = f"{classes} classes" if classes else "no classes"
+        raise GanfixError(f"class={settings.class_index}: {type(G).__name__} has {found}")
+    defaults = adapter.auto(adapter.layers(G)) if scores else ()
+    latents = Latents(adapter.latent_shape(G), settings.seed, classes, settings.class_index)
+
+    missing = {each.name: each for each in (*layers, *defaults) if each.name not in profile.counts}
+    if missing:
+        numbers = "+".join(str(layer.index) for layer in missing.values())
+        log.info("measuring activation rates: %d latents, layers %s", settings.samples, numbers)
+        new = count_active(G, adapter, list(missing.values()), latents, settings.samples, batch)
+        profile = replace(profile, counts={**profile.counts, **new})
+    if scores and profile.lr_scores is None:
+        log.info("measuring LR scores: %d latents", settings.samples)
+        low_rate = [(layer, profile.low_rate(layer, GATE_RATE)) for layer in defaults]
+        # Other latents than the counted ones: a neuron is rarer among those that defined it.
+        others = replace(latents, seed=settings.seed + 1)
+        lr_scores = count_low_rate(G, adapter, low_rate, others, settings.samples, batch)
+        profile = replace(profile, lr_scores=lr_scores.sort().values)
+    return profile
+
+
+def _on_device(G: nn.Module, device: torch.device | str | None) -> nn.Module:
+    if device is None or torch.device(device) == device_of(G):
+        return G
+    return copy.deepcopy(G).to(device)
+
+
+@contextmanager
+def _locked(path: Path):  # type: ignore[no-untyped-def]
+    """Hold the lock of a store file, after making sure that it will be possible to write it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+        lock = FileLock(f"{path}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("waiting for another process that measures the same generator")
+            lock.acquire()
+    except OSError as error:
+        raise GanfixError(
+            f"cannot write the profile to {path.parent}: {error.strerror or error}; "
+            "set GANFIX_CACHE to a folder that can be written"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

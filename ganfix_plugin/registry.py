@@ -1,0 +1,66 @@
+"""Everything that can be plugged in, by name, through three entry-point groups.
+
+Built-ins are declared in ``setup.py`` like anyone else's. Only the requested name is imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from ganfix_plugin.errors import GanfixError
+
+CORRECTORS = "ganfix.correctors"
+ADAPTERS = "ganfix.adapters"
+HOSTS = "ganfix.hosts"
+
+_KINDS = {CORRECTORS: "corrector", ADAPTERS: "adapter", HOSTS: "host"}
+
+
+def names(group: str) -> list[str]:
+    """The names declared in a group, sorted."""
+    return sorted({entry.name for entry in entry_points(group=group)})
+
+
+def entry(group: str, name: str) -> EntryPoint:
+    """The one entry point of that name.
+
+    Raises:
+        GanfixError: if nothing has that name (the available ones are listed), or if two
+            distributions declare it (both are named).
+    """
+    # One distribution seen twice on sys.path (an editable install, say) declares one thing once.
+    found = {(e.value, origin(e)): e for e in entry_points(group=group, name=name)}
+    if not found:
+        available = names(group)
+        close = difflib.get_close_matches(name, available, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise GanfixError(
+            f"{name}: unknown {_KINDS[group]}{hint}; available: {', '.join(available) or 'none'}"
+        )
+    if len(found) > 1:
+        sources = " and ".join(sorted(source for _, source in found))
+        raise GanfixError(f"{name}: {_KINDS[group]} declared by {sources}; uninstall one of them")
+    return next(iter(found.values()))
+
+
+def load(group: str, name: str) -> Any:
+    """Import what stands behind a name.
+
+    Raises:
+        GanfixError: as `entry`, and if the import fails (the distribution is named).
+    """
+    point = entry(group, name)
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise GanfixError(
+            f"{name}: the {_KINDS[group]} of {origin(point)} cannot be imported from "
+            f"{point.value}: {error}"
+        ) from error
+
+
+def origin(point: EntryPoint) -> str:
+    """The distribution that declares an entry point, as ``name version``."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"

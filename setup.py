@@ -1,0 +1,60 @@
+"""The package and what it plugs in.
+
+Built-in correctors, adapters and hosts are declared here as any other distribution would declare
+its own: see examples/corrector_package.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = re.search(r'"(.+)"\n', (here / "ganfix_plugin/_version.py").read_text().split("=")[1])
+
+setup(
+    name="ganfix",
+    version=version[1],
+    description="Repairs the artifacts of GAN generators inside the codebases people already use",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    packages=find_packages(include=["ganfix_plugin", "ganfix_plugin.*"]),
+    package_data={"ganfix_plugin": ["py.typed"]},
+    install_requires=[
+        "torch>=2.0",
+        "click>=8.0",
+        "numpy",
+        "pillow",
+        "scipy",
+        "safetensors>=0.4",
+        "tqdm",
+        "filelock",
+        "platformdirs",
+        "ninja",
+    ],
+    extras_require={
+        "dev": ["pytest>=8", "ruff", "mypy", "imageio", "types-tqdm"],
+    },
+    entry_points={
+        "console_scripts": ["ganfix = ganfix_plugin.cli:main"],
+        "ganfix.correctors": [
+            "none = ganfix_plugin.correctors.none:CORRECTOR",
+            "random = ganfix_plugin.correctors.random:CORRECTOR",
+            "seqabl = ganfix_plugin.correctors.seqabl:CORRECTOR",
+        ],
+        "ganfix.adapters": [
+            "dcgan = ganfix_plugin.adapters.plain:DCGAN",
+            "genforce-pggan = ganfix_plugin.adapters.genforce:PGGAN",
+            "genforce-stylegan = ganfix_plugin.adapters.genforce:StyleGAN",
+            "genforce-stylegan2 = ganfix_plugin.adapters.genforce:StyleGAN2",
+            "nvidia-stylegan2 = ganfix_plugin.adapters.nvidia:StyleGAN2",
+            "nvidia-stylegan3 = ganfix_plugin.adapters.nvidia:StyleGAN3",
+        ],
+        "ganfix.hosts": [
+            "nvidia = ganfix_plugin.hosts.nvidia:HOST",
+            "genforce = ganfix_plugin.hosts.genforce:HOST",
+        ],
+    },
+)
