@@ -84,7 +84,8 @@ class BoundSpec:
     options: Options
 
     def __str__(self) -> str:
-        return options.canonical(self.corrector.name, self.options)
+        measured = bool(self.corrector.needs or self.options.gate)
+        return options.canonical(self.corrector.name, self.options, measured)
 
 
 def check_spec(spec: str | CorrectionSpec | BoundSpec) -> BoundSpec:

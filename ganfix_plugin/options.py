@@ -178,11 +178,14 @@ def bind(spec: CorrectionSpec, options: type[T]) -> T:
         raise GanfixError(f"--correct {spec}: {error}") from None
 
 
-def canonical(name: str, options: Any) -> str:
-    """Every option spelled out, in the order of declaration: the text kept as provenance."""
-    values = {key_of(each): getattr(options, each.name) for each in fields(options)}
-    texts = {key: _text(value) for key, value in values.items() if key != "profile"}
-    keys = ",".join(f"{key}={text}" for key, text in texts.items() if text)
+def canonical(name: str, options: Options, measured: bool = True) -> str:
+    """Every option spelled out, in the order of declaration: the text kept as provenance.
+
+    The keys that say how to measure are left out where nothing is ``measured``.
+    """
+    left_out = {"profile"} if measured else {"profile", "samples", "class"}
+    texts = {key_of(each): _text(getattr(options, each.name)) for each in fields(options)}
+    keys = ",".join(f"{key}={text}" for key, text in texts.items() if text and key not in left_out)
     return f"{name}:{keys}" if keys else name
 
 

@@ -31,15 +31,18 @@ def count_active(
     Args:
         G: the generator, at truncation psi 1 and constant noise.
         latents: the stream of inputs; its first ``samples`` are used.
-        batch: latents per pass; the counts depend on it no more than the generator itself does.
+        batch: latents per pass, at most 255; the counts depend on it no more than the generator
+            itself does.
 
     Returns:
         int32 [C, H, W] by layer name, on the CPU.
     """
     counts: dict[str, Tensor] = {}
+    batch = min(batch, 255)
 
     def visit(layer: Layer, x: Tensor) -> None:
-        active = (x > 0).sum(dim=0, dtype=torch.int32)
+        # Sums of bytes are vectorised, sums of booleans are not; 255 rows cannot overflow one.
+        active = (x > 0).view(torch.uint8).sum(dim=0, dtype=torch.uint8).int()
         if layer.name in counts:
             counts[layer.name] += active
         else:

@@ -1,0 +1,40 @@
+"""`half`: multiply every unit of the chosen layers by one factor.
+
+All that a corrector needs: its keys, a function from them to edits, and the object that the
+entry point in `pyproject.toml` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ganfix_plugin.adapters import Layer
+from ganfix_plugin.correctors import Corrector
+from ganfix_plugin.edits import Scale
+from ganfix_plugin.options import LayerOptions, number, option
+from ganfix_plugin.profiling.profile import Profile
+
+
+@dataclass(frozen=True, kw_only=True)
+class HalfOptions(LayerOptions):
+    """`layers` and `gate` are there already; this adds how much is left."""
+
+    factor: float = option(0.5, number(0, 2), "what every unit is multiplied by")
+
+
+def edits(
+    options: HalfOptions, layers: Sequence[Layer], profile: Profile | None
+) -> dict[Layer, Scale]:
+    """A `Scale` per layer. Nothing was measured for it: `needs` below is empty."""
+    return {layer: Scale(torch.full((layer.channels,), options.factor)) for layer in layers}
+
+
+CORRECTOR = Corrector(
+    name="half",
+    help="every unit of the chosen layers times a factor, an example",
+    options=HalfOptions,
+    edits=edits,
+)
