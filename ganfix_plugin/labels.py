@@ -1,0 +1,151 @@
+"""Label files: which generations are artifacts, by whom, and by what criterion ([T21], 3.1).
+
+A file belongs to one generator and says so. Both formats hold the same columns; a label names the
+seed that a host's script would render, ``RandomState(seed).randn(…)``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganfix_plugin.errors import GanfixError
+
+ARTIFACT, NORMAL = "artifact", "normal"
+KINDS = (ARTIFACT, NORMAL)
+
+
+@dataclass(frozen=True, order=True)
+class Label:
+    """One judgement.
+
+    Attributes:
+        seed: of the image.
+        label: "artifact" or "normal".
+        rater: who judged: a name, or the rule that stood in for a person.
+        criterion: why, in the rater's words or by a name from a list of criteria.
+    """
+
+    seed: int
+    label: str
+    rater: str = ""
+    criterion: str = ""
+
+    def __post_init__(self) -> None:
+        if self.label not in KINDS:
+            raise ValueError(f"label is {self.label!r}, expected {' or '.join(KINDS)}")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, expected 0 or more")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of one generator (its fingerprint) by any number of raters."""
+
+    generator: str
+    items: tuple[Label, ...]
+
+    def seeds(self, kind: str) -> list[int]:
+        """The seeds whose raters agree on a kind by majority, ascending; ties belong to none."""
+        votes: dict[int, Counter[str]] = defaultdict(Counter)
+        for item in self.items:
+            votes[item.seed][item.label] += 1
+        return sorted(seed for seed, vote in votes.items() if 2 * vote[kind] > vote.total())
+
+    def check(self, mark: str) -> Labels:
+        """The labels themselves, if they are of the generator with this fingerprint.
+
+        Raises:
+            GanfixError: if they are of another one.
+        """
+        if self.generator != mark:
+            raise GanfixError(
+                f"labels: are of another generator (fingerprint {self.generator[:16]}, this one "
+                f"has {mark[:16]}); label this one, or name its own file"
+            )
+        return self
+
+
+def read(path: Path) -> Labels:
+    """Read a CSV or JSON label file.
+
+    Raises:
+        GanfixError: naming file and line of what is missing or malformed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        rows = (
+            _json_rows(text) if path.suffix == ".json" else list(csv.DictReader(io.StringIO(text)))
+        )
+    except FileNotFoundError:
+        raise GanfixError(f"labels {path}: no such file") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error, TypeError, KeyError) as error:
+        raise GanfixError(f"labels {path}: no label file ({error})") from None
+    generators, items = set(), []
+    for line, row in enumerate(rows, 2):
+        try:
+            generators.add(str(row["generator"]))
+            known = {each.name: row[each.name] for each in fields(Label) if row.get(each.name)}
+            items.append(Label(**{**known, "seed": int(row["seed"])}))
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"column {error} is missing" if isinstance(error, KeyError) else error
+            raise GanfixError(f"labels {path}, row {line}: {what}") from None
+    if len(generators) != 1:
+        found = f"{len(generators)} generators" if generators else "no labels"
+        raise GanfixError(f"labels {path}: found {found}, expected labels of one generator")
+    return Labels(generators.pop(), tuple(items))
+
+
+def write(labels: Labels, path: Path) -> None:
+    """Write a label file, CSV or JSON by its ending, whole or not at all."""
+    rows = [{"generator": labels.generator, **asdict(item)} for item in labels.items]
+    if path.suffix == ".json":
+        text = json.dumps(rows, indent=1) + "\n"
+    else:
+        out = io.StringIO()
+        columns = ["generator", *(each.name for each in fields(Label))]
+        writer = csv.DictWriter(out, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        text = out.getvalue()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.writing")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def merge(files: Iterable[Labels]) -> Labels:
+    """All labels of several files; a rater's later word on a seed replaces the earlier one.
+
+    Raises:
+        GanfixError: if they are of different generators, or there are none.
+    """
+    files = list(files)
+    generators = {labels.generator for labels in files}
+    if len(generators) != 1:
+        raise GanfixError(f"labels: found {len(generators)} generators, expected files of one")
+    last = {(item.rater, item.seed): item for labels in files for item in labels.items}
+    return Labels(generators.pop(), tuple(sorted(last.values())))
+
+
+def latents_of(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """The latents [N, …] float32 that the hosts' scripts draw for these seeds."""
+    drawn = [np.random.RandomState(seed).randn(*shape) for seed in seeds]
+    return torch.from_numpy(np.array(drawn).reshape(len(drawn), *shape)).float()
+
+
+def _json_rows(text: str) -> list[dict[str, str]]:
+    rows = json.loads(text)
+    if not isinstance(rows, list):
+        raise TypeError("expected a list of labels")
+    return rows

@@ -1,0 +1,88 @@
+"""The Fréchet distance between Gaussians, with everything about the real side computed once.
+
+FID is this distance over Inception features (Heusel et al., NeurIPS 2017); over other features it
+is called what it is, a Fréchet distance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ganfix_plugin.errors import GanfixError
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Mean [d] and unbiased covariance [d, d] of features, float64."""
+
+    mean: Tensor
+    covariance: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor) -> Gaussian:
+        """Fit to features [n, d], n ≥ 2.
+
+        Raises:
+            GanfixError: on fewer than two samples, or NaN or infinite features.
+        """
+        x = _checked(features)
+        mean = x.mean(dim=0)
+        centred = x - mean
+        return cls(mean, centred.T @ centred / (len(x) - 1))
+
+    @cached_property
+    def root(self) -> Tensor:
+        """The symmetric square root of the covariance."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+
+    def distance(self, other: Gaussian) -> float:
+        """‖μ₁ − μ₂‖² + Tr(C₁ + C₂ − 2 (C₁C₂)^½).
+
+        Tr (C₁C₂)^½ is the sum of the square roots of the eigenvalues of S C₂ S with S = √C₁, which
+        is symmetric: exact where ``scipy.linalg.sqrtm`` of a general product is slow and shaky.
+        """
+        product = self.root @ other.covariance @ self.root
+        return self._combine(other.mean, other.covariance.trace(), torch.linalg.eigvalsh(product))
+
+    def distance_to_samples(self, features: Tensor) -> float:
+        """The distance to the Gaussian of features [n, d]; for n < d without a d × d matrix.
+
+        S C₂ S and the n × n Gram matrix X C₁ Xᵀ / (n − 1) have the same non-zero eigenvalues.
+        """
+        x = _checked(features)
+        if len(x) >= x.shape[1]:
+            return self.distance(Gaussian.of(x))
+        mean = x.mean(dim=0)
+        centred = (x - mean) / (len(x) - 1) ** 0.5
+        gram = centred @ self.covariance @ centred.T
+        return self._combine(mean, centred.square().sum(), torch.linalg.eigvalsh(gram))
+
+    def _combine(self, mean: Tensor, trace: Tensor, eigenvalues: Tensor) -> float:
+        cross = eigenvalues.clamp(min=0).sqrt().sum()
+        between = (self.mean - mean).square().sum()
+        return float(between + self.covariance.trace() + trace - 2 * cross)
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """The Fréchet distance between two sets of features [n, d] and [m, d].
+
+    Raises:
+        GanfixError: if a set has fewer than two samples or holds NaN, or the widths differ.
+    """
+    if a.shape[1:] != b.shape[1:]:
+        raise GanfixError(f"features: found widths {a.shape[1]} and {b.shape[1]}, expected one")
+    return Gaussian.of(a).distance_to_samples(b)
+
+
+def _checked(features: Tensor) -> Tensor:
+    x = features.double()
+    if x.dim() != 2 or len(x) < 2:
+        raise GanfixError(f"features: found {list(x.shape)}, expected at least [2, d]")
+    if not torch.isfinite(x).all():
+        raise GanfixError("features: found NaN or infinity; check the images and the extractor")
+    return x

@@ -1,0 +1,1 @@
+"""Everything that people look at, in one visual language."""
