@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from ganfix_plugin import correctors, options, registry
 from ganfix_plugin.adapters import Adapter, Layer, find_adapter, select, unwrap
 from ganfix_plugin.attachment import Attachment, Correction, Gated, attached
-from ganfix_plugin.correctors import Corrector
+from ganfix_plugin.correctors import Corrector, Subject
 from ganfix_plugin.detection.lr import lr_scorer
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.options import LayerChoice, Options, Portion
+from ganfix_plugin.passes import random_state_kept
 from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
 from ganfix_plugin.profiling.rates import BATCH, lr_count
@@ -54,24 +55,20 @@ def attach(
     Raises:
         GanfixError: on a bad spec, an unknown or unsuitable generator; G is then as it was.
     """
-    G = unwrap(G)
     bound = [check_spec(spec) for spec in specs]
     if not bound:
         raise GanfixError("attach: expected at least one correction, such as 'seqabl'")
-    if G.training:
-        raise GanfixError(
-            f"{type(G).__name__} is in training mode; ganfix corrects finished generators: "
-            "call G.eval() first"
-        )
+    G = _finished(G)
     known = find_adapter(G, adapter, layers)
     corrections = [_correction(G, known, each, measure_on) for each in bound]
     already = attached(G)
     for correction in corrections:
         if correction.text in already:
             raise GanfixError(f"{type(G).__name__} already carries {correction.text}; detach it")
+        already += [correction.text] if correction.layers else []
     attachment = Attachment(G, corrections)
     for correction in corrections:
-        numbers = ", ".join(str(layer) for layer in correction.edits) or "none"
+        numbers = ", ".join(str(layer) for layer in correction.layers) or "none"
         log.info("%s on %s, layers %s", correction.text, known.name, numbers)
     return attachment
 
@@ -129,14 +126,14 @@ def profile(
     Raises:
         GanfixError: if no adapter knows G or the store cannot be used.
     """
-    G = unwrap(G)
+    G = _finished(G)
     names = None if isinstance(layers, str) else layers
     known = find_adapter(G, adapter, names)
-    chosen = known.layers(G)
+    chosen = every = known.layers(G)
     if isinstance(layers, str) and layers != "all":
-        chosen = select(known, chosen, _layer_choice(layers))
+        chosen = select(known, every, _layer_choice(layers))
     settings = Settings(samples, seed, class_index)
-    return ensure(G, known, settings, chosen, scores, batch)[0]
+    return ensure(G, known, settings, chosen, known.auto(every) if scores else (), batch)[0]
 
 
 def detect(
@@ -163,9 +160,9 @@ def detect(
         float32 [N] on the CPU: the number of activated LR-neurons; higher is more artifact-like.
 
     Raises:
-        GanfixError: if no adapter knows G, or latents have another shape.
+        GanfixError: if no adapter knows G, or latents or labels have another shape.
     """
-    G = unwrap(G)
+    G = _finished(G)
     names = None if isinstance(layers, str) else layers
     known = find_adapter(G, adapter, names)
     choice = _layer_choice(layers) if isinstance(layers, str) else LayerChoice()
@@ -174,16 +171,24 @@ def detect(
     if tuple(latents.shape[1:]) != shape:
         expected = ", ".join(map(str, shape))
         raise GanfixError(f"latents: found {list(latents.shape)}, expected [N, {expected}]")
+    classes = known.num_classes(G)
+    if classes and (labels is None or labels.shape != (len(latents), classes)):
+        found = "none" if labels is None else list(labels.shape)
+        raise GanfixError(
+            f"labels: found {found}, expected one-hot [{len(latents)}, {classes}], since "
+            f"{type(G).__name__} is conditional"
+        )
     measured, _ = ensure(G, known, Settings(samples), chosen)
     low_rate = [(layer, measured.low_rate(layer, rate)) for layer in chosen]
     device = next((p.device for p in G.parameters()), latents.device)
-    found = []
-    for start in range(0, len(latents), batch):
-        z = latents[start : start + batch].to(device)
-        c = None if labels is None else labels[start : start + batch].to(device)
-        score = lr_count(G, low_rate, lambda view: known.synthesize(view, z, c))
-        found.append(score.cpu())
-    return torch.cat(found).float() if found else torch.zeros(0)
+    scores = []
+    with random_state_kept(G, seed=0):
+        for start in range(0, len(latents), batch):
+            z = latents[start : start + batch].to(device)
+            c = None if labels is None else labels[start : start + batch].to(device)
+            score = lr_count(G, low_rate, lambda view: known.synthesize(view, z, c))
+            scores.append(score.cpu())
+    return torch.cat(scores).float() if scores else torch.zeros(0)
 
 
 def list_correctors() -> dict[str, str]:
@@ -206,25 +211,44 @@ def _correction(G: nn.Module, adapter: Adapter, spec: BoundSpec, measure_on: Any
     choice = getattr(given, "layers", None)
     chosen = all_layers if choice is None else select(adapter, all_layers, choice)
     needed: Sequence[Layer] = chosen if "rates" in spec.corrector.needs else ()
-    gate_layers = adapter.auto(all_layers) if given.gate else ()
+    gate_layers = select(adapter, all_layers, LayerChoice()) if given.gate else ()
     measured = None
-    if needed or given.gate:
-        measured = _measured(G, adapter, given, (*needed, *gate_layers), measure_on)
-    edits = spec.corrector.edits(given, chosen, measured)
+    if spec.corrector.needs or gate_layers:
+        measured = _measured(G, adapter, given, needed, gate_layers, measure_on)
+    entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
+    subject = Subject(tuple(chosen), measured, entry, adapter.mean_latent(G))
+    edits = spec.corrector.edits(given, subject)
     gate = None
     if given.gate and measured:
-        entry = adapter.entry(G)
         threshold = given.gate.threshold
         if isinstance(threshold, Portion):
-            threshold = measured.score_at(threshold)
-        gate = Gated(entry, lr_scorer(measured, gate_layers, entry), threshold)
-    return Correction(str(spec), edits, gate)
+            threshold = measured.score_at(threshold, gate_layers)
+        gate = Gated(lr_scorer(measured, gate_layers, entry.name), threshold)
+    return Correction(str(spec), entry, edits, gate)
 
 
 def _measured(
-    G: nn.Module, adapter: Adapter, given: Options, layers: Sequence[Layer], measure_on: Any
+    G: nn.Module,
+    adapter: Adapter,
+    given: Options,
+    needed: Sequence[Layer],
+    gate_layers: Sequence[Layer],
+    measure_on: Any,
 ) -> Profile:
     if given.profile is not None:
         return checked(Path(given.profile), fingerprint(G))
     settings = Settings(given.samples, class_index=given.class_index)
-    return ensure(G, adapter, settings, layers, bool(given.gate), measure_on=measure_on)[0]
+    by_quantile = given.gate and isinstance(given.gate.threshold, Portion)
+    layers, scored = (*needed, *gate_layers), gate_layers if by_quantile else ()
+    return ensure(G, adapter, settings, layers, scored, measure_on=measure_on)[0]
+
+
+def _finished(G: nn.Module) -> nn.Module:
+    """The generator itself, which must be in evaluation mode: training would change it."""
+    G = unwrap(G)
+    if G.training:
+        raise GanfixError(
+            f"{type(G).__name__} is in training mode; ganfix works on finished generators: "
+            "call G.eval() first"
+        )
+    return G

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ganfix_plugin.adapters import Layer
 from ganfix_plugin.edits import Edit
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.passes import RandomState, bare, random_state, random_state_kept
 
 # Ids of hooks restart at 0 in every process: an unpickled hook with such an id would be overwritten
 # by the next registration on its layer. Ours start where torch's counter never comes.
@@ -34,16 +35,34 @@ class Gated:
     """Correct only rows whose score exceeds a threshold.
 
     Attributes:
-        entry: dotted name of the module that scripts really call ("" for the generator).
-        scorer: from that module and the arguments of a call to float or int [N]; it must leave the
+        scorer: from the entry and the arguments of a call to float or int [N]; it must leave the
             module as it is. Random state is restored after it, so that the corrected pass draws the
             noise that was scored.
         threshold: rows with a greater score are corrected.
     """
 
-    entry: str
     scorer: Scorer
     threshold: float
+
+
+class SecondPass(Protocol):
+    """Looks at a first, uncorrected pass and decides how to correct each sample in a second one.
+
+    A frozen, picklable object.
+    """
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers whose feature maps it looks at, and which it may edit."""
+
+    def keep(self, layer: Layer, x: Tensor) -> Tensor:
+        """What must be kept of a feature map [N, C, H, W]; a tensor that nobody else changes."""
+
+    def decide(
+        self, images: Tensor, kept: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Mapping[Layer, Edit]]:
+        """From images [N, C, H, W] and what was kept, by layer name: the rows to correct, bool [N],
+        and the edits of the second pass, which must leave all other rows as they are."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +71,20 @@ class Correction:
 
     Attributes:
         text: its canonical spec.
-        edits: by layer.
+        entry: the module that scripts really call, and where the image is in what it returns.
+        edits: by layer, the same for every sample, or a `SecondPass`.
         gate: None corrects every sample.
     """
 
     text: str
-    edits: Mapping[Layer, Edit]
+    entry: Layer
+    edits: Mapping[Layer, Edit] | SecondPass
     gate: Gated | None = None
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that are edited."""
+        return tuple(self.edits) if isinstance(self.edits, Mapping) else self.edits.layers
 
 
 @dataclass
@@ -75,38 +101,67 @@ _counting = threading.Lock()
 
 
 class _Local(threading.local):
-    """What belongs to one call in one thread."""
+    """What belongs to one call in one thread, by correction."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, Tensor] = {}
+        self.rows: dict[str, Tensor] = {}  # which rows the gate lets pass
+        self.kept: dict[str, dict[str, Tensor]] = {}  # of the first pass, while it runs
+        self.states: dict[str, RandomState] = {}  # random state before the first pass
+        self.second: dict[str, tuple[Tensor, Mapping[str, Edit]]] = {}  # rows and edits of a second
         self.uncounted = False
 
 
 _local = _Local()
 
 
-class EditHook:
-    """A forward hook that puts an edited feature map in the place of a layer's own."""
+@dataclass
+class _Hook:
+    """What all hooks hold: which correction, by a token for this attachment and by its text."""
 
-    def __init__(self, token: str, text: str, layer: Layer, edit: Edit, first: bool, gated: bool):
-        self.token, self.text, self.layer, self.edit = token, text, layer, edit
-        self.first, self.gated = first, gated
+    token: str
+    text: str
 
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
+    table: ClassVar[str] = "_forward_hooks"
+    flags: ClassVar[tuple[str, ...]] = ()
+
+    def _usable(self, module: nn.Module) -> None:
         if torch.jit.is_tracing():
             raise GanfixError(f"{self.text}: a corrected generator cannot be traced; detach first")
         if module.training:
             raise GanfixError(f"{self.text}: a corrected generator cannot be trained; detach first")
-        x = self.layer.read(output)
+
+    def _count(self, runs: int = 0, samples: int = 0, corrected: int = 0) -> None:
+        if _local.uncounted:
+            return
+        with _counting:
+            count = _counts.setdefault(self.token, Count())
+            count.runs += runs
+            count.samples += samples
+            count.corrected += corrected
+
+
+@dataclass
+class EditHook(_Hook):
+    """A forward hook that puts an edited feature map in the place of a layer's own."""
+
+    layer: Layer
+    edit: Edit
+    first: bool
+    gated: bool
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
+        y = self._edited(module, self.layer.read(output))
+        return None if y is None else self.layer.write(output, y)
+
+    def _edited(self, module: nn.Module, x: Tensor) -> Tensor | None:
+        self._usable(module)
         rows = self._rows(len(x))
         corrected = len(x) if rows is None else int(rows.sum())
-        self._count(len(x), corrected)
+        self._count(1, len(x) if self.first else 0, corrected if self.first else 0)
         if not corrected:
             return None
         y = self.edit(x)
-        if rows is not None and corrected < len(x):
-            y = torch.where(rows.to(x.device).view(-1, 1, 1, 1), y, x)
-        return self.layer.write(output, y)
+        return y if rows is None or corrected == len(x) else _where(rows, y, x)
 
     def _rows(self, n: int) -> Tensor | None:
         """Which rows of this call to correct; None for all."""
@@ -120,28 +175,130 @@ class EditHook:
             )
         return rows
 
-    def _count(self, samples: int, corrected: int) -> None:
-        if _local.uncounted:
-            return
-        with _counting:
-            count = _counts.setdefault(self.token, Count())
-            count.runs += 1
-            if self.first:
-                count.samples += samples
-                count.corrected += corrected
+
+@dataclass
+class InputEditHook(EditHook):
+    """A forward pre-hook that edits the first argument of a call: a latent, or a w."""
+
+    table = "_forward_pre_hooks"
+    flags = ("_forward_pre_hooks_with_kwargs",)
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        key = None if args else next(iter(kwargs))
+        y = self._edited(module, args[0] if key is None else kwargs[key])
+        if y is None:
+            return None
+        return ((y, *args[1:]), kwargs) if key is None else (args, {**kwargs, key: y})
 
 
-class GateHook:
+@dataclass
+class GateHook(_Hook):
     """A forward pre-hook that scores the samples of a call before it runs."""
 
-    def __init__(self, token: str, gate: Gated):
-        self.token, self.gate = token, gate
+    gate: Gated
+
+    table = "_forward_pre_hooks"
+    flags = ("_forward_pre_hooks_with_kwargs",)
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        with _random_state_kept(module):
+        with random_state_kept(module):
             scores = self.gate.scorer(module, args, kwargs)
         # On the CPU, where every layer can ask how many rows there are without a synchronisation.
         _local.rows[self.token] = (scores > self.gate.threshold).cpu()
+
+
+@dataclass
+class EndHook(_Hook):
+    """A forward hook that forgets what belongs to a call after it, failed calls included."""
+
+    flags = ("_forward_hooks_always_called",)
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        for kept in (_local.rows, _local.kept, _local.states, _local.second):
+            kept.pop(self.token, None)
+
+
+@dataclass
+class FirstPassHook(_Hook):
+    """A forward pre-hook that remembers the random state from which a second pass must start."""
+
+    table = "_forward_pre_hooks"
+
+    def __call__(self, module: nn.Module, args: Any) -> None:
+        self._usable(module)
+        _local.states[self.token] = random_state(module)
+        _local.second.pop(self.token, None)
+        _local.kept[self.token] = {}
+
+
+@dataclass
+class SampleHook(_Hook):
+    """A forward hook on a layer: keeps of the first pass what is needed, edits the second."""
+
+    layer: Layer
+    passes: SecondPass
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
+        if self.token in _local.kept:
+            x = self.layer.read(output)
+            _local.kept[self.token][self.layer.name] = self.passes.keep(self.layer, x.detach())
+            return None
+        rows, edits = _local.second.get(self.token, (None, {}))
+        if rows is None or self.layer.name not in edits:
+            return None
+        x = self.layer.read(output)
+        return self.layer.write(output, _where(rows, edits[self.layer.name](x), x))
+
+
+@dataclass
+class SecondPassHook(_Hook):
+    """A forward hook on the entry that runs it again where the first pass shows an artifact.
+
+    Hosts draw noise per batch, so the whole batch runs again from the same random state, and the
+    rows are chosen afterwards. Hooks of other people see the first pass only.
+    """
+
+    entry: Layer
+    passes: SecondPass
+    gated: bool
+
+    flags = ("_forward_hooks_with_kwargs",)
+
+    def __call__(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> Any:
+        images = self.entry.read(output)
+        if images.requires_grad:
+            raise GanfixError(
+                f"{self.text}: cannot run under gradients, since it decides by looking at images; "
+                "use torch.no_grad(), or a corrector of one pass"
+            )
+        kept = _local.kept.pop(self.token)
+        rows, edits = self.passes.decide(images, kept)
+        rows = rows.cpu()
+        if self.gated:
+            rows = rows & _local.rows[self.token]
+        self._count(1, len(images), int(rows.sum()))
+        if not rows.any():
+            return None
+        _local.second[self.token] = (rows, {layer.name: edit for layer, edit in edits.items()})
+        _local.states[self.token].restore()
+        # Edits of the input are in the arguments already.
+        with torch.no_grad(), uncounted():
+            again = bare(module, keep=(EditHook, SampleHook))(*args, **kwargs)
+        return self.entry.write(output, _where(rows, self.entry.read(again), images))
+
+
+def _ends_last(module: nn.Module) -> None:
+    """Nothing of a call may be forgotten before the last of all second passes."""
+    hooks = module._forward_hooks
+    for key in [key for key, hook in hooks.items() if isinstance(hook, EndHook)]:
+        hooks[key] = hooks.pop(key)
+
+
+def _where(rows: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """``y`` at some rows, ``x`` at the others, bit for bit."""
+    return torch.where(rows.to(x.device).view(-1, *(1,) * (x.dim() - 1)), y, x)
 
 
 class Attachment:
@@ -152,27 +309,27 @@ class Attachment:
         self.corrections = tuple(corrections)
         self._tokens = [uuid.uuid4().hex for _ in self.corrections]
         self._places: list[tuple[dict[int, Any], int]] = []
-        plan: list[tuple[nn.Module, Any]] = []
-        for token, correction in zip(self._tokens, self.corrections):
-            gate = correction.gate
-            if gate and correction.edits:
-                plan.append((G.get_submodule(gate.entry), GateHook(token, gate)))
-            for place, (layer, edit) in enumerate(correction.edits.items()):
-                first, gated = place == 0, gate is not None
-                hook = EditHook(token, correction.text, layer, edit, first, gated)
-                plan.append((G.get_submodule(layer.name), hook))
+        plan = [
+            (G.get_submodule(name), hook)
+            for token, correction in zip(self._tokens, self.corrections)
+            for name, hook in _hooks(token, correction)
+        ]
         for module, hook in plan:
             self._place(module, hook)
+        for module, _ in plan:
+            _ends_last(module)
 
-    def _place(self, module: nn.Module, hook: Any) -> None:
-        before = isinstance(hook, GateHook)
-        hooks: dict[int, Any] = module._forward_pre_hooks if before else module._forward_hooks
+    def _place(self, module: nn.Module, hook: _Hook) -> None:
+        hooks: dict[int, Any] = getattr(module, hook.table)
         key = max([_FIRST_ID, *(taken + 1 for taken in hooks)])
         hooks[key] = hook
         self._places.append((hooks, key))
-        if before:
-            module._forward_pre_hooks_with_kwargs[key] = True
-            self._places.append((module._forward_pre_hooks_with_kwargs, key))
+        for name in hook.flags:
+            # torch 2.0 has no _forward_hooks_always_called.
+            flags = getattr(module, name, None)
+            if flags is not None:
+                flags[key] = True
+                self._places.append((flags, key))
 
     def detach(self) -> None:
         """Take the hooks off. Copies made meanwhile stay corrected."""
@@ -195,7 +352,7 @@ class Attachment:
         """One line: what was asked for, where, and how many samples it changed."""
         parts = []
         for correction, count in zip(self.corrections, self.counts):
-            numbers = "+".join(str(layer.index) for layer in correction.edits) or "none"
+            numbers = "+".join(str(layer.index) for layer in correction.layers) or "none"
             share = f"{count.corrected} of {count.samples} samples corrected"
             parts.append(f"{correction.text} · layers {numbers} · {share}")
         return "; ".join(parts)
@@ -208,8 +365,8 @@ class Attachment:
                 nobody pass is no failure, nor is a correction without edits (``none``).
         """
         for correction, count in zip(self.corrections, self.counts):
-            if correction.edits and not count.runs:
-                names = ", ".join(layer.name for layer in correction.edits)
+            if correction.layers and not count.runs:
+                names = ", ".join(layer.name for layer in correction.layers)
                 raise GanfixError(
                     f"{correction.text}: nothing was corrected, because none of its layers "
                     f"({names}) ever ran; is this the generator that the script uses?"
@@ -218,8 +375,30 @@ class Attachment:
 
 def attached(G: nn.Module) -> list[str]:
     """The canonical specs of the corrections that a generator carries already."""
-    hooks = (hook for module in G.modules() for hook in module._forward_hooks.values())
-    return list(dict.fromkeys(hook.text for hook in hooks if isinstance(hook, EditHook)))
+    tables = ("_forward_pre_hooks", "_forward_hooks")
+    hooks = (hook for m in G.modules() for table in tables for hook in getattr(m, table).values())
+    return list(dict.fromkeys(hook.text for hook in hooks if isinstance(hook, _Hook)))
+
+
+def _hooks(token: str, correction: Correction) -> Iterator[tuple[str, _Hook]]:
+    """The hooks of a correction, each with the name of the module it goes to."""
+    if not correction.layers:
+        return
+    text, entry, edits = correction.text, correction.entry, correction.edits
+    gated = correction.gate is not None
+    if correction.gate:
+        yield entry.name, GateHook(token, text, correction.gate)
+    if isinstance(edits, Mapping):
+        for place, (layer, edit) in enumerate(edits.items()):
+            kind = InputEditHook if layer.of_input else EditHook
+            yield layer.name, kind(token, text, layer, edit, place == 0, gated)
+    else:
+        yield entry.name, FirstPassHook(token, text)
+        for layer in edits.layers:
+            yield layer.name, SampleHook(token, text, layer, edits)
+        yield entry.name, SecondPassHook(token, text, entry, edits, gated)
+    if gated or not isinstance(edits, Mapping):
+        yield entry.name, EndHook(token, text)
 
 
 @contextmanager
@@ -230,18 +409,3 @@ def uncounted() -> Iterator[None]:
         yield
     finally:
         _local.uncounted = before
-
-
-@contextmanager
-def _random_state_kept(module: nn.Module) -> Iterator[None]:
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    host = torch.get_rng_state()
-    where = {"cuda": [device], "mps": []}.get(device.type)
-    source = getattr(torch, device.type, None)
-    own = source.get_rng_state(*where) if source and where is not None else None
-    try:
-        yield
-    finally:
-        torch.set_rng_state(host)
-        if source and own is not None and where is not None:
-            source.set_rng_state(own, *where)

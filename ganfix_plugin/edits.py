@@ -22,7 +22,7 @@ class Edit(Protocol):
     def __call__(self, x: Tensor) -> Tensor: ...
 
 
-class _Shared:
+class Shared:
     """Copying an edit gives the edit itself: its tensors never change."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
@@ -30,10 +30,11 @@ class _Shared:
 
 
 @dataclass(frozen=True, eq=False)
-class Cap(_Shared):
+class Cap(Shared):
     """Zero the *activated* ones among some neurons: x ← min(x, 0) there ([C22], Algorithm 1).
 
-    Negative values stay, NaN stays NaN, and all other neurons stay bit for bit.
+    Negative values stay (a negative zero may lose its sign), NaN stays NaN, and all other neurons
+    stay bit for bit.
 
     Args:
         neurons: bool [C, H, W], true at the neurons to ablate.
@@ -46,17 +47,45 @@ class Cap(_Shared):
 
 
 @dataclass(frozen=True, eq=False)
-class Scale(_Shared):
+class Scale(Shared):
     """Multiply units by a factor: x_u ← factor_u · x_u ([T21], Algorithm 1; 0 ablates a unit).
 
     Args:
-        factor: float [C], one per unit; 1 leaves a unit bit for bit as it is.
+        factor: float [C], one per unit, or [N, C], one per sample and unit; 1 leaves a unit bit
+            for bit as it is.
     """
 
     factor: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
         return x * _constant(self, x, _factor)
+
+
+@dataclass(frozen=True, eq=False)
+class Fade(Shared):
+    """Fade some units of a sample where its mask is: x_u ← (1 − mask) · x_u ([T21], 4.2).
+
+    Args:
+        units: bool [N, C], by sample.
+        mask: float [N, H, W] in [0, 1]; where it is 0, everything stays bit for bit.
+    """
+
+    units: Tensor
+    mask: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x * _constant(self, x, _fade)
+
+
+@dataclass(frozen=True, eq=False)
+class Towards(Shared):
+    """Truncation: pull a latent towards the mean one, x ← mean + psi · (x − mean)."""
+
+    mean: Tensor
+    psi: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return _constant(self, x, _mean).lerp(x, self.psi)
 
 
 def _cap(edit: Cap, x: Tensor) -> Tensor:
@@ -69,7 +98,17 @@ def _cap(edit: Cap, x: Tensor) -> Tensor:
 
 
 def _factor(edit: Scale, x: Tensor) -> Tensor:
-    return edit.factor.to(x.device, x.dtype).view(-1, 1, 1)
+    # A copy, because a factor made under inference_mode could not be used by autograd.
+    return edit.factor.to(x.device, x.dtype, copy=True)[..., None, None]
+
+
+def _fade(edit: Fade, x: Tensor) -> Tensor:
+    faded = edit.units[:, :, None, None] * edit.mask[:, None]
+    return (1 - faded).to(x.device, x.dtype)
+
+
+def _mean(edit: Towards, x: Tensor) -> Tensor:
+    return edit.mean.to(x.device, x.dtype, copy=True)
 
 
 # What an edit needs on a device is derived once and dropped with the edit; keeping it here leaves

@@ -1,4 +1,4 @@
-"""The one base of every error that ganfix raises on purpose."""
+"""The one base of every error that ganfix raises on purpose, and of its warnings."""
 
 from __future__ import annotations
 
@@ -11,3 +11,7 @@ class GanfixError(Exception):
     with a non-zero status; any other exception is a bug, of the host's or ours, and keeps its
     traceback.
     """
+
+
+class GanfixWarning(UserWarning):
+    """Something that was asked for and will be done, but hardly as it was meant."""

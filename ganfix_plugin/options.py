@@ -29,11 +29,16 @@ def key_of(declared: Any) -> str:
     return declared.metadata["key"] or declared.name
 
 
+def number_text(value: float) -> str:
+    """The shortest text for a number that nobody writes to more than 15 digits: 0.3, 1234567."""
+    return f"{value:.15g}"
+
+
 class Portion(float):
     """A share from 0 to 1 that is written with a percent sign: ``30%`` is 0.3."""
 
     def __str__(self) -> str:
-        return f"{100 * self:g}%"
+        return f"{number_text(100 * self)}%"
 
 
 def portion(text: str) -> Portion:
@@ -122,7 +127,7 @@ class Gate:
 
     def __str__(self) -> str:
         value = self.threshold
-        return f"{self.score}:{value if isinstance(value, Portion) else f'{value:g}'}"
+        return f"{self.score}:{value if isinstance(value, Portion) else number_text(value)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,4 +197,4 @@ def canonical(name: str, options: Options, measured: bool = True) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:g}" if type(value) is float else str(value)
+    return number_text(value) if type(value) is float else str(value)

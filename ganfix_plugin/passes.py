@@ -7,7 +7,9 @@ at its image. They go through `observe`, which costs the time of the layers up t
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -34,19 +36,21 @@ class _Stop(BaseException):
 class _Probe:
     """A forward hook that shows one layer's feature map and ends the pass after the last."""
 
-    def __init__(self, layer: Layer, visit: Callable[[Layer, Tensor], None], open: set[str]):
-        self.layer, self.visit, self.open = layer, visit, open
+    def __init__(
+        self, layer: Layer, visit: Callable[[Layer, Tensor], None], open: set[str], stop: bool
+    ):
+        self.layer, self.visit, self.open, self.stop = layer, visit, open, stop
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         if self.layer.name in self.open:
             self.visit(self.layer, self.layer.read(output))
             self.open.discard(self.layer.name)
-            if not self.open:
+            if self.stop and not self.open:
                 raise _Stop
 
 
-def bare(module: nn.Module) -> nn.Module:
-    """A view of a module tree without anyone's hooks.
+def bare(module: nn.Module, keep: tuple[type, ...] = ()) -> nn.Module:
+    """A view of a module tree without anyone's hooks, except those of exactly the types ``keep``.
 
     Parameters, buffers and all other attributes are the module's own; only the tree of modules is
     new, so hooks put on the view are seen by no other thread and by nobody's summary. Hooks that
@@ -62,7 +66,11 @@ def bare(module: nn.Module) -> nn.Module:
             for name in _HOOKS:
                 hooks = original.__dict__.get(name)
                 if isinstance(hooks, dict):
-                    kept = {k: h for k, h in hooks.items() if _computes_weights(h)}
+                    kept = {
+                        key: hook
+                        for key, hook in hooks.items()
+                        if type(hook) in keep or _computes_weights(hook)
+                    }
                     copy.__dict__[name] = OrderedDict(kept)
             copy.__dict__["_modules"] = type(original._modules)(
                 (name, child if child is None else view(child))
@@ -78,7 +86,8 @@ def observe(
     layers: Sequence[Layer],
     visit: Callable[[Layer, Tensor], None],
     call: Callable[[nn.Module], Any],
-) -> None:
+    to_end: bool = False,
+) -> Any:
     """Call a hook-free view of ``root`` and show the feature maps of ``layers`` on the way.
 
     Args:
@@ -86,6 +95,10 @@ def observe(
         layers: which layers; the pass ends when each of them has run once.
         visit: called with a layer and its feature map [N, C, H, W], which it must not change.
         call: runs the view, for example ``lambda G: G(z)``; without gradients.
+        to_end: go on to the image instead of ending after the deepest layer.
+
+    Returns:
+        what ``call`` returned, with ``to_end``.
 
     Raises:
         GanfixError: if the pass ended before every layer had run.
@@ -93,17 +106,62 @@ def observe(
     view = bare(root)
     open = {layer.name for layer in layers}
     for layer in layers:
-        view.get_submodule(layer.name).register_forward_hook(_Probe(layer, visit, open))
+        probe = _Probe(layer, visit, open, stop=not to_end)
+        view.get_submodule(layer.name).register_forward_hook(probe)
     try:
         with torch.no_grad():
-            call(view)
+            found = call(view)
     except _Stop:
-        return
+        return None
     if open:
         raise GanfixError(
             f"{type(root).__name__}: layers {', '.join(sorted(open))} never ran in a forward pass; "
             "choose layers that this generator uses"
         )
+    return found
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """torch's random state on the CPU and where a module is."""
+
+    states: tuple[tuple[torch.Generator, Tensor], ...]
+
+    def restore(self) -> None:
+        """Go back to it."""
+        for source, state in self.states:
+            source.set_state(state)
+
+
+def random_state(module: nn.Module) -> RandomState:
+    """The random state that a call of a module draws from."""
+    return RandomState(tuple((source, source.get_state()) for source in _sources(module)))
+
+
+@contextmanager
+def random_state_kept(module: nn.Module, seed: int | None = None) -> Iterator[None]:
+    """Leave torch's random state, on the CPU and where a module is, as it was before.
+
+    With a ``seed``, what is drawn in here starts from it.
+    """
+    before = random_state(module)
+    try:
+        if seed is not None:
+            for source, _ in before.states:
+                source.manual_seed(seed)
+        yield
+    finally:
+        before.restore()
+
+
+def _sources(module: nn.Module) -> list[torch.Generator]:
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    sources = [torch.random.default_generator]
+    if device.type == "cuda":
+        sources.append(torch.cuda.default_generators[device.index])
+    elif device.type == "mps":
+        sources.append(torch.mps._get_default_mps_generator())
+    return sources
 
 
 def _computes_weights(hook: Any) -> bool:

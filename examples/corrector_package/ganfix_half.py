@@ -6,16 +6,14 @@ entry point in `pyproject.toml` names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from ganfix_plugin.adapters import Layer
-from ganfix_plugin.correctors import Corrector
-from ganfix_plugin.edits import Scale
+from ganfix_plugin.correctors import Corrector, Subject
+from ganfix_plugin.edits import Edit, Scale
 from ganfix_plugin.options import LayerOptions, number, option
-from ganfix_plugin.profiling.profile import Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +23,11 @@ class HalfOptions(LayerOptions):
     factor: float = option(0.5, number(0, 2), "what every unit is multiplied by")
 
 
-def edits(
-    options: HalfOptions, layers: Sequence[Layer], profile: Profile | None
-) -> dict[Layer, Scale]:
-    """A `Scale` per layer. Nothing was measured for it: `needs` below is empty."""
-    return {layer: Scale(torch.full((layer.channels,), options.factor)) for layer in layers}
+def edits(options: HalfOptions, subject: Subject) -> dict[Layer, Edit]:
+    """A `Scale` per chosen layer. Nothing was measured for it: `needs` below is empty."""
+    return {
+        layer: Scale(torch.full((layer.channels,), options.factor)) for layer in subject.layers
+    }
 
 
 CORRECTOR = Corrector(

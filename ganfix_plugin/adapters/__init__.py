@@ -28,22 +28,33 @@ class Layer:
         name: the module's dotted name in the generator.
         resolution: (height, width) of its feature map.
         channels: the number of units.
-        first_of_tuple: the module returns a tuple whose first item is the feature map.
+        item: where the feature map is in the tuple or dict that the module returns; None where it
+            returns the feature map itself.
+        of_input: edit what the module is called with (its first argument) instead of its output.
+        modulated: the convolution's kernels differ from sample to sample.
     """
 
     index: int
     name: str
     resolution: tuple[int, int]
     channels: int
-    first_of_tuple: bool = False
+    item: int | str | None = None
+    of_input: bool = False
+    modulated: bool = False
 
     def read(self, output: Any) -> Tensor:
         """The feature map [N, C, H, W] in what the module returned."""
-        return output[0] if self.first_of_tuple else output
+        return output if self.item is None else output[self.item]
 
     def write(self, output: Any, feature_map: Tensor) -> Any:
         """What the module should have returned instead."""
-        return (feature_map, *output[1:]) if self.first_of_tuple else feature_map
+        if self.item is None:
+            return feature_map
+        if isinstance(output, dict):
+            return {**output, self.item: feature_map}
+        items: list[Any] = list(output)
+        items[int(self.item)] = feature_map
+        return tuple(items)
 
     def within(self, module: str) -> Layer:
         """The same layer, named relative to a module that contains it."""
@@ -75,8 +86,14 @@ class Adapter(Protocol):
     def entry(self, G: Any) -> str:
         """The dotted name of the module that scripts really call ("" for G itself)."""
 
+    def image_item(self, G: Any) -> int | str | None:
+        """Where the image is in what the entry returns; None where it returns the image."""
+
     def latent_shape(self, G: Any) -> tuple[int, ...]:
         """The shape of one latent z."""
+
+    def mean_latent(self, G: Any) -> Tensor | None:
+        """What the entry's first argument is on average; None where it is normalised away."""
 
     def num_classes(self, G: Any) -> int:
         """How many classes G is conditioned on; 0 if none."""
@@ -90,6 +107,9 @@ class Family:
 
     def entry(self, G: Any) -> str:
         return "synthesis"
+
+    def image_item(self, G: Any) -> int | str | None:
+        return None
 
     def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
         found = (self.at_resolution(layers, size) for size in (4, 8, 16))

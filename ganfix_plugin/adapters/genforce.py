@@ -19,6 +19,14 @@ class _Genforce(Family):
     def latent_shape(self, G: Any) -> tuple[int, ...]:
         return (G.z_space_dim,)
 
+    def image_item(self, G: Any) -> int | str | None:
+        return "image"
+
+    def mean_latent(self, G: Any) -> Tensor | None:
+        # With repeat_w=False there is one mean w per layer.
+        mean: Tensor = G.truncation.w_avg.view(-1, G.w_space_dim)
+        return mean
+
     def num_classes(self, G: Any) -> int:
         return int(G.label_size)
 
@@ -48,7 +56,7 @@ class StyleGAN2(_Genforce):
     def layers(self, G: Any) -> tuple[Layer, ...]:
         sizes = (4 * 2 ** ((i + 1) // 2) for i in range(100))
         return tuple(
-            Layer(i, name, (size, size), units, first_of_tuple=True)
+            Layer(i, name, (size, size), units, item=0, modulated=True)
             for i, ((name, units), size) in enumerate(zip(self._convolutions(G), sizes))
         )
 
@@ -57,10 +65,11 @@ class _TwoPerResolution(_Genforce):
     """Layers 2k and 2k+1 are at 4·2^k; the papers' lists name the second."""
 
     suffix = ""
+    modulated = False
 
     def layers(self, G: Any) -> tuple[Layer, ...]:
         return tuple(
-            Layer(i, name + self.suffix, (4 * 2 ** (i // 2),) * 2, units)
+            Layer(i, name + self.suffix, (4 * 2 ** (i // 2),) * 2, units, modulated=self.modulated)
             for i, (name, units) in enumerate(self._convolutions(G))
         )
 
@@ -81,6 +90,9 @@ class PGGAN(_TwoPerResolution):
     def entry(self, G: Any) -> str:
         return ""
 
+    def mean_latent(self, G: Any) -> Tensor | None:
+        return None  # pixel norm undoes any scaling of the latent
+
 
 class StyleGAN(_TwoPerResolution):
     """As PGGAN, read at ``.activate``: instance norm and style follow it in the same module."""
@@ -88,6 +100,7 @@ class StyleGAN(_TwoPerResolution):
     name = "genforce-stylegan"
     title = "StyleGAN of genforce"
     suffix = ".activate"
+    modulated = True
 
     def matches(self, G: Any) -> bool:
         return type(G).__name__ == "StyleGANGenerator" and hasattr(G, "z_space_dim")

@@ -14,6 +14,10 @@ class _Nvidia(Family):
     def latent_shape(self, G: Any) -> tuple[int, ...]:
         return (G.z_dim,)
 
+    def mean_latent(self, G: Any) -> Tensor | None:
+        mean: Tensor = G.mapping.w_avg
+        return mean
+
     def num_classes(self, G: Any) -> int:
         return int(G.c_dim)
 
@@ -43,7 +47,7 @@ class StyleGAN2(_Nvidia):
                 if size == 4 and conv == "conv0":
                     continue
                 units = G.get_submodule(name).bias.shape[0]
-                found.append(Layer(len(found), name, (size, size), units))
+                found.append(Layer(len(found), name, (size, size), units, modulated=True))
         return tuple(found)
 
 
@@ -63,7 +67,9 @@ class StyleGAN3(_Nvidia):
             module = G.get_submodule(f"synthesis.{name}")
             width, height = (int(size) for size in module.out_size)
             units = int(module.out_channels)
-            found.append(Layer(len(found), f"synthesis.{name}", (height, width), units))
+            found.append(
+                Layer(len(found), f"synthesis.{name}", (height, width), units, modulated=True)
+            )
         return tuple(found)
 
     def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:

@@ -13,6 +13,7 @@ from ganfix_plugin.adapters import Family, Layer
 from ganfix_plugin.errors import GanfixError
 
 _RELUS = (nn.ReLU, nn.LeakyReLU)
+_WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 class _Unconditional(Family):
@@ -21,6 +22,9 @@ class _Unconditional(Family):
 
     def num_classes(self, G: Any) -> int:
         return 0
+
+    def mean_latent(self, G: Any) -> Tensor | None:
+        return torch.zeros(self.latent_shape(G))
 
     def latent_shape(self, G: Any) -> tuple[int, ...]:
         """The input of the first linear layer or convolution: (z,) or (z, 1, 1)."""
@@ -37,7 +41,7 @@ class _Unconditional(Family):
 
     def _layers(self, G: Any, names: Sequence[str]) -> tuple[Layer, ...]:
         """Number modules by the order in which a pass of one latent reaches them."""
-        from ganfix_plugin.passes import observe  # passes imports adapters
+        from ganfix_plugin.passes import observe, random_state_kept  # passes imports adapters
 
         found: list[Layer] = []
 
@@ -52,7 +56,16 @@ class _Unconditional(Family):
         tensor = next(iter(G.parameters()), torch.zeros(()))
         z = torch.zeros(1, *self.latent_shape(G), device=tensor.device, dtype=tensor.dtype)
         unknown = [Layer(-1, name, (0, 0), 0) for name in names]
-        observe(G, unknown, visit, lambda view: self.synthesize(view, z, None))
+        try:
+            with random_state_kept(G):
+                observe(G, unknown, visit, lambda view: self.synthesize(view, z, None))
+        except GanfixError:
+            raise
+        except Exception as error:
+            raise GanfixError(
+                f"{type(G).__name__}: cannot be called on one latent {list(z.shape)} "
+                f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+            ) from error
         return tuple(found)
 
 
@@ -88,9 +101,11 @@ class DCGAN(_Unconditional):
     title = "DCGAN-like nn.Sequential"
 
     def matches(self, G: Any) -> bool:
-        steps = self._steps(G)
-        kinds = [type(module) for module in steps.values()]
-        return nn.ConvTranspose2d in kinds and sum(kind in _RELUS for kind in kinds) >= 1
+        kinds = [type(module) for module in self._steps(G).values()]
+        # What starts with a convolution starts from an image: an encoder, a discriminator.
+        first = next((kind for kind in kinds if kind in _WEIGHTED), None)
+        from_latent = first in (nn.Linear, nn.ConvTranspose2d) and nn.ConvTranspose2d in kinds
+        return from_latent and any(kind in _RELUS for kind in kinds)
 
     def layers(self, G: Any) -> tuple[Layer, ...]:
         steps = self._steps(G).items()

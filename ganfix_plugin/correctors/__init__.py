@@ -6,16 +6,36 @@ group ``ganfix.correctors``; ``examples/corrector_package`` is a complete one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from ganfix_plugin import registry
 from ganfix_plugin.adapters import Layer
+from ganfix_plugin.attachment import SecondPass
 from ganfix_plugin.edits import Edit
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.options import Options
 from ganfix_plugin.profiling.profile import Profile
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The generator as a corrector sees it.
+
+    Attributes:
+        layers: the chosen ones where the options have a key ``layers``, all of them otherwise.
+        profile: what was measured, as far as the corrector ``needs`` it.
+        entry: the place of the argument that scripts hand to the generator: a latent or a w.
+        mean_latent: what that argument is on average; None where the generator normalises it.
+    """
+
+    layers: tuple[Layer, ...]
+    profile: Profile | None
+    entry: Layer
+    mean_latent: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -26,16 +46,16 @@ class Corrector:
         name: as after ``--correct``.
         help: one line for people.
         options: a frozen dataclass deriving from `Options`; its fields are the keys.
-        edits: called with (options, layers, profile) → edits by layer. ``layers`` are the chosen
-            ones where the options have a key ``layers``, all of the generator's otherwise.
-            ``profile`` holds what ``needs`` names.
-        needs: what the profile must hold: "rates" (activation rates of the layers) or nothing.
+        edits: called with (options, subject) → edits by layer, or, where they differ by sample, a
+            `SecondPass` that decides about them when it has seen a first pass.
+        needs: what the profile must hold: "rates" (activation rates of the subject's layers),
+            which are measured on first use, "defective" or "unit_fid", which `ganfix score` makes.
     """
 
     name: str
     help: str
     options: type[Options]
-    edits: Callable[[Any, Sequence[Layer], Profile | None], Mapping[Layer, Edit]]
+    edits: Callable[[Any, Subject], Mapping[Layer, Edit] | SecondPass]
     needs: tuple[str, ...] = ()
 
 

@@ -5,16 +5,14 @@ The choice is fixed by the seed: every image and every run loses the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from ganfix_plugin.adapters import Layer
-from ganfix_plugin.correctors import Corrector
+from ganfix_plugin.correctors import Corrector, Subject
 from ganfix_plugin.edits import Cap, Edit, Scale
 from ganfix_plugin.options import LayerOptions, Portion, choice, option, portion, whole
-from ganfix_plugin.profiling.profile import Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +28,11 @@ class RandomOptions(LayerOptions):
     seed: int = option(0, whole(0), "of the choice")
 
 
-def edits(
-    options: RandomOptions, layers: Sequence[Layer], profile: Profile | None
-) -> dict[Layer, Edit]:
+def edits(options: RandomOptions, subject: Subject) -> dict[Layer, Edit]:
     """A `Cap` on neurons or a `Scale` of units per layer."""
     chance = torch.Generator().manual_seed(options.seed)
     found: dict[Layer, Edit] = {}
-    for layer in layers:
+    for layer in subject.layers:
         feature_map = (layer.channels, *layer.resolution)
         shape = feature_map if options.of == "neurons" else (layer.channels,)
         total = torch.Size(shape).numel()

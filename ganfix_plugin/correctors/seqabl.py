@@ -7,15 +7,15 @@ set to zero. Negative values stay.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ganfix_plugin.adapters import Layer
-from ganfix_plugin.correctors import Corrector
-from ganfix_plugin.edits import Cap
+from ganfix_plugin.correctors import Corrector, Subject
+from ganfix_plugin.edits import Cap, Edit
+from ganfix_plugin.errors import GanfixWarning
 from ganfix_plugin.options import LayerOptions, Portion, choice, number, option, portion
 from ganfix_plugin.profiling.profile import Profile
 
@@ -64,14 +64,12 @@ def low_rate_neurons(options: SeqablOptions, layer: Layer, profile: Profile) -> 
     return chosen.view(layer.channels, *layer.resolution)
 
 
-def edits(
-    options: SeqablOptions, layers: Sequence[Layer], profile: Profile | None
-) -> dict[Layer, Cap]:
+def edits(options: SeqablOptions, subject: Subject) -> dict[Layer, Edit]:
     """A `Cap` per layer."""
-    assert profile is not None
-    caps = {}
-    for layer in layers:
-        neurons = low_rate_neurons(options, layer, profile)
+    assert subject.profile is not None
+    caps: dict[Layer, Edit] = {}
+    for layer in subject.layers:
+        neurons = low_rate_neurons(options, layer, subject.profile)
         if options.side == "high":
             neurons = ~neurons
         share = float(neurons.float().mean())
@@ -79,11 +77,13 @@ def edits(
             warnings.warn(
                 f"seqabl: {share:.0%} of the neurons of layer {layer} are ablated, most of what it "
                 "computes; where images drift to a mean image, use lowest=30% or a smaller rate",
+                GanfixWarning,
                 stacklevel=2,
             )
         if not share:
             warnings.warn(
                 f"seqabl: no neuron of layer {layer} is low-rate; nothing changes there",
+                GanfixWarning,
                 stacklevel=2,
             )
         caps[layer] = Cap(neurons)

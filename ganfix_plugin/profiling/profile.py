@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,6 +19,21 @@ from ganfix_plugin.adapters import Layer
 from ganfix_plugin.errors import GanfixError
 
 FORMAT = "ganfix-profile-1"
+_GROUPS = ("counts", "thresholds", "defective", "unit_fid")  # tensors by layer name
+_SPOKEN = {
+    "thresholds": "unit thresholds",
+    "defective": "defective scores",
+    "unit_fid": "unit FIDs",
+}
+_BY_SCORE = (
+    "run ganfix labels auto, ganfix fit and ganfix score, or all three at once: "
+    "ganfix prepare --network X"
+)
+_HOW = {
+    "thresholds": _BY_SCORE,
+    "defective": _BY_SCORE,
+    "unit_fid": "run ganfix score --fid-units (and give it --real images, if you have them)",
+}
 GATE_RATE = 0.1  # The rate of the LR score; it separated best on hand labels (findings).
 
 
@@ -49,7 +66,12 @@ class Profile:
         version: the ganfix that measured.
         counts: by layer name, int32 [C, H, W]: in how many samples each neuron was activated.
         lr_scores: int32 [samples], sorted: LR counts of other latents than the counted ones, at
-            rate ≤ `GATE_RATE` over the adapter's default layers. None until a gate needs them.
+            rate ≤ `GATE_RATE` over the layers ``scored``. None until a gate needs them.
+        scored: the names of those layers, the adapter's default ones.
+        thresholds: by layer name, float64 [C]: each unit's T_u ([T21], 3.2).
+        defective: by layer name, float64 [C]: each unit's defective score, not normalised.
+        unit_fid: by layer name, float64 [C]: FID of each unit's top-activating images ([B19]).
+        made: how thresholds, defective and unit_fid were made.
     """
 
     fingerprint: str
@@ -59,6 +81,11 @@ class Profile:
     version: str
     counts: dict[str, Tensor] = field(default_factory=dict)
     lr_scores: Tensor | None = None
+    scored: tuple[str, ...] = ()
+    thresholds: dict[str, Tensor] = field(default_factory=dict)
+    defective: dict[str, Tensor] = field(default_factory=dict)
+    unit_fid: dict[str, Tensor] = field(default_factory=dict)
+    made: dict[str, str] = field(default_factory=dict)
 
     def rates(self, layer: Layer) -> Tensor:
         """Activation rates R_n of a layer, float32 [C, H, W].
@@ -81,31 +108,69 @@ class Profile:
         rates = self.rates(layer)
         return (rates <= rate) if dead else (rates <= rate) & (rates > 0)
 
-    def score_at(self, quantile: float) -> float:
-        """The LR score below which ``quantile`` of the generator's own samples lie."""
-        if self.lr_scores is None:
-            raise GanfixError(f"profile of {self.generator}: holds no LR scores for gate=lr:…%")
+    def of_units(self, what: str, layer: Layer) -> Tensor:
+        """ "thresholds", "defective" or "unit_fid" of a layer's units, float64 [C].
+
+        Raises:
+            GanfixError: if they were not made yet, with the commands that make them.
+        """
+        found: dict[str, Tensor] = getattr(self, what)
+        if layer.name in found:
+            return found[layer.name]
+        if found:
+            raise GanfixError(
+                f"profile of {self.generator}: layer {layer} has no {_SPOKEN[what]}, only "
+                f"{', '.join(found)}; run ganfix score --layers"
+            )
+        raise GanfixError(f"profile of {self.generator}: holds no {_SPOKEN[what]}; {_HOW[what]}")
+
+    def has_scores(self, layers: Sequence[Layer]) -> bool:
+        """Whether LR scores over these layers were measured."""
+        return self.lr_scores is not None and self.scored == tuple(each.name for each in layers)
+
+    def score_at(self, quantile: float, layers: Sequence[Layer]) -> float:
+        """The LR score over some layers below which ``quantile`` of the generator's samples lie.
+
+        Raises:
+            GanfixError: if LR scores over these layers were not measured.
+        """
+        if self.lr_scores is None or not self.has_scores(layers):
+            names = ", ".join(layer.name for layer in layers)
+            raise GanfixError(
+                f"profile of {self.generator}: holds no LR scores over {names} for gate=lr:…%; "
+                "leave profile= out to have them measured, or give the gate a count"
+            )
         return float(torch.quantile(self.lr_scores.double(), quantile))
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all.
 
         Raises:
-            GanfixError: if the folder cannot be written.
+            GanfixError: if it cannot be written.
         """
         meta = asdict(self)
-        tensors = {f"counts/{name}": count for name, count in meta.pop("counts").items()}
+        tensors = {
+            f"{group}/{name}": tensor
+            for group in _GROUPS
+            for name, tensor in meta.pop(group).items()
+        }
         scores = meta.pop("lr_scores")
         if scores is not None:
             tensors["lr_scores"] = scores
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        os.close(handle)
+        temporary = ""
         try:
+            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+            os.close(handle)
             save_file(tensors, temporary, metadata={FORMAT: json.dumps(meta)})
             os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            temporary = ""
+        except (OSError, SafetensorError) as error:
+            raise GanfixError(
+                f"profile {path}: cannot be written ({_first_line(error)})"
+            ) from error
+        finally:
+            if temporary:
+                Path(temporary).unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> Profile:
@@ -119,12 +184,14 @@ class Profile:
                 meta = json.loads((file.metadata() or {})[FORMAT])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             settings = Settings(**meta.pop("settings"))
-            counts = {
-                name.removeprefix("counts/"): tensor
-                for name, tensor in tensors.items()
-                if name.startswith("counts/")
-            }
-            return cls(settings=settings, counts=counts, lr_scores=tensors.get("lr_scores"), **meta)
+            groups: dict[str, Any] = {group: {} for group in _GROUPS}
+            for name, tensor in tensors.items():
+                group, _, layer = name.partition("/")
+                if layer:
+                    groups[group][layer] = tensor
+            scored = tuple(meta.pop("scored", ()))
+            scores = tensors.get("lr_scores")
+            return cls(settings=settings, lr_scores=scores, scored=scored, **groups, **meta)
         except FileNotFoundError:
             raise GanfixError(f"profile {path}: no such file") from None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:

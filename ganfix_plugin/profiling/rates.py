@@ -48,7 +48,7 @@ def count_active(
         else:
             counts[layer.name] = active
 
-    for z, c in _batches(latents, samples, batch, G, "rates"):
+    for z, c in latent_batches(latents, samples, batch, G, "rates"):
         observe(G, layers, visit, lambda view: adapter.synthesize(view, z, c))
     return {name: count.cpu() for name, count in counts.items()}
 
@@ -63,7 +63,7 @@ def count_low_rate(
 ) -> Tensor:
     """The LR count of each of the first ``samples`` latents of a stream: int32 [samples]."""
     scores = []
-    for z, c in _batches(latents, samples, batch, G, "scores"):
+    for z, c in latent_batches(latents, samples, batch, G, "scores"):
         score = lr_count(G, low_rate, lambda view: adapter.synthesize(view, z, c))
         scores.append(score.cpu())
     return torch.cat(scores)
@@ -99,9 +99,10 @@ def device_of(G: nn.Module) -> torch.device:
     return next((tensor.device for tensor in G.parameters()), torch.device("cpu"))
 
 
-def _batches(
+def latent_batches(
     latents: Latents, samples: int, batch: int, G: nn.Module, what: str
 ) -> Iterable[tuple[Tensor, Tensor | None]]:
+    """(z, c) batches of a stream on the generator's device, with a progress bar."""
     batches = latents.batches(samples, batch, device_of(G))
     total = -(-samples // batch)
     return tqdm(batches, total=total, desc=f"ganfix: measuring {what}", leave=False, disable=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch import nn
 from ganfix_plugin._version import __version__
 from ganfix_plugin.adapters import Adapter, Latents, Layer
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.passes import random_state_kept
 from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
 from ganfix_plugin.profiling.rates import BATCH, count_active, count_low_rate, device_of
@@ -37,12 +38,30 @@ def profile_path(mark: str, adapter: Adapter, settings: Settings) -> Path:
     return cache_folder() / "profiles" / name
 
 
+def classifier_path(mark: str) -> Path:
+    """Where `ganfix fit` leaves the classifier of a generator, by fingerprint."""
+    return cache_folder() / "classifiers" / f"{mark[:16]}.safetensors"
+
+
+def update(
+    G: nn.Module, adapter: Adapter, settings: Settings, change: Callable[[Profile], Profile]
+) -> tuple[Profile, Path]:
+    """Change the stored profile of a generator, under its lock; starts one if there is none."""
+    mark = fingerprint(G)
+    path = profile_path(mark, adapter, settings)
+    with _locked(path):
+        blank = Profile(mark, type(G).__name__, adapter.name, settings, __version__)
+        profile = change(checked(path, mark) if path.exists() else blank)
+        profile.save(path)
+    return profile, path
+
+
 def ensure(
     G: nn.Module,
     adapter: Adapter,
     settings: Settings,
     layers: Sequence[Layer],
-    scores: bool = False,
+    scored: Sequence[Layer] = (),
     batch: int = BATCH,
     measure_on: torch.device | str | None = None,
 ) -> tuple[Profile, Path]:
@@ -50,7 +69,7 @@ def ensure(
 
     Args:
         layers: whose activation rates are needed.
-        scores: whether the LR scores of the gate are needed too.
+        scored: the layers over which a gate's LR scores are needed, if any are.
         measure_on: measure a copy of G on this device; None measures G where it is.
 
     Raises:
@@ -59,14 +78,17 @@ def ensure(
     mark = fingerprint(G)
     path = profile_path(mark, adapter, settings)
     blank = Profile(mark, type(G).__name__, adapter.name, settings, __version__)
-    profile = checked(path, mark) if path.exists() else blank
-    if _complete(profile, layers, scores):
+    # os.path.exists, because Path.exists raises where a folder may not be looked into.
+    profile = checked(path, mark) if os.path.exists(path) else blank
+    if _complete(profile, layers, scored):
         return profile, path
     with _locked(path):
         # Another process may have finished the same work while this one waited.
         profile = checked(path, mark) if path.exists() else blank
-        if not _complete(profile, layers, scores):
-            profile = _measure(_on_device(G, measure_on), adapter, profile, layers, scores, batch)
+        if not _complete(profile, layers, scored):
+            measured = _on_device(G, measure_on)
+            with random_state_kept(measured, settings.seed):
+                profile = _measure(measured, adapter, profile, layers, scored, batch)
             profile.save(path)
             log.info("profile saved to %s", path)
     return profile, path
@@ -83,9 +105,9 @@ def checked(path: Path, mark: str) -> Profile:
     return profile
 
 
-def _complete(profile: Profile, layers: Sequence[Layer], scores: bool) -> bool:
-    measured = all(layer.name in profile.counts for layer in layers)
-    return measured and (profile.lr_scores is not None or not scores)
+def _complete(profile: Profile, layers: Sequence[Layer], scored: Sequence[Layer]) -> bool:
+    measured = all(layer.name in profile.counts for layer in (*layers, *scored))
+    return measured and (not scored or profile.has_scores(scored))
 
 
 def _measure(
@@ -93,30 +115,30 @@ def _measure(
     adapter: Adapter,
     profile: Profile,
     layers: Sequence[Layer],
-    scores: bool,
+    scored: Sequence[Layer],
     batch: int,
 ) -> Profile:
     settings = profile.settings
     classes = adapter.num_classes(G)
-    if settings.class_index is not None and settings.class_index >= max(classes, 1):
+    if settings.class_index is not None and settings.class_index >= classes:
         found = f"{classes} classes" if classes else "no classes"
         raise GanfixError(f"class={settings.class_index}: {type(G).__name__} has {found}")
-    defaults = adapter.auto(adapter.layers(G)) if scores else ()
     latents = Latents(adapter.latent_shape(G), settings.seed, classes, settings.class_index)
 
-    missing = {each.name: each for each in (*layers, *defaults) if each.name not in profile.counts}
+    missing = {each.name: each for each in (*layers, *scored) if each.name not in profile.counts}
     if missing:
         numbers = "+".join(str(layer.index) for layer in missing.values())
         log.info("measuring activation rates: %d latents, layers %s", settings.samples, numbers)
         new = count_active(G, adapter, list(missing.values()), latents, settings.samples, batch)
         profile = replace(profile, counts={**profile.counts, **new})
-    if scores and profile.lr_scores is None:
+    if scored and not profile.has_scores(scored):
         log.info("measuring LR scores: %d latents", settings.samples)
-        low_rate = [(layer, profile.low_rate(layer, GATE_RATE)) for layer in defaults]
+        low_rate = [(layer, profile.low_rate(layer, GATE_RATE)) for layer in scored]
         # Other latents than the counted ones: a neuron is rarer among those that defined it.
         others = replace(latents, seed=settings.seed + 1)
         lr_scores = count_low_rate(G, adapter, low_rate, others, settings.samples, batch)
-        profile = replace(profile, lr_scores=lr_scores.sort().values)
+        names = tuple(layer.name for layer in scored)
+        profile = replace(profile, lr_scores=lr_scores.sort().values, scored=names)
     return profile
 
 

@@ -1,0 +1,140 @@
+"""Defective scores of units: which units draw where the classifier sees artifacts ([T21], 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from ganfix_plugin.adapters import Adapter, Latents, Layer
+from ganfix_plugin.detection.classifier import Classifier
+from ganfix_plugin.detection.extractors import Extractor
+from ganfix_plugin.passes import observe
+from ganfix_plugin.profiling.quantiles import UnitHistogram
+from ganfix_plugin.profiling.rates import BATCH, latent_batches
+
+TAU = 0.005
+MASK_SIDE = 256  # masks of larger images are taken at this size
+
+
+def thresholds(
+    G: nn.Module,
+    adapter: Adapter,
+    layers: Sequence[Layer],
+    latents: Latents,
+    samples: int,
+    tau: float = TAU,
+    batch: int = BATCH,
+) -> dict[str, Tensor]:
+    """T_u of every unit, P(A_u > T_u) = tau over all pixels of all samples.
+
+    Returns:
+        float64 [C] by layer name, within 1/4096 of the unit's range; memory does not grow with
+        ``samples``.
+    """
+    histograms = {layer.name: UnitHistogram(layer.channels) for layer in layers}
+    for z, c in latent_batches(latents, samples, batch, G, "unit thresholds"):
+        observe(
+            G,
+            layers,
+            lambda layer, x: histograms[layer.name].add(x),
+            lambda view: adapter.synthesize(view, z, c),
+        )
+    return {name: histogram.above(tau) for name, histogram in histograms.items()}
+
+
+class OverlapSums:
+    """Running sums of IoU by unit; their mean over artifacts is the defective score.
+
+    Args:
+        thresholds: T_u by layer name.
+        cam: a mask is where the upsampled Grad-CAM reaches this.
+        active: a unit's map is where its upsampled thresholded activation reaches this.
+    """
+
+    def __init__(self, thresholds: dict[str, Tensor], cam: float = 0.5, active: float = 0.5):
+        self.thresholds, self.cam, self.active = thresholds, cam, active
+        self.sums = {name: torch.zeros_like(each) for name, each in thresholds.items()}
+        self.artifacts = 0
+
+    def add(self, on: dict[str, Tensor], masks: Tensor) -> None:
+        """Add artifacts: their units' thresholded maps by layer name, and their masks."""
+        self.artifacts += len(masks)
+        for name, each in on.items():
+            self.sums[name] += unit_overlap(each, masks, self.active).sum(dim=0)
+
+    def scores(self) -> dict[str, Tensor]:
+        """Mean IoU over the artifacts, float64 [C] by layer name (Definition 1, unnormalised)."""
+        return {name: total / max(self.artifacts, 1) for name, total in self.sums.items()}
+
+
+def binary_masks(cams: Tensor, threshold: float, side: int) -> Tensor:
+    """Grad-CAMs [N, h, w] upsampled to ``side`` (at most `MASK_SIDE`) and binarised, bool."""
+    return _upsampled(cams[:, None], min(side, MASK_SIDE))[:, 0] >= threshold
+
+
+def exceeding(x: Tensor, threshold: Tensor) -> Tensor:
+    """Where units exceed their T_u: bool like the feature map [N, C, H, W]."""
+    return x > threshold.to(x.device, x.dtype).view(-1, 1, 1)
+
+
+def unit_overlap(on: Tensor, masks: Tensor, active: float = 0.5) -> Tensor:
+    """|A_u ∩ L| / |A_u ∪ L| of units and masks; 0 where both are empty.
+
+    Args:
+        on: the units' thresholded maps, bool [N, C, H, W].
+        masks: bool [N, S, S].
+        active: where a bilinearly upsampled thresholded map counts as on.
+
+    Returns:
+        float64 [N, C], on the CPU.
+    """
+    mask = masks.to(on.device).flatten(1).float()
+    found = []
+    for units in on.split(64, dim=1):  # a chunk at a time: the upsampled maps are large
+        up = (_upsampled(units, masks.shape[-1]) >= active).flatten(2).float()
+        both = torch.einsum("ncp,np->nc", up, mask)
+        either = up.sum(dim=2) + mask.sum(dim=1, keepdim=True) - both
+        found.append((both.double() / either.double().clamp(min=1)).cpu())
+    return torch.cat(found, dim=1)
+
+
+def normalized(scores: Tensor, rule: str) -> Tensor:
+    """Defective scores [C] or [N, C] to [0, 1] per layer.
+
+    Args:
+        rule: "max" divides by the largest (the paper's), "rank" spreads the ranks evenly, which
+            separates units where the raw scores are all small (findings).
+    """
+    if rule == "max":
+        return scores / scores.amax(dim=-1, keepdim=True).clamp(min=torch.finfo(scores.dtype).tiny)
+    ranks = scores.argsort(dim=-1, stable=True).argsort(dim=-1).to(scores.dtype)
+    return ranks / max(scores.shape[-1] - 1, 1)
+
+
+def score_artifacts(
+    G: nn.Module,
+    adapter: Adapter,
+    layers: Sequence[Layer],
+    classifier: Classifier,
+    extractor: Extractor,
+    batches: Iterable[tuple[Tensor, Tensor | None]],
+    sums: OverlapSums,
+) -> None:
+    """Add artifact generations (z, c) to running sums, in one pass over them."""
+    for z, c in batches:
+        on: dict[str, Tensor] = {}
+
+        def visit(layer: Layer, x: Tensor) -> None:
+            on[layer.name] = exceeding(x, sums.thresholds[layer.name])
+
+        call = lambda view: adapter.synthesize(view, z, c)  # noqa: E731
+        images = observe(G, layers, visit, call, to_end=True)
+        cams = classifier.cam(extractor.maps(images))
+        sums.add(on, binary_masks(cams, sums.cam, images.shape[-1]))
+
+
+def _upsampled(x: Tensor, side: int) -> Tensor:
+    return interpolate(x.float(), size=(side, side), mode="bilinear", align_corners=False)

@@ -1,0 +1,214 @@
+"""Small generators of the families that `examples/` lacks, and how scripts call all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.adapters import Layer, find_adapter, unwrap
+
+HOOK_TABLES = [name for name in nn.Module().__dict__ if "_hooks" in name]
+
+
+def latents(G: nn.Module, n: int, seed: int = 0) -> Tensor:
+    """n latents in the generator's own shape."""
+    G = unwrap(G)
+    shape = find_adapter(G).latent_shape(G)
+    return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def images(G: nn.Module, z: Tensor, noise_mode: str = "const", seed: int = 0) -> Tensor:
+    """Call G as its scripts do, after setting the random state that random noise comes from."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        if hasattr(unwrap(G), "z_dim"):  # NVIDIA's
+            return G(z, None, noise_mode=noise_mode)
+        output = G(z)
+    return output["image"] if isinstance(output, dict) else output
+
+
+def numbered(G: nn.Module) -> tuple[Layer, ...]:
+    """The layers that the adapter finds."""
+    return find_adapter(G).layers(G)
+
+
+def hooks(G: nn.Module) -> dict[tuple[str, str], list[int]]:
+    """The ids in every hook table of every module that has any."""
+    tables = ((name, t, m.__dict__[t]) for name, m in G.named_modules() for t in HOOK_TABLES)
+    return {(name, table): list(ids) for name, table, ids in tables if ids}
+
+
+@contextmanager
+def recorded(G: nn.Module, layers: tuple[Layer, ...]) -> Iterator[dict[str, Tensor]]:
+    """What the layers return in the passes inside, by plain hooks of torch: the last pass's."""
+    found: dict[str, Tensor] = {}
+
+    def keep(layer: Layer) -> Any:
+        return lambda module, args, output: found.update({layer.name: layer.read(output).clone()})
+
+    handles = [G.get_submodule(each.name).register_forward_hook(keep(each)) for each in layers]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def dcgan(seed: int = 0) -> nn.Sequential:
+    """z [8, 1, 1] to images [3, 16, 16], with the in-place ReLUs that DCGANs have."""
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.ConvTranspose2d(8, 12, 4),
+        nn.ReLU(inplace=True),
+        nn.ConvTranspose2d(12, 8, 4, stride=2, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(inplace=True),
+        nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1),
+        nn.Tanh(),
+    ).eval()
+
+
+class Noisy(nn.Module):
+    """A generator that no adapter knows, and that draws noise of its own in every pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.ConvTranspose2d(8, 12, 4)
+        self.second = nn.ConvTranspose2d(12, 8, 4, stride=2, padding=1)
+        self.last = nn.Conv2d(8, 3, 1)
+        self.eval()
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.first(z).relu()
+        x = self.second(x + torch.randn_like(x))
+        return self.last(x.relu()).tanh()
+
+
+class ReturnsStyle(nn.Module):
+    """A layer as in genforce's StyleGAN2: the feature map and the style it was made with."""
+
+    def __init__(self, units: int, up: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(units, units, 3, 3) / (3 * units**0.5))
+        self.bias = nn.Parameter(torch.zeros(units))
+        self.style = nn.Linear(8, units)
+        self.activate = nn.LeakyReLU(0.2, inplace=True)
+        self.scale = 2 if up else 1
+
+    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        style = self.style(w)
+        x = nn.functional.interpolate(x, scale_factor=self.scale) * style[:, :, None, None]
+        return self.activate(nn.functional.conv2d(x, self.weight, self.bias, padding=1)), style
+
+
+class NormalizesAfter(ReturnsStyle):
+    """A layer as in genforce's StyleGAN: instance norm follows the activation."""
+
+    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        x, style = super().forward(x, w)
+        return nn.functional.instance_norm(x), style
+
+
+class _Genforce(nn.Module):
+    """Images of 16×16 from z [8]; genforce's names of attributes, modules and the result."""
+
+    layer: type[ReturnsStyle] = ReturnsStyle
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.z_space_dim, self.w_space_dim, self.label_size = 8, 8, 0
+        self.mapping = nn.Linear(8, 8)
+        self.truncation = _MeanLatent()
+        self.synthesis = _Synthesis(self.layer, self.upsampling)
+        self.eval()
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> dict[str, Any]:
+        w = self.mapping(z)
+        return {"z": z, "w": w, **self.synthesis(w)}
+
+
+class _MeanLatent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("w_avg", torch.zeros(8))
+
+
+class _Synthesis(nn.Module):
+    def __init__(self, layer: type[ReturnsStyle], upsampling: tuple[bool, ...]) -> None:
+        super().__init__()
+        self.const = nn.Parameter(torch.randn(1, 6, 4, 4))
+        for index, up in enumerate(upsampling):
+            self.add_module(f"layer{index}", layer(6, up))
+        self.count = len(upsampling)
+        self.output = nn.Conv2d(6, 3, 1)
+
+    def forward(self, w: Tensor) -> dict[str, Tensor]:
+        x = self.const.repeat(len(w), 1, 1, 1)
+        for index in range(self.count):
+            x, _ = self.get_submodule(f"layer{index}")(x, w)
+        return {"image": self.output(x)}
+
+
+class StyleGAN2Generator(_Genforce):
+    """Layer 0 is at 4×4, then two layers per resolution, the first of which doubles it."""
+
+    upsampling = (False, True, False, True, False)
+
+
+class StyleGANGenerator(_Genforce):
+    """Two layers per resolution from 4×4 on."""
+
+    layer = NormalizesAfter
+    upsampling = (False, False, True, False, True, False)
+
+
+class StyleGAN3Shaped(nn.Module):
+    """`synthesis.layer_names` of convolutions on a wide map after `synthesis.input`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.z_dim, self.c_dim, self.w_dim, self.num_ws = 8, 0, 8, 5
+        self.mapping = nn.Linear(8, 8)
+        self.mapping.register_buffer("w_avg", torch.zeros(8))
+        self.synthesis = _AliasFree()
+        self.eval()
+
+    def forward(self, z: Tensor, c: Tensor | None, noise_mode: str = "random") -> Tensor:
+        return self.synthesis(self.mapping(z))
+
+
+class _AliasFree(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.input = nn.Linear(8, 4 * 10 * 12)
+        self.layer_names = ["L0_12_6", "L1_12_6", "L2_12_5", "L3_12_5", "L4_12_3"]
+        inputs = 4
+        for name, outputs in zip(self.layer_names, (6, 6, 5, 5, 3)):
+            self.add_module(name, _Margin(inputs, outputs))
+            inputs = outputs
+
+    def forward(self, w: Tensor) -> Tensor:
+        x = self.input(w).view(-1, 4, 10, 12)
+        for name in self.layer_names:
+            x = self.get_submodule(name)(x)
+        return x
+
+
+class _Margin(nn.Module):
+    """A convolution on 10 rows of 12; its output is a view into a wider map."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.out_channels, self.out_size = outputs, (12, 10)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3) / (3 * inputs**0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = nn.functional.conv2d(x, self.weight, padding=2)
+        return nn.functional.leaky_relu(wide, 0.2)[:, :, 1:-1, 1:-1]

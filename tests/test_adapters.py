@@ -1,0 +1,279 @@
+"""Which generators are recognised, and where their numbered layers are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from gan_face_generate.models import Discriminator
+from generators import (
+    Noisy,
+    StyleGAN2Generator,
+    StyleGAN3Shaped,
+    StyleGANGenerator,
+    dcgan,
+    hooks,
+    images,
+    latents,
+    numbered,
+    recorded,
+)
+from torch import Tensor, nn
+
+from ganfix_plugin import GanfixError, attach
+from ganfix_plugin.adapters import Latents, Layer, find_adapter, select, unwrap
+from ganfix_plugin.adapters.plain import Plain
+from ganfix_plugin.options import LayerChoice
+
+OTHER_FAMILIES = [StyleGAN2Generator, StyleGANGenerator, StyleGAN3Shaped, dcgan]
+
+
+def chosen(G: nn.Module, text: str) -> list[int]:
+    adapter = find_adapter(G)
+    layers = select(adapter, adapter.layers(G), LayerChoice.parse(text))
+    return [layer.index for layer in layers]
+
+
+def table(G: nn.Module) -> list[tuple[int, str, tuple[int, int]]]:
+    return [(layer.index, layer.name, layer.resolution) for layer in numbered(G)]
+
+
+def test_stylegan2_has_one_layer_at_4x4_and_two_per_resolution(stylegan2: nn.Module) -> None:
+    assert find_adapter(stylegan2).name == "nvidia-stylegan2"
+    assert table(stylegan2) == [
+        (0, "synthesis.b4.conv1", (4, 4)),
+        (1, "synthesis.b8.conv0", (8, 8)),
+        (2, "synthesis.b8.conv1", (8, 8)),
+        (3, "synthesis.b16.conv0", (16, 16)),
+        (4, "synthesis.b16.conv1", (16, 16)),
+        (5, "synthesis.b32.conv0", (32, 32)),
+        (6, "synthesis.b32.conv1", (32, 32)),
+    ]
+
+
+def test_pggan_has_two_layers_per_resolution(pggan: nn.Module) -> None:
+    assert find_adapter(pggan).name == "genforce-pggan"
+    sizes = (4, 4, 8, 8, 16, 16, 32, 32)
+    assert table(pggan) == [(i, f"layer{i}", (size, size)) for i, size in enumerate(sizes)]
+
+
+def test_the_layers_of_a_dcgan_are_its_relus(face: nn.Module) -> None:
+    assert find_adapter(face).name == "dcgan"
+    sizes = {"main.2": 4, "main.5": 8, "main.8": 16, "main.11": 32}
+    assert table(face) == [(i, name, (n, n)) for i, (name, n) in enumerate(sizes.items())]
+
+
+def test_genforce_stylegan2_is_numbered_as_stylegan2() -> None:
+    G = StyleGAN2Generator()
+    assert find_adapter(G).name == "genforce-stylegan2"
+    sizes = (4, 8, 8, 16, 16)
+    assert table(G) == [(i, f"synthesis.layer{i}", (n, n)) for i, n in enumerate(sizes)]
+
+
+def test_genforce_stylegan_is_read_before_its_instance_norm() -> None:
+    G = StyleGANGenerator()
+    assert find_adapter(G).name == "genforce-stylegan"
+    sizes = (4, 4, 8, 8, 16, 16)
+    assert table(G) == [(i, f"synthesis.layer{i}.activate", (n, n)) for i, n in enumerate(sizes)]
+
+
+def test_stylegan3_leaves_its_last_layer_out_and_gives_height_before_width() -> None:
+    G = StyleGAN3Shaped()
+    assert find_adapter(G).name == "nvidia-stylegan3"
+    names = ["L0_12_6", "L1_12_6", "L2_12_5", "L3_12_5"]
+    assert table(G) == [(i, f"synthesis.{name}", (10, 12)) for i, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("build", OTHER_FAMILIES)
+def test_layers_have_the_shapes_of_their_feature_maps(build: type[nn.Module]) -> None:
+    check_shapes(build())
+
+
+def test_layers_of_trained_generators_have_the_shapes_of_their_feature_maps(G: nn.Module) -> None:
+    check_shapes(G)
+
+
+def check_shapes(G: nn.Module) -> None:
+    layers = numbered(G)
+    with recorded(G, layers) as found:
+        images(G, latents(G, 2))
+    shapes = {name: tuple(x.shape) for name, x in found.items()}
+    assert shapes == {each.name: (2, each.channels, *each.resolution) for each in layers}
+
+
+@pytest.mark.parametrize("build", OTHER_FAMILIES)
+def test_every_family_can_be_corrected(build: type[nn.Module]) -> None:
+    G = build()
+    z = latents(G, 3)
+    before = images(G, z)
+    with attach(G, "random:portion=60%") as attachment:
+        assert not torch.equal(images(G, z), before)
+        attachment.check()
+    assert torch.equal(images(G, z), before)
+
+
+def test_auto_takes_the_papers_layers(stylegan2: nn.Module, pggan: nn.Module) -> None:
+    assert chosen(stylegan2, "auto") == [0, 1, 3]
+    assert chosen(pggan, "auto") == [1, 3, 5]
+    assert chosen(StyleGAN2Generator(), "auto") == [0, 1, 3]
+    assert chosen(StyleGANGenerator(), "auto") == [1, 3, 5]
+
+
+def test_auto_takes_the_first_three_where_the_papers_say_nothing(face: nn.Module) -> None:
+    assert chosen(face, "auto") == [0, 1, 2]
+    assert chosen(StyleGAN3Shaped(), "auto") == [0, 1, 2]
+
+
+def test_a_resolution_means_the_layer_of_the_papers_list(
+    stylegan2: nn.Module, pggan: nn.Module, face: nn.Module
+) -> None:
+    assert chosen(stylegan2, "4x4+8x8") == [0, 1]
+    assert chosen(pggan, "4x4+8x8") == [1, 3]
+    assert chosen(face, "4x4+8x8") == [0, 1]
+
+
+def test_layers_come_in_the_order_in_which_they_run_and_once(stylegan2: nn.Module) -> None:
+    assert chosen(stylegan2, "3+0+8x8+0+1") == [0, 1, 3]
+
+
+@pytest.mark.parametrize("text", ["7", "64x64"])
+def test_a_layer_that_is_not_there_lists_those_that_are(stylegan2: nn.Module, text: str) -> None:
+    with pytest.raises(GanfixError, match=rf"no layer {text}; there are 0 \(4x4\), 1 \(8x8\), 2"):
+        chosen(stylegan2, text)
+
+
+def test_a_class_in_a_generated_module_is_recognised(stylegan2: nn.Module) -> None:
+    assert type(stylegan2).forward.__module__.startswith("_imported_module_")
+    assert find_adapter(stylegan2).name == "nvidia-stylegan2"
+
+
+def test_parallel_wrappers_are_taken_off(face: nn.Module) -> None:
+    wrapped = nn.DataParallel(face)
+    assert unwrap(wrapped) is face
+    with attach(wrapped, "random"):
+        assert hooks(face)
+
+
+def test_a_named_adapter_is_taken_if_it_fits(face: nn.Module) -> None:
+    assert find_adapter(face, "dcgan").name == "dcgan"
+    with pytest.raises(GanfixError, match=r"adapter genforce-pggan \(PGGAN .*\) does not fit"):
+        find_adapter(face, "genforce-pggan")
+    with pytest.raises(GanfixError, match="unknown adapter; available: dcgan, genforce-pggan"):
+        find_adapter(face, "biggan")
+
+
+def autoencoder() -> nn.Module:
+    up = nn.ConvTranspose2d(8, 3, 4, stride=2)
+    return nn.Sequential(nn.Conv2d(3, 8, 4, stride=2), nn.ReLU(), up).eval()
+
+
+NO_GENERATORS = {
+    "linear": lambda: nn.Linear(3, 3),
+    "perceptron": lambda: nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)),
+    "classifier": lambda: nn.Sequential(nn.Conv2d(3, 8, 4), nn.ReLU(), nn.Flatten()),
+    "autoencoder": autoencoder,
+    "DCGAN's discriminator": lambda: Discriminator(ngpu=0, nc=3, ndf=8),
+    "stack in an unknown module": Noisy,
+}
+
+
+@pytest.mark.parametrize("build", NO_GENERATORS.values(), ids=NO_GENERATORS)
+def test_other_networks_are_refused_with_their_modules(build: type[nn.Module]) -> None:
+    G = build().eval()
+    with pytest.raises(
+        GanfixError, match=r"no generator that an adapter knows; its modules: "
+    ) as e:
+        attach(G, "none")
+    assert "\n" not in str(e.value)
+    assert all(name in str(e.value) for name, _ in list(G.named_modules())[1:12])
+
+
+def test_discriminators_are_refused(stylegan2: nn.Module, network_pickle) -> None:  # type: ignore[no-untyped-def]
+    import legacy
+
+    with network_pickle.open("rb") as file:
+        D = legacy.load_network_pkl(file)["D"].eval()
+    assert D.block_resolutions  # the attribute that its generator is recognised by, one level up
+    with pytest.raises(GanfixError, match="Discriminator is no generator"):
+        attach(D, "none")
+
+
+def test_a_traced_network_is_refused(face: nn.Module) -> None:
+    with pytest.warns(DeprecationWarning):
+        traced = torch.jit.trace(face, latents(face, 1))
+    with pytest.raises(GanfixError, match="no generator that an adapter knows"):
+        attach(traced, "random")
+
+
+@pytest.mark.parametrize("found", [None, "G.pkl", {"G_ema": 1}])
+def test_what_is_no_module_is_refused_by_type(found: object) -> None:
+    with pytest.raises(
+        GanfixError, match=rf"expected a generator .*, found {type(found).__name__}"
+    ):
+        attach(found, "none")  # type: ignore[arg-type]
+
+
+def test_any_module_works_by_layer_names_numbered_as_they_run() -> None:
+    G = Noisy()
+    layers = find_adapter(G, layers=["second", "first"]).layers(G)
+    assert [(layer.index, layer.name) for layer in layers] == [(0, "first"), (1, "second")]
+    assert [(layer.channels, layer.resolution) for layer in layers] == [(12, (4, 4)), (8, (8, 8))]
+    assert [layer.index for layer in Plain(("first", "second")).auto(layers)] == [0, 1]
+
+
+def test_a_module_name_that_is_not_there_lists_those_that_are() -> None:
+    with pytest.raises(GanfixError, match="third is no module of Noisy; there are first, second"):
+        attach(Noisy(), "random", layers=["third"])
+
+
+def test_a_module_that_returns_no_feature_map_is_refused() -> None:
+    G = nn.Sequential(nn.Linear(4, 4), nn.Unflatten(1, (4, 1, 1)), nn.ConvTranspose2d(4, 3, 4))
+    with pytest.raises(GanfixError, match=r"0 returns \[1, 4\], expected a feature map"):
+        attach(G.eval(), "random", layers=["0"])
+
+
+def test_a_module_that_cannot_be_called_on_a_latent_is_refused_in_one_line() -> None:
+    with pytest.raises(
+        GanfixError, match=r"cannot be called on one latent \[1, 3, 1, 1\]"
+    ) as error:
+        attach(autoencoder(), "random", layers=["1"])
+    assert "\n" not in str(error.value)
+
+
+def test_looking_for_layers_draws_nothing_from_the_random_stream() -> None:
+    G = Noisy()
+    torch.manual_seed(0)
+    expected = torch.randn(3)
+    torch.manual_seed(0)
+    attach(G, "none", layers=["second"])
+    assert torch.equal(torch.randn(3), expected)
+
+
+def test_a_feature_map_is_exchanged_without_the_rest_of_a_tuple() -> None:
+    layer = Layer(0, "layer0", (4, 4), 2, item=0)
+    x, y, style = torch.zeros(1, 2, 4, 4), torch.ones(1, 2, 4, 4), object()
+    assert layer.read((x, style)) is x
+    assert layer.write((x, style), y) == (y, style)
+
+
+def drawn(size: int, **options: int) -> tuple[Tensor, Tensor]:
+    batches = list(Latents((5,), **options).batches(20, size, torch.device("cpu")))  # type: ignore[arg-type]
+    labels = [torch.zeros(len(z), 0) if c is None else c for z, c in batches]
+    return torch.cat([z for z, _ in batches]), torch.cat(labels)
+
+
+@pytest.mark.parametrize("size", [1, 7, 20, 64])
+def test_latents_and_labels_do_not_depend_on_the_batch_size(size: int) -> None:
+    for found, expected in zip(drawn(size, seed=3, classes=4), drawn(6, seed=3, classes=4)):
+        assert torch.equal(found, expected)
+
+
+def test_latents_differ_by_seed_and_labels_cover_the_classes() -> None:
+    z, c = drawn(20, seed=0, classes=4)
+    assert not torch.equal(z, drawn(20, seed=1, classes=4)[0])
+    assert c.shape == (20, 4) and torch.equal(c.sum(1), torch.ones(20)) and c.any(0).all()
+
+
+def test_one_class_can_be_taken_with_the_same_latents() -> None:
+    z, c = drawn(20, seed=0, classes=4, class_index=2)
+    assert torch.equal(z, drawn(20, seed=0, classes=4)[0])
+    assert c.argmax(1).unique().tolist() == [2]

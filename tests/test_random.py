@@ -1,0 +1,80 @@
+"""`random`: the ablation baseline, whose choice is fixed by a seed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from generators import images, latents, numbered, recorded
+from torch import nn
+
+from ganfix_plugin import attach
+from ganfix_plugin.adapters import Layer
+from ganfix_plugin.attachment import Attachment
+from ganfix_plugin.edits import Cap, Scale
+
+
+def edits(attachment: Attachment) -> list[Cap | Scale]:
+    found = attachment.corrections[0].edits
+    return list(found.values())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("portion", [0, 0.25, 0.3, 1])
+def test_the_portion_of_the_neurons_of_each_layer_is_ablated(
+    pggan: nn.Module, portion: float
+) -> None:
+    with attach(pggan, f"random:portion={portion}") as attachment:
+        shares = [float(cap.neurons.float().mean()) for cap in edits(attachment)]
+    assert shares == pytest.approx([portion] * 3, abs=1e-3)
+
+
+def test_units_lose_their_whole_channel_and_neurons_only_their_activation(face: nn.Module) -> None:
+    z, layer = latents(face, 4), numbered(face)[:1]
+    with recorded(face, layer) as before:
+        images(face, z)
+    with attach(face, "random:of=units,portion=50%,layers=0"), recorded(face, layer) as after:
+        images(face, z)
+    zeroed = after["main.2"].flatten(2).abs().sum((0, 2)) == 0
+    assert zeroed.sum() >= 256
+    assert torch.equal(after["main.2"][:, ~zeroed], before["main.2"][:, ~zeroed])
+
+
+def test_negative_values_of_ablated_neurons_stay(pggan: nn.Module) -> None:
+    z = latents(pggan, 4)
+    layer = numbered(pggan)[1:2]
+    with recorded(pggan, layer) as before:
+        images(pggan, z)
+    with attach(pggan, "random:portion=100%,layers=1"), recorded(pggan, layer) as after:
+        images(pggan, z)
+    assert torch.equal(after["layer1"], before["layer1"].clamp(max=0))
+    assert (after["layer1"] < 0).any()
+
+
+def test_the_choice_depends_on_the_seed_alone(pggan: nn.Module) -> None:
+    def chosen(text: str) -> list[torch.Tensor]:
+        torch.rand(3)  # whatever the script drew before
+        with attach(pggan, text) as attachment:
+            return [cap.neurons for cap in edits(attachment)]
+
+    first, again, other = chosen("random"), chosen("random:seed=0"), chosen("random:seed=1")
+    assert all(torch.equal(a, b) for a, b in zip(first, again))
+    assert not any(torch.equal(a, b) for a, b in zip(first, other))
+
+
+def test_every_image_loses_the_same_neurons(face: nn.Module) -> None:
+    z, layer = latents(face, 3), numbered(face)[:1]
+    with attach(face, "random:layers=0") as attachment, recorded(face, layer) as found:
+        (cap,) = edits(attachment)
+        for n in range(3):
+            images(face, z[n : n + 1])
+            assert not found["main.2"][0][cap.neurons].any()
+
+
+def test_nothing_is_measured(own_cache, face: nn.Module) -> None:  # type: ignore[no-untyped-def]
+    with attach(face, "random"):
+        assert not own_cache.exists()
+
+
+def test_layers_can_be_chosen(face: nn.Module) -> None:
+    with attach(face, "random:layers=16x16+32x32") as attachment:
+        layers: list[Layer] = list(attachment.corrections[0].layers)
+    assert [layer.name for layer in layers] == ["main.8", "main.11"]
