@@ -1,0 +1,72 @@
+"""The commands of `ganfix`, by what they are about. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Command = Callable[..., Any]
+
+
+def network_options(command: Command) -> Command:
+    """``--network`` and what belongs to it, the same for every command that opens a generator."""
+    options = (
+        click.option(
+            "--network",
+            required=True,
+            metavar="NETWORK",
+            help="A network pickle, a genforce model name or .pth, or module:function returning a "
+            "generator.",
+        ),
+        click.option(
+            "--host",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="The codebase's checkout. [default: the current folder]",
+        ),
+        click.option("--device", envvar="GANFIX_DEVICE", help="cpu, cuda or mps."),
+        click.option("--adapter", help="An adapter's name, where none or several recognise it."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def one_line_errors(command: Command) -> Command:
+    """Show a GanfixError as click shows its own: one line, status 1."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from ganfix_plugin.errors import GanfixError
+        from ganfix_plugin.hosts.console import speak
+
+        speak()
+        try:
+            return command(*args, **kwargs)
+        except GanfixError as error:
+            raise click.ClickException(str(error)) from None
+
+    return wrapped
+
+
+@contextmanager
+def opened(network: str, host: Path | None, device: str | None) -> Iterator[nn.Module]:
+    """The generator that ``--network`` names, while its host's imports are in place."""
+    from ganfix_plugin.hosts.network import open_network
+
+    with open_network(network, host, device) as G:
+        yield G
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as aligned columns, the first one being the header."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,141 @@
+"""`ganfix list`, `layers` and `profile`: what is installed, what a generator is, what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import Field, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganfix_plugin.commands import network_options, one_line_errors, opened, table
+
+
+@click.command("list")
+@one_line_errors
+def list_command() -> None:
+    """List the correctors with their options, adapters, hosts and feature extractors."""
+    from ganfix_plugin import correctors, registry
+    from ganfix_plugin.options import Options
+
+    shared = fields(Options)
+    click.echo("Correctors (--correct NAME[:key=value,…])")
+    for name in registry.names(registry.CORRECTORS):
+        origin = registry.origin(registry.entry(registry.CORRECTORS, name))
+        corrector = correctors.load(name)
+        click.echo(f"\n  {name}: {corrector.help}  [{origin}]")
+        own = [each for each in fields(corrector.options) if each.name not in _names(shared)]
+        _show_keys(own)
+    click.echo("\n  Keys that all of them have:")
+    _show_keys(shared)
+    for title, group in (("Adapters", registry.ADAPTERS), ("Hosts", registry.HOSTS)):
+        click.echo(f"\n{title}")
+        for name in registry.names(group):
+            origin = registry.origin(registry.entry(group, name))
+            click.echo(f"  {name}: {registry.load(group, name).title}  [{origin}]")
+    click.echo("\nFeature extractors")
+    for name in registry.names(registry.EXTRACTORS):
+        origin = registry.origin(registry.entry(registry.EXTRACTORS, name))
+        click.echo(f"  {name}  [{origin}]")
+
+
+def _names(declared: Sequence[Field[Any]]) -> set[str]:
+    return {each.name for each in declared}
+
+
+def _show_keys(declared: Sequence[Field[Any]]) -> None:
+    from ganfix_plugin.options import key_of
+
+    for each in declared:
+        default = "" if each.default is None else f" [default: {each.default}]"
+        text = f"{each.metadata['help']}{default}"
+        click.echo(click.formatting.wrap_text(text, 96, f"    {key_of(each):<11}", " " * 15))
+
+
+@click.command()
+@network_options
+@one_line_errors
+def layers(network: str, host: Path | None, device: str | None, adapter: str | None) -> None:
+    """Show the numbered layers of a generator; * marks the default ones."""
+    from ganfix_plugin.adapters import find_adapter
+
+    with opened(network, host, device) as G:
+        known = find_adapter(G, adapter)
+        numbered = known.layers(G)
+        auto = known.auto(numbered)
+        rows = [("layer", "module", "units", "resolution", "")]
+        for layer in numbered:
+            size = "x".join(map(str, layer.resolution))
+            mark = "*" if layer in auto else ""
+            rows.append((str(layer.index), layer.name, str(layer.channels), size, mark))
+        click.echo(f"{type(G).__name__}, adapter {known.name}: {known.title}")
+        click.echo(table(rows))
+
+
+@click.command()
+@network_options
+@click.option("--layers", default="auto", show_default=True, help="auto, all, 0+1+3 or 4x4+8x8.")
+@click.option("--samples", default=10_000, show_default=True, help="Number of latents.")
+@click.option("--seed", default=0, show_default=True, help="Of the latents.")
+@click.option("--class", "class_index", type=int, help="Measure this class only.")
+@click.option("--batch", default=32, show_default=True, help="Latents per pass.")
+@click.option(
+    "--import-rates",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Instead of measuring, read rate_layer{i}_{dataset}_{model}.npy, the files of the code "
+    "released with the IJCAI 2022 paper.",
+)
+@click.option("--dataset", default="ffhq", show_default=True, help="{dataset} of those files.")
+@click.option("--model", default="stylegan2", show_default=True, help="{model} of those files.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the profile here, for --correct NAME:profile=FILE.",
+)
+@one_line_errors
+def profile(
+    network: str,
+    host: Path | None,
+    device: str | None,
+    adapter: str | None,
+    import_rates: Path | None,
+    dataset: str,
+    model: str,
+    out: Path | None,
+    **settings: Any,
+) -> None:
+    """Measure how often each neuron of a generator is active, and keep it.
+
+    --correct does this by itself on first use; this command is for choosing the settings, and for
+    a look at the rates.
+    """
+    import ganfix_plugin as ganfix
+    from ganfix_plugin.adapters import find_adapter
+    from ganfix_plugin.errors import GanfixError
+    from ganfix_plugin.profiling.authors import import_rates as read_rates
+
+    with opened(network, host, device) as G:
+        known = find_adapter(G, adapter)
+        if import_rates:
+            if not out:
+                raise GanfixError("--import-rates: say by --out FILE where to write the profile")
+            found = read_rates(G, import_rates, dataset, model)
+        else:
+            found = ganfix.profile(G, adapter=adapter, **settings)
+        rows: list[tuple[str, ...]] = [
+            ("layer", "resolution", "never active", "rate ≤ 0.1", "≤ 0.3", "≤ 0.5")
+        ]
+        for layer in known.layers(G):
+            if layer.name in found.counts:
+                rates = found.rates(layer)
+                shares = ((rates <= limit).float().mean() for limit in (0, 0.1, 0.3, 0.5))
+                size = "x".join(map(str, layer.resolution))
+                rows.append((str(layer.index), size, *(f"{float(share):.1%}" for share in shares)))
+        click.echo(f"{found.generator} {found.fingerprint[:16]}, {found.settings.samples} latents")
+        click.echo(table(rows))
+        if out:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            found.save(out)
+            click.echo(f"written to {out}")

@@ -1,0 +1,52 @@
+"""What ganfix says while somebody else's script runs: one line at a time, on stderr."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+from ganfix_plugin.errors import GanfixWarning
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever ``sys.stderr`` is at the time: hosts put their own logger in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+def speak() -> None:
+    """Show what the library logs, from INFO up, as ``ganfix: …``. Idempotent."""
+    log = logging.getLogger("ganfix")
+    if not any(isinstance(handler, _Stderr) for handler in log.handlers):
+        handler = _Stderr()
+        handler.setFormatter(logging.Formatter("ganfix: %(message)s"))
+        log.addHandler(handler)
+        warnings.showwarning = _one_line(warnings.showwarning)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    # tqdm's own lock fixes multiprocessing's start method, which hosts want to set themselves.
+    tqdm.set_lock(threading.RLock())
+
+
+def _one_line(show: Callable[..., None]) -> Callable[..., None]:
+    """Our warnings without the line of code that Python shows with them; others' as they are."""
+
+    def showwarning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, GanfixWarning):
+            logging.getLogger("ganfix").warning("%s", message)
+        else:
+            show(message, category, *where)
+
+    return showwarning
+
+
+def complain(error: Exception) -> None:
+    """Print an error of ganfix's own, in one line."""
+    print(f"Error: {error}", file=sys.stderr, flush=True)

@@ -1,0 +1,125 @@
+"""Where a script's networks run, whatever device is written in its code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.hosts import Breakage, Situation
+from ganfix_plugin.hosts.imports import replaced
+
+DEVICES = ("cpu", "cuda", "mps")
+
+
+def resolve_device(name: str | None) -> str:
+    """The device to run on: the one asked for, or CUDA where there is some, else the CPU.
+
+    Raises:
+        GanfixError: if the device asked for is unknown or not here.
+    """
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not name:
+        return "cuda" if present["cuda"] else "cpu"
+    if name not in present:
+        raise GanfixError(f"device {name}: unknown; choose one of {', '.join(DEVICES)}")
+    if not present[name]:
+        here = ", ".join(device for device in DEVICES if present[device])
+        raise GanfixError(
+            f"device {name}: PyTorch {torch.__version__} sees none here; there is {here}"
+        )
+    return name
+
+
+class CudaElsewhere(TorchFunctionMode):
+    """While active in this thread, whatever asks for CUDA gets another device."""
+
+    def __init__(self, device: str):
+        super().__init__()
+        self.device = torch.device(device)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is Tensor.pin_memory:
+            return args[0]
+        if func is Tensor.cuda:
+            return args[0].to(self.device)
+        if func is Tensor.to:
+            return func(*self._moved(*args), **self._placed(kwargs))
+        return func(*args, **(self._placed(kwargs) if "device" in kwargs else kwargs))
+
+    def _moved(self, tensor: Tensor, *target: Any) -> tuple[Any, ...]:
+        """The arguments of Tensor.to, whose first may be a device, a dtype or a tensor."""
+        if self.device.type == "mps" and tensor.dtype is torch.float64:
+            # Apple's GPUs have no float64, which numpy's random numbers come in.
+            tensor = tensor.float()
+        return (tensor, self._elsewhere(target[0]), *target[1:]) if target else (tensor,)
+
+    def _placed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if "device" not in kwargs:
+            return kwargs
+        return {**kwargs, "device": self._elsewhere(kwargs["device"])}
+
+    def _elsewhere(self, value: Any) -> Any:
+        """Our device for CUDA's, however written; any other value as it is."""
+        if isinstance(value, (int, str)):
+            value = torch.device("cuda", value) if isinstance(value, int) else torch.device(value)
+        return self.device if isinstance(value, torch.device) and value.type == "cuda" else value
+
+
+@contextmanager
+def _cuda_elsewhere(situation: Situation) -> Iterator[None]:
+    """`CudaElsewhere`, and one device for scripts that count, choose or look after GPUs."""
+    stand_ins: dict[str, Callable[..., Any]] = {
+        "device_count": lambda: 1,
+        "current_device": lambda: 0,
+        "set_device": lambda device: None,
+    }
+    with ExitStack() as stack:
+        for name, function in stand_ins.items():
+            stack.enter_context(replaced(torch.cuda, name, function))
+        stack.enter_context(CudaElsewhere(situation.device))
+        yield
+
+
+@contextmanager
+def _gloo_for_nccl(situation: Situation) -> Iterator[None]:
+    """Processes that ask for the nccl backend get gloo."""
+    start = torch.distributed.init_process_group
+
+    def init_process_group(backend: str | None = None, *args: Any, **kwargs: Any) -> Any:
+        return start("gloo" if backend == "nccl" else backend, *args, **kwargs)
+
+    with replaced(torch.distributed, "init_process_group", init_process_group):
+        yield
+
+
+def _no_cuda(situation: Situation) -> str:
+    return "" if situation.device == "cuda" else f"the networks run on {situation.device}"
+
+
+CUDA_ELSEWHERE = Breakage(
+    "cuda-elsewhere",
+    "Torch not compiled with CUDA enabled: 'cuda' is written into the scripts",
+    "in our process, whatever asks for CUDA gets the device of --device or GANFIX_DEVICE",
+    _no_cuda,
+    _cuda_elsewhere,
+)
+NCCL = Breakage(
+    "nccl",
+    "Distributed package doesn't have NCCL built in: the nccl backend needs GPUs",
+    "several processes talk through gloo",
+    _no_cuda,
+    _gloo_for_nccl,
+)

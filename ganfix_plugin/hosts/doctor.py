@@ -1,0 +1,76 @@
+"""What `ganfix doctor` says about a checkout."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from ganfix_plugin.hosts import Situation
+from ganfix_plugin.hosts.devices import resolve_device
+from ganfix_plugin.hosts.patching import checkout_of, states
+
+
+def examine(folder: Path, device: str | None = None) -> Iterator[str]:
+    """The lines of a report: host, commit, scripts, active shims with reasons, custom ops.
+
+    Raises:
+        GanfixError: if the folder is no checkout of a known host, or the device is not here.
+    """
+    host, checkout = checkout_of(folder)
+    situation = Situation(checkout, resolve_device(device))
+    yield f"host       {host.title}"
+    yield f"commit     {_commit(checkout)}"
+    yield f"device     {situation.device} (PyTorch {torch.__version__})"
+    yield "scripts"
+    for name, state in states(host, checkout):
+        yield f"  {name:<16} {state}"
+    for name, reason in host.refused.items():
+        if (checkout / name).is_file():
+            yield f"  {name:<16} refused: {reason}"
+    active = host.active(situation)
+    yield "mended, in ganfix's process only" if active else "nothing has to be mended"
+    for breakage, reason in active:
+        yield f"  {breakage.name}: {breakage.symptom}"
+        yield f"    why here: {reason}"
+        yield f"    remedy: {breakage.remedy}"
+    yield from _custom_ops(checkout, situation.device)
+
+
+def _commit(checkout: Path) -> str:
+    git = ("git", "-C", str(checkout))
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+        state = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
+    except OSError:
+        return "unknown (git is not installed)"
+    if head.returncode:
+        return "unknown (not a git checkout)"
+    return head.stdout.strip() + (", with local changes" if state.stdout.strip() else "")
+
+
+def _custom_ops(checkout: Path, device: str) -> Iterator[str]:
+    """Whether the CUDA ops of the host can be built here, and what happens if not."""
+    sources = sorted(file.name for file in checkout.glob("torch_utils/ops/*.cu"))
+    if not sources:
+        yield "custom CUDA ops: none"
+        return
+    tools = {
+        "ninja": shutil.which("ninja"),
+        "C++ compiler": shutil.which("c++") or shutil.which("g++") or shutil.which("cl"),
+        "nvcc": shutil.which("nvcc"),
+        "CUDA device": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+    yield f"custom CUDA ops: {', '.join(sources)}"
+    for tool, found in tools.items():
+        yield f"  {tool:<16} {found or 'missing'}"
+    missing = [tool for tool, found in tools.items() if not found]
+    if device != "cuda":
+        yield f"  not used on {device}: its slower reference ops run, with the same results"
+    elif missing:
+        yield f"  cannot be built without {' and '.join(missing)}: slower reference ops run"
+    else:
+        yield "  built on first use; if that fails, the host's slower reference ops run"

@@ -1,0 +1,142 @@
+"""Run an unmodified script as Python itself would, with a session around it.
+
+Both doors end here: ``ganfix run SCRIPT`` directly, a patched script through `door.enter`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import InspectLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from ganfix_plugin.api import check_spec
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.hosts import Situation, devices, find_host, flags, no_host
+from ganfix_plugin.hosts.console import complain, speak
+from ganfix_plugin.hosts.session import UNKNOWN, Session
+
+_PASSED_THROUGH = (__file__, flags.__file__, devices.__file__)
+
+active = False
+"""Whether this process is running a script already."""
+
+
+def run(
+    target: str, arguments: Sequence[str], device: str | None = None, module: bool = False
+) -> int:
+    """Run a script to its end and return the status to leave the process with.
+
+    Args:
+        target: a script's file, or with ``module`` the name of a module as after ``python -m``.
+        arguments: the script's own, and any number of ``--correct``.
+        device: "cpu", "cuda" or "mps"; by default CUDA where there is some, else the CPU.
+
+    Errors of ganfix are printed in one line. The script's own exceptions are shown with their
+    traceback, without the frames of ganfix.
+    """
+    global active
+    active = True
+    speak()
+    try:
+        return _run(target, arguments, device, module)
+    except GanfixError as error:
+        complain(error)
+        return 1
+    except BaseException as error:
+        error.__traceback__ = _without_our_frames(error.__traceback__)
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def _run(target: str, arguments: Sequence[str], device: str | None, module: bool) -> int:
+    specs, others = flags.take(arguments)
+    for spec in specs:  # before anything of the host is imported
+        check_spec(spec)
+    if not getattr(sys.flags, "safe_path", False):  # since Python 3.11
+        sys.path[0] = os.getcwd() if module else str(Path(target).resolve().parent)
+    found = _find_module(target) if module else _find_script(target)
+    session = _session(Path(str(found.origin)), specs, device)
+    sys.argv = [str(found.origin) if module else target, *others]
+    with session.installed(), flags.shown_in_help():
+        try:
+            _run_as_main(found)
+        except SystemExit as leaving:
+            if leaving.code not in (None, 0):
+                return _status(leaving.code)
+        if not flags.asks_for_help(others):
+            session.finish()
+    return 0
+
+
+def _find_script(name: str) -> ModuleSpec:
+    path = os.path.join(os.getcwd(), name)
+    if not os.path.isfile(path):
+        what = "is a folder" if os.path.isdir(path) else "there is no such script"
+        raise GanfixError(f"{name}: {what}; give the file of a Python script")
+    return ModuleSpec("__main__", SourceFileLoader("__main__", path), origin=path)
+
+
+def _find_module(name: str) -> ModuleSpec:
+    try:
+        spec = importlib.util.find_spec(name)
+        if spec and spec.submodule_search_locations is not None:
+            spec = importlib.util.find_spec(f"{name}.__main__")
+    except ImportError:
+        spec = None
+    if not spec or not spec.origin or not isinstance(spec.loader, InspectLoader):
+        raise GanfixError(f"{name}: there is no such module to run; a script is named by its file")
+    return spec
+
+
+def _session(script: Path, specs: Sequence[str], device: str | None) -> Session:
+    found = find_host(script.parent, Path.cwd())
+    if not found:
+        if specs:
+            raise no_host(script.parent)
+        # A script of which nothing is known keeps its devices, unless another was asked for.
+        where = devices.resolve_device(device) if device else "cuda"
+        return Session(UNKNOWN, Situation(script.parent, where))
+    host, checkout = found
+    if script.name in host.refused:
+        raise GanfixError(f"{script.name}: {host.refused[script.name]}")
+    return Session(host, Situation(checkout, devices.resolve_device(device)), tuple(specs))
+
+
+def _run_as_main(found: ModuleSpec) -> None:
+    """Run a script or module as ``__main__``, which it stays: what is left at the end may need it.
+
+    The attributes are those that Python gives; a script has no spec, and its code is not cached.
+    """
+    loader: Any = found.loader
+    main = ModuleType("__main__")
+    vars(main).update(__file__=found.origin, __cached__=found.cached)
+    vars(main).update(__loader__=loader, __builtins__=builtins)
+    if found.name == "__main__":
+        code = compile(loader.get_data(found.origin), str(found.origin), "exec", dont_inherit=True)
+    else:
+        vars(main).update(__spec__=found, __package__=found.parent)
+        code = loader.get_code(found.name)
+    sys.modules["__main__"] = main
+    exec(code, vars(main))
+
+
+def _status(code: object) -> int:
+    """The status that Python would leave with after ``sys.exit(code)``."""
+    if isinstance(code, int):
+        return code
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:
+    if trace is None:
+        return None
+    trace.tb_next = _without_our_frames(trace.tb_next)
+    return trace.tb_next if trace.tb_frame.f_code.co_filename in _PASSED_THROUGH else trace

@@ -1,0 +1,70 @@
+"""One loader for ``--network`` of every command."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import nn
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.hosts import Situation, find_host
+from ganfix_plugin.hosts.devices import resolve_device
+from ganfix_plugin.hosts.session import Session
+
+
+@contextmanager
+def open_network(
+    network: str, checkout: Path | None = None, device: str | None = None
+) -> Iterator[nn.Module]:
+    """The generator of a name, in evaluation mode and on a device.
+
+    Args:
+        network: ``module:function`` returning a generator, or whatever the host of the checkout
+            opens: a network pickle or its URL, a genforce model name or ``.pth``.
+        checkout: the host's folder; by default the current one. Its modules can be imported while
+            the context lasts, and its known breakages are mended.
+        device: "cpu", "cuda" or "mps"; by default CUDA where there is some.
+
+    Raises:
+        GanfixError: if there is no such network, or no host that could open it.
+    """
+    folder = (checkout or Path.cwd()).resolve()
+    where = resolve_device(device)
+    sys.path.insert(0, str(folder))
+    try:
+        if re.fullmatch(r"[\w.]+:\w+", network):
+            yield _ready(_call(network), network, where)
+            return
+        found = find_host(folder)
+        if not found:
+            raise GanfixError(
+                f"--network {network}: {folder} is no checkout of a known host, which its classes "
+                "are imported from; run this there, or give --host DIR"
+            )
+        host, _ = found
+        with Session(host, Situation(folder, where)).installed():
+            yield _ready(host.load(network), network, where)
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _call(network: str) -> object:
+    module, _, function = network.partition(":")
+    try:
+        build = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise GanfixError(f"--network {network}: cannot be imported: {error}") from error
+    return build()
+
+
+def _ready(G: object, network: str, device: str) -> nn.Module:
+    if not isinstance(G, nn.Module):
+        raise GanfixError(
+            f"--network {network}: found {type(G).__name__}, expected a generator (torch.nn.Module)"
+        )
+    return G.eval().requires_grad_(False).to(device)

@@ -1,0 +1,147 @@
+"""The patch door: one line in a script, put in and taken out without touching anything else."""
+
+from __future__ import annotations
+
+import ast
+import codecs
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.hosts import Host, find_host, no_host
+
+LINE = (
+    b'if __name__ == "__main__": import ganfix_plugin.hosts.door as door; door.enter(__file__)'
+    b"  # ganfix patch"
+)
+_OURS = re.compile(rb"^.*\bganfix_plugin\.hosts\.door\b.*(\r?\n|\Z)", re.M)
+
+PATCHED, UNPATCHED = "patched", "not patched"
+
+
+def states(host: Host, checkout: Path) -> Iterator[tuple[str, str]]:
+    """Each script of the host that is there, with `PATCHED`, `UNPATCHED` or why it is refused."""
+    for name in host.scripts:
+        file = checkout / name
+        if file.is_file():
+            source = file.read_bytes()
+            yield name, PATCHED if is_patched(source) else why_unknown(source, host) or UNPATCHED
+
+
+def is_patched(source: bytes) -> bool:
+    """Whether a script's source holds our line, of this version or another."""
+    return bool(_OURS.search(source))
+
+
+def patched(source: bytes) -> bytes:
+    """The source with our line after the docstring and ``from __future__``; as it was, if it is
+    there already."""
+    if is_patched(source):
+        return source
+    mark, text = _split_mark(source)
+    lines = text.splitlines(keepends=True)
+    at = _preamble(ast.parse(text))
+    ending = b"\r\n" if lines[0].endswith(b"\r\n") else b"\n"
+    return b"".join([mark, *lines[:at], LINE + ending, *lines[at:]])
+
+
+def reverted(source: bytes) -> bytes:
+    """The source without our line."""
+    mark, text = _split_mark(source)
+    return mark + _OURS.sub(b"", text)
+
+
+def why_unknown(source: bytes, host: Host) -> str:
+    """Why a file that has the name of a host's script does not look like it; empty if it does."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return "refused: it cannot be parsed as Python"
+    imports = {name.partition(".")[0] for name in _imported(tree)}
+    if not imports & set(host.imports):
+        return f"refused: it imports none of {', '.join(host.imports)}"
+    if not imports & {"click", "argparse"}:
+        return "refused: it parses its options by neither click nor argparse"
+    guards = (node for node in tree.body if isinstance(node, ast.If))
+    if not any("__main__" in ast.unparse(guard.test) for guard in guards):
+        return "refused: it has no 'if __name__ == \"__main__\"'"
+    return ""
+
+
+def patch(folder: Path, revert: bool = False) -> Iterator[tuple[str, str]]:
+    """Put our line into every script of a checkout, or take it out.
+
+    Each file is replaced in one step and keeps its line endings, byte order mark and permissions.
+
+    Yields:
+        Each script with its new state; a script that is not recognised is left as it is.
+
+    Raises:
+        GanfixError: if the folder is no checkout of a known host, or cannot be written.
+    """
+    host, checkout = checkout_of(folder)
+    for name, state in states(host, checkout):
+        file = checkout / name
+        if revert and state == PATCHED:
+            _replace(file, reverted(file.read_bytes()))
+            state = UNPATCHED
+        elif not revert and state == UNPATCHED:
+            _replace(file, patched(file.read_bytes()))
+            state = PATCHED
+        yield name, state
+
+
+def checkout_of(folder: Path) -> tuple[Host, Path]:
+    """The host of a folder that the user named.
+
+    Raises:
+        GanfixError: if it is no checkout of a known host.
+    """
+    found = find_host(folder.resolve())
+    if not found:
+        raise no_host(folder)
+    return found
+
+
+def _split_mark(source: bytes) -> tuple[bytes, bytes]:
+    """The byte order mark, if there is one, and the rest."""
+    end = len(codecs.BOM_UTF8) if source.startswith(codecs.BOM_UTF8) else 0
+    return source[:end], source[end:]
+
+
+def _preamble(tree: ast.Module) -> int:
+    """How many lines stay before ours: comments, docstring and ``from __future__`` imports."""
+    first = tree.body[0]
+    decorators = getattr(first, "decorator_list", [])
+    end = min(node.lineno for node in (first, *decorators)) - 1
+    for index, node in enumerate(tree.body):
+        docstring = index == 0 and ast.get_docstring(tree, clean=False) is not None
+        future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
+        if not (docstring or future):
+            break
+        end = node.end_lineno or end
+    return end
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def _replace(file: Path, content: bytes) -> None:
+    file = file.resolve()  # of a link, what it points to
+    try:
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".ganfix-") as folder:
+            new = Path(folder, file.name)
+            new.write_bytes(content)
+            shutil.copymode(file, new)
+            os.replace(new, file)
+    except OSError as error:
+        raise GanfixError(f"{file}: cannot be written: {error.strerror}") from None

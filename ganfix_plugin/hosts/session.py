@@ -1,0 +1,169 @@
+"""One run of one script: where its networks run, how they are corrected, and whether they were."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import multiprocessing.spawn
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from torch import nn
+
+from ganfix_plugin import attachment, registry
+from ganfix_plugin.api import attach, check_spec
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.hosts import Host, Seam, Situation
+from ganfix_plugin.hosts.console import speak
+from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
+from ganfix_plugin.hosts.imports import replaced, when_imported
+from ganfix_plugin.passes import random_state_kept
+
+log = logging.getLogger("ganfix")
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def _load_nothing(network: str) -> nn.Module:
+    raise GanfixError(f"--network {network}: no known host is here that could open it")
+
+
+UNKNOWN = Host(
+    name="",
+    title="no known host",
+    detect=lambda folder: False,
+    scripts=(),
+    imports=(),
+    seams=(),
+    load=_load_nothing,
+    breakages=(CUDA_ELSEWHERE, NCCL),
+)
+
+
+@dataclass
+class Session:
+    """What the seams of a host share while its script runs.
+
+    Processes that the script spawns get the same session before they import anything of the host:
+    it rides in the data that multiprocessing sends them first.
+
+    Attributes:
+        host: whose script it is; `UNKNOWN` for a script outside every known codebase.
+        situation: the checkout and the device.
+        specs: every ``--correct``, in the order given.
+        reports: the folder in which spawned processes leave their counts.
+        attachments: what was corrected so far in this process.
+    """
+
+    host: Host
+    situation: Situation
+    specs: tuple[str, ...] = ()
+    reports: Path | None = None
+    attachments: list[attachment.Attachment] = field(default_factory=list)
+
+    @property
+    def canonical(self) -> list[str]:
+        """The specs with every option spelled out: the provenance of what this run produces.
+
+        Raises:
+            GanfixError: on an unknown corrector or key, or a value out of range.
+        """
+        return [str(check_spec(spec)) for spec in self.specs]
+
+    def correct(self, G: Module) -> Module:
+        """Attach the corrections, if there are any, to a generator that a seam has come across.
+
+        Measuring it first takes nothing out of the random stream that the script draws from.
+        """
+        if self.specs:
+            with random_state_kept(G):
+                attached = attach(G, *self.specs, measure_on=self.situation.device)
+            self.attachments.append(attached)
+        return G
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Mend what is broken and wrap the host's functions, in this process and its children."""
+        with ExitStack() as stack:
+            for breakage, _ in self.host.active(self.situation):
+                stack.enter_context(breakage.mend(self.situation))
+            for seam in self.host.seams if self.specs else ():
+                stack.enter_context(when_imported(seam.module, self._wrapping(seam, stack)))
+            if self.specs and not self.reports:
+                folder = tempfile.TemporaryDirectory(prefix="ganfix-")
+                self.reports = Path(stack.enter_context(folder))
+            stack.enter_context(self._followed_by_children())
+            yield
+
+    def _wrapping(self, seam: Seam, stack: ExitStack) -> Any:
+        def wrap(module: ModuleType) -> None:
+            wrapped = seam.wrap(self, getattr(module, seam.function))
+            stack.enter_context(replaced(module, seam.function, wrapped))
+
+        return wrap
+
+    @contextmanager
+    def _followed_by_children(self) -> Iterator[None]:
+        prepare = multiprocessing.spawn.get_preparation_data
+
+        def get_preparation_data(name: str) -> dict[str, Any]:
+            return {**prepare(name), "ganfix": self}
+
+        with replaced(multiprocessing.spawn, "get_preparation_data", get_preparation_data):
+            yield
+
+    def __reduce__(self) -> Any:
+        return _continue, (self.host.name, self.situation, self.specs, self.reports)
+
+    def finish(self) -> None:
+        """Say what was corrected, here and in the processes spawned.
+
+        Raises:
+            GanfixError: if something should have been corrected and nothing was.
+        """
+        if not self.specs:
+            return
+        if not self.attachments:
+            raise GanfixError(
+                f"--correct {' '.join(self.specs)}: nothing was corrected, because no generator "
+                "was ever loaded and run; see --help of the script for what it needs"
+            )
+        self._collect()
+        for attached in self.attachments:
+            attached.check()
+            log.info("%s", attached.summary())
+
+    def _collect(self) -> None:
+        """Add what the spawned processes counted to the counts of this one."""
+        for file in self.reports.glob("*.json") if self.reports else ():
+            for token, more in json.loads(file.read_text()).items():
+                count = attachment._counts.setdefault(token, attachment.Count())
+                for name, number in more.items():
+                    setattr(count, name, getattr(count, name) + number)
+            file.unlink()
+
+    def report(self) -> None:
+        """Leave the counts of this spawned process where the first one finds them."""
+        counts = {token: asdict(count) for token, count in attachment._counts.items()}
+        if counts and self.reports:
+            (self.reports / f"{os.getpid()}.json").write_text(json.dumps(counts))
+
+
+def _continue(
+    host: str, situation: Situation, specs: tuple[str, ...], reports: Path | None
+) -> Session:
+    """Unpickle a session, which happens in a spawned process, and install it there for good."""
+    speak()
+    known = registry.load(registry.HOSTS, host) if host else UNKNOWN
+    session = Session(known, situation, specs, reports)
+    installed = session.installed()
+    installed.__enter__()
+    atexit.register(installed.__exit__, None, None, None)
+    atexit.register(session.report)
+    return session
