@@ -42,7 +42,12 @@ setup(
         "ganfix.correctors": [
             "none = ganfix_plugin.correctors.none:CORRECTOR",
             "random = ganfix_plugin.correctors.random:CORRECTOR",
+            "ds = ganfix_plugin.correctors.units:DS",
+            "fid-units = ganfix_plugin.correctors.units:FID_UNITS",
             "seqabl = ganfix_plugin.correctors.seqabl:CORRECTOR",
+            "seqc = ganfix_plugin.correctors.seqc:CORRECTOR",
+            "truncation = ganfix_plugin.correctors.truncation:CORRECTOR",
+            "units = ganfix_plugin.correctors.units:UNITS",
         ],
         "ganfix.adapters": [
             "dcgan = ganfix_plugin.adapters.plain:DCGAN",

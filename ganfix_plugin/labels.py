@@ -95,8 +95,8 @@ def read(path: Path) -> Labels:
     for line, row in enumerate(rows, 2):
         try:
             generators.add(str(row["generator"]))
-            known = {each.name: row[each.name] for each in fields(Label) if row.get(each.name)}
-            items.append(Label(**{**known, "seed": int(row["seed"])}))
+            rater, criterion = row.get("rater") or "", row.get("criterion") or ""
+            items.append(Label(int(row["seed"]), row["label"], rater, criterion))
         except (KeyError, TypeError, ValueError) as error:
             what = f"column {error} is missing" if isinstance(error, KeyError) else error
             raise GanfixError(f"labels {path}, row {line}: {what}") from None

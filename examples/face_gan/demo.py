@@ -66,7 +66,9 @@ def demo(num: int, shown: int, correct: str, outdir: str) -> None:
 def generate(seeds: str, outdir: Path, *options: str) -> None:
     """Run generate.py under ganfix."""
     script = [str(HERE / "generate.py"), f"--seeds={seeds}", f"--outdir={outdir}"]
-    subprocess.run([sys.executable, "-m", "ganfix_plugin", "run", *script, *options], check=True)
+    command = [sys.executable, "-m", "ganfix_plugin", "run", *script, *options]
+    if status := subprocess.run(command).returncode:
+        sys.exit(status)
 
 
 def heatmaps(G: torch.nn.Module, z: torch.Tensor) -> np.ndarray:

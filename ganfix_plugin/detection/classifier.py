@@ -191,7 +191,7 @@ def _regression(x: Tensor, y: Tensor, classes: int, penalty: float) -> tuple[Ten
         value.backward()
         return value
 
-    descent.step(loss)  # type: ignore[arg-type]
+    descent.step(loss)
     return weight.detach(), bias.detach()
 
 

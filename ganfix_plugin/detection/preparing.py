@@ -1,0 +1,246 @@
+"""From a generator to labels, a classifier and unit scores: what [T21] does before correcting."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.adapters import Adapter, Latents, Layer, find_adapter, select
+from ganfix_plugin.api import detect
+from ganfix_plugin.detection.classifier import FEWEST, Classifier, fit
+from ganfix_plugin.detection.extractors import Extractor, default_extractor, load_extractor
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.images import read_images
+from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Label, Labels, latents_of
+from ganfix_plugin.metrics.frechet import Gaussian
+from ganfix_plugin.metrics.manifold import Manifold
+from ganfix_plugin.options import LayerChoice
+from ganfix_plugin.passes import bare
+from ganfix_plugin.profiling.defective import OverlapSums, score_artifacts, thresholds
+from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.profiling.profile import Profile, Settings
+from ganfix_plugin.profiling.rates import BATCH, device_of
+from ganfix_plugin.profiling.store import update
+from ganfix_plugin.profiling.unit_fid import unit_fids
+
+log = logging.getLogger("ganfix")
+REAL = "real"
+
+
+def auto_labels(
+    G: nn.Module,
+    num: int,
+    top: int,
+    *,
+    adapter: str | None = None,
+    real: Path | None = None,
+    extractor: str | None = None,
+) -> Labels:
+    """Label the extremes of ``num`` seeds, ``top`` of each kind.
+
+    By LR count, [C22], 4.1; or, when real images are given, by the realism score of [K19].
+
+    Raises:
+        GanfixError: if there are not twice as many generations as labels of a kind.
+    """
+    if num < 2 * top:
+        raise GanfixError(f"labels: {2 * top} of {num} generations were asked for; raise --num")
+    known = find_adapter(G, adapter)
+    if real is None:
+        z = latents_of(range(num), known.latent_shape(G))
+        scores = detect(G, z, _labels_of(G, known, range(num)), adapter=adapter)
+        rater = "lr-count"
+    else:
+        used = _extractor(extractor)
+        generated = seed_features(G, known, used, range(num))
+        scores = -Manifold.of(real_features(real, used, G, known)).realism(generated)
+        rater = "realism"
+    order = scores.argsort(descending=True, stable=True).tolist()
+    kinds = ((ARTIFACT, order[:top]), (NORMAL, order[-top:]))
+    items = [Label(seed, kind, rater) for kind, seeds in kinds for seed in seeds]
+    return Labels(fingerprint(G), tuple(sorted(items)))
+
+
+def fit_classifier(
+    G: nn.Module,
+    labels: Labels,
+    *,
+    adapter: str | None = None,
+    real: Path | None = None,
+    extractor: str | None = None,
+    seed: int = 0,
+) -> Classifier:
+    """Train the artifact classifier on labelled generations, and real images if given.
+
+    Raises:
+        GanfixError: on labels of another generator, a class that is missing or too small.
+    """
+    mark = fingerprint(G)
+    labels.check(mark)
+    known, used = find_adapter(G, adapter), _extractor(extractor)
+    log.info("feature extractor: %s", used.name)
+    for kind in KINDS:
+        if not labels.seeds(kind):
+            raise GanfixError(f"labels: found none of class {kind}, expected at least {FEWEST}")
+    features = [seed_features(G, known, used, labels.seeds(kind)) for kind in KINDS]
+    classes: tuple[str, ...] = KINDS
+    if real is not None:
+        features.append(real_features(real, used, G, known))
+        classes = (*KINDS, REAL)
+    return fit(features, classes, used.name, mark, seed=seed)
+
+
+def score_units(
+    G: nn.Module,
+    labels: Labels,
+    classifier: Classifier,
+    *,
+    adapter: str | None = None,
+    layers: str = "all",
+    samples: int = 10_000,
+    tau: float = 0.005,
+    cam: float = 0.5,
+    active: float = 0.5,
+    batch: int = BATCH,
+) -> tuple[Profile, Path]:
+    """Thresholds and defective scores of units, into the stored profile.
+
+    Raises:
+        GanfixError: on labels of another generator, or without any labelled artifact.
+    """
+    labels.check(fingerprint(G))
+    known = find_adapter(G, adapter)
+    chosen = _layers(known, G, layers)
+    seeds = labels.seeds(ARTIFACT)
+    if not seeds:
+        raise GanfixError("labels: found no artifacts; label some, or run ganfix labels auto")
+    settings = Settings(samples)
+    made = f"samples={samples},tau={tau:g}"
+
+    def missing(profile: Profile) -> list[Layer]:
+        stale = profile.made.get("thresholds") != made
+        return [layer for layer in chosen if stale or layer.name not in profile.thresholds]
+
+    def with_thresholds(profile: Profile) -> Profile:
+        kept = profile.thresholds if profile.made.get("thresholds") == made else {}
+        wanted = missing(profile)
+        if not wanted:
+            return profile
+        log.info("measuring unit thresholds: %d latents, %d layers", samples, len(wanted))
+        stream = Latents(known.latent_shape(G), settings.seed, known.num_classes(G))
+        new = thresholds(G, known, wanted, stream, samples, tau, batch)
+        notes = {**profile.made, "thresholds": made}
+        return replace(profile, thresholds={**kept, **new}, made=notes)
+
+    # Saved by itself, so that scoring that is interrupted goes on from here.
+    profile, _ = update(G, known, settings, with_thresholds)
+
+    def with_scores(profile: Profile) -> Profile:
+        limits = {layer.name: profile.thresholds[layer.name] for layer in chosen}
+        sums = OverlapSums(limits, cam, active)
+        extractor = classifier.load_extractor().to(device_of(G))
+        log.info("scoring the units of %d layers on %d artifacts", len(chosen), len(seeds))
+        batches = _seed_batches(G, known, seeds, batch)
+        score_artifacts(G, known, chosen, classifier, extractor, batches, sums)
+        how = f"classifier={classifier.digest()},artifacts={len(seeds)}"
+        how += f",cam={cam:g},active={active:g}"
+        notes = {**profile.made, "defective": how}
+        return replace(profile, defective=sums.scores(), made=notes)
+
+    return update(G, known, settings, with_scores)
+
+
+def score_units_by_fid(
+    G: nn.Module,
+    labels: Labels,
+    classifier: Classifier,
+    *,
+    adapter: str | None = None,
+    layers: str = "all",
+    samples: int = 10_000,
+    real: Path | None = None,
+    num: int = 200_000,
+    top: int = 10_000,
+    batch: int = BATCH,
+) -> tuple[Profile, Path]:
+    """FID of every unit ([B19]), into the stored profile.
+
+    Real images are those given, or else the generations labelled normal.
+    """
+    labels.check(fingerprint(G))
+    known, extractor = find_adapter(G, adapter), classifier.load_extractor().to(device_of(G))
+    if real is not None:
+        reference = real_features(real, extractor, G, known)
+    else:
+        reference = seed_features(G, known, extractor, labels.seeds(NORMAL))
+    stream = Latents(known.latent_shape(G), 0, known.num_classes(G))
+    chosen = _layers(known, G, layers)
+    log.info("unit FIDs: %d generations, top %d", num, top)
+    found = unit_fids(G, known, chosen, stream, num, top, extractor, Gaussian.of(reference), batch)
+    how = f"extractor={extractor.name},num={num},top={top},real={real or 'normals'}"
+
+    def with_fids(profile: Profile) -> Profile:
+        return replace(profile, unit_fid=found, made={**profile.made, "unit_fid": how})
+
+    return update(G, known, Settings(samples), with_fids)
+
+
+def seed_features(
+    G: nn.Module, adapter: Adapter, extractor: Extractor, seeds: Sequence[int], batch: int = BATCH
+) -> Tensor:
+    """Features [n, D] of the uncorrected generations of seeds."""
+    extractor.to(device_of(G))
+    view = bare(G)
+    found = []
+    with torch.no_grad():
+        for z, c in _seed_batches(G, adapter, seeds, batch):
+            found.append(extractor.features(adapter.synthesize(view, z, c)).cpu())
+    return torch.cat(found)
+
+
+def real_features(path: Path, extractor: Extractor, G: nn.Module, adapter: Adapter) -> Tensor:
+    """Features [n, D] of real images, which must be of the generator's size."""
+    z, c = next(_seed_batches(G, adapter, [0], 1))
+    with torch.no_grad():
+        size = adapter.synthesize(bare(G), z, c).shape[-1]
+    where = device_of(G)
+    batches = read_images(path, size)
+    return torch.cat([extractor.to(where).features(each.to(where)).cpu() for each in batches])
+
+
+def _seed_batches(
+    G: nn.Module, adapter: Adapter, seeds: Sequence[int], batch: int
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    where = device_of(G)
+    for start in range(0, len(seeds), batch):
+        some = seeds[start : start + batch]
+        z, c = latents_of(some, adapter.latent_shape(G)), _labels_of(G, adapter, some)
+        yield z.to(where), None if c is None else c.to(where)
+
+
+def _labels_of(G: nn.Module, adapter: Adapter, seeds: Sequence[int]) -> Tensor | None:
+    """One-hot classes [n, classes] of a conditional generator, dealt round by seed."""
+    classes = adapter.num_classes(G)
+    if not classes:
+        return None
+    dealt = torch.tensor([seed % classes for seed in seeds])
+    return torch.nn.functional.one_hot(dealt, classes).float()
+
+
+def _extractor(name: str | None) -> Extractor:
+    return load_extractor(name or default_extractor())
+
+
+def _layers(adapter: Adapter, G: nn.Module, text: str) -> tuple[Layer, ...]:
+    every = adapter.layers(G)
+    if text == "all":
+        return every
+    try:
+        return select(adapter, every, LayerChoice.parse(text))
+    except ValueError as error:
+        raise GanfixError(f"layers={text}: expected all, {error}") from None

@@ -1,0 +1,72 @@
+"""Real images from a folder or a zip, as the hosts' dataset tools write them."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from ganfix_plugin.errors import GanfixError
+
+_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+
+
+def read_images(path: Path, size: int | None = None, batch: int = 64) -> Iterator[Tensor]:
+    """Yield batches [n, 3, H, W] in [-1, 1], in the order of the file names.
+
+    Args:
+        path: a folder, searched with all that is below it, or a zip.
+        size: the height and width that every image must have; by default the first one's.
+
+    Raises:
+        GanfixError: if there are no images, one cannot be read, or one has another size.
+    """
+    found: list[Tensor] = []
+    for name, content in _files(path):
+        image = _image(path, name, content, size)
+        size = image.shape[-1]
+        found.append(image)
+        if len(found) == batch:
+            yield torch.stack(found)
+            found = []
+    if found:
+        yield torch.stack(found)
+
+
+def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+    if path.is_dir():
+        names = sorted(file for file in path.rglob("*") if file.suffix.lower() in _ENDINGS)
+        if not names:
+            raise GanfixError(f"images {path}: found none; expected PNG or JPEG files")
+        for file in names:
+            yield str(file.relative_to(path)), file.read_bytes()
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = sorted(n for n in archive.namelist() if Path(n).suffix.lower() in _ENDINGS)
+            if not inside:
+                raise GanfixError(f"images {path}: found none; expected PNG or JPEG files")
+            for name in inside:
+                yield name, archive.read(name)
+    except FileNotFoundError:
+        raise GanfixError(f"images {path}: no such folder or zip") from None
+    except zipfile.BadZipFile:
+        raise GanfixError(f"images {path}: neither a folder nor a zip") from None
+
+
+def _image(path: Path, name: str, content: bytes, size: int | None) -> Tensor:
+    try:
+        pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise GanfixError(f"images {path}: {name} cannot be read ({error})") from None
+    height, width = pixels.shape[:2]
+    if height != width or (size and width != size):
+        expected = f"{size}×{size}" if size else "a square"
+        raise GanfixError(f"images {path}: {name} is {width}×{height}, expected {expected}")
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 127.5 - 1

@@ -1,0 +1,69 @@
+"""Precision, recall and the realism score of k-nearest-neighbour manifolds ([K19])."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ganfix_plugin.errors import GanfixError
+
+K = 3
+_ROWS = 1024  # distances are computed by this many rows at a time
+
+
+@dataclass(frozen=True)
+class Manifold:
+    """The union of balls around features, each reaching to its k-th nearest neighbour.
+
+    Attributes:
+        features: [n, d].
+        radii: [n].
+    """
+
+    features: Tensor
+    radii: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, k: int = K) -> Manifold:
+        """Raises GanfixError on k or fewer samples."""
+        if features.dim() != 2 or len(features) <= k:
+            raise GanfixError(f"features: found {list(features.shape)}, expected over {k} rows")
+        x = features.float()
+        # The nearest neighbour of a sample is itself.
+        nearest = [_distances(rows, x).kthvalue(k + 1, dim=1).values for rows in x.split(_ROWS)]
+        return cls(x, torch.cat(nearest))
+
+    def contains(self, features: Tensor) -> Tensor:
+        """Whether samples [m, d] lie in any ball: bool [m]."""
+        x = features.float()
+        inside = [
+            (_distances(rows, self.features) <= self.radii).any(dim=1) for rows in x.split(_ROWS)
+        ]
+        return torch.cat(inside)
+
+    def realism(self, features: Tensor) -> Tensor:
+        """The realism score of samples [m, d]: float32 [m]; at 1 or more inside the manifold.
+
+        The half of the balls with the largest radii is left out, as in [K19], section 5.
+        """
+        kept = self.radii <= self.radii.median()
+        balls, radii = self.features[kept], self.radii[kept]
+        scores = [
+            (radii / _distances(rows, balls).clamp(min=1e-12)).amax(dim=1)
+            for rows in features.float().split(_ROWS)
+        ]
+        return torch.cat(scores)
+
+
+def precision_recall(real: Tensor, generated: Tensor, k: int = K) -> tuple[float, float]:
+    """Share of generated inside the real manifold, and of real inside the generated one."""
+    precision = Manifold.of(real, k).contains(generated).float().mean()
+    recall = Manifold.of(generated, k).contains(real).float().mean()
+    return float(precision), float(recall)
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    # Not by the expanded square, whose cancellation moves samples across radii.
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")

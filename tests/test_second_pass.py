@@ -1,0 +1,147 @@
+"""Corrections that look at a first pass and correct single samples in a second one."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from generators import images, latents, numbered, recorded
+from torch import Tensor, nn
+
+from ganfix_plugin import GanfixError, attach
+from ganfix_plugin.adapters import Layer, find_adapter
+from ganfix_plugin.attachment import Attachment, Correction
+from ganfix_plugin.edits import Edit, Scale
+
+
+@dataclass(frozen=True)
+class Dim:
+    """Scales one layer of those samples whose mean activation there is above their batch's."""
+
+    layer: Layer
+    factor: float = 0.5
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return (self.layer,)
+
+    def keep(self, layer: Layer, x: Tensor) -> Tensor:
+        return x.flatten(1).mean(1)
+
+    def decide(
+        self, images: Tensor, kept: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Mapping[Layer, Edit]]:
+        means = kept[self.layer.name]
+        return means > means.mean(), {self.layer: Scale(torch.tensor([self.factor]))}
+
+
+def dimmed(G: nn.Module, index: int = 0, factor: float = 0.5) -> Attachment:
+    adapter = find_adapter(G)
+    entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
+    passes = Dim(adapter.layers(G)[index], factor)
+    return Attachment(G, [Correction(f"dim:{index}", entry, passes)])
+
+
+def bright(G: nn.Module, z: Tensor, index: int = 0) -> Tensor:
+    """The rows that `Dim` chooses, and nothing else."""
+    layer = numbered(G)[index]
+    with recorded(G, (layer,)) as found:
+        images(G, z)
+    means = found[layer.name].flatten(1).mean(1)
+    return means > means.mean()
+
+
+def by_hand(G: nn.Module, z: Tensor, rows: Tensor, index: int = 0, factor: float = 0.5) -> Any:
+    """A hook of torch's own that scales those rows of that layer."""
+    layer = numbered(G)[index]
+
+    def scale(module: nn.Module, args: Any, output: Any) -> Any:
+        x = layer.read(output)
+        return layer.write(output, torch.where(rows.view(-1, 1, 1, 1), x * factor, x))
+
+    return G.get_submodule(layer.name).register_forward_hook(scale)
+
+
+@pytest.mark.parametrize("noise_mode", ["const", "random"])
+def test_chosen_rows_are_made_again_from_the_same_noise_and_the_others_kept(
+    stylegan2: nn.Module, noise_mode: str
+) -> None:
+    z = latents(stylegan2, 8)
+    rows = bright(stylegan2, z)
+    before = images(stylegan2, z, noise_mode)
+    handle = by_hand(stylegan2, z, rows)
+    expected = images(stylegan2, z, noise_mode)
+    after_one_pass = torch.get_rng_state()
+    handle.remove()
+    with dimmed(stylegan2) as attachment:
+        found = images(stylegan2, z, noise_mode)
+        assert torch.equal(torch.get_rng_state(), after_one_pass)
+    assert torch.equal(found, expected) and not torch.equal(found[rows], before[rows])
+    assert torch.equal(found[~rows], before[~rows])
+    assert (attachment.counts[0].samples, attachment.counts[0].corrected) == (8, rows.sum())
+
+
+@pytest.mark.parametrize("travel", [copy.deepcopy, lambda G: pickle.loads(pickle.dumps(G))])
+def test_copies_and_pickles_make_second_passes_too(stylegan2: nn.Module, travel: Any) -> None:
+    z = latents(stylegan2, 8)
+    with dimmed(stylegan2):
+        assert torch.equal(images(travel(stylegan2), z), images(stylegan2, z))
+
+
+def test_hooks_of_others_see_the_first_pass_only(stylegan2: nn.Module) -> None:
+    ran: list[int] = []
+    handle = stylegan2.synthesis.b8.register_forward_hook(lambda *_: ran.append(1))
+    with dimmed(stylegan2):
+        images(stylegan2, latents(stylegan2, 8))
+    handle.remove()
+    assert len(ran) == 1
+
+
+def test_gradients_are_refused(stylegan2: nn.Module) -> None:
+    ws = stylegan2.mapping(latents(stylegan2, 2), None).requires_grad_()
+    with dimmed(stylegan2), pytest.raises(GanfixError, match="cannot run under gradients"):
+        stylegan2.synthesis(ws)
+
+
+@pytest.mark.parametrize("first", ["other", "second pass"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "random:portion=20%",
+        "random:portion=20%,gate=lr:50%,samples=200",
+        "truncation:psi=0.5",
+        "truncation:psi=0.5,gate=lr:50%,samples=200",
+    ],
+)
+def test_a_correction_of_one_pass_acts_once_in_both_passes_whichever_comes_first(
+    stylegan2: nn.Module, spec: str, first: str
+) -> None:
+    z = latents(stylegan2, 8)
+    with attach(stylegan2, spec):
+        handle = by_hand(stylegan2, z, bright(stylegan2, z, 2), 2)
+        expected = images(stylegan2, z)
+        handle.remove()
+    if first == "other":
+        with attach(stylegan2, spec) as other, dimmed(stylegan2, 2):
+            found = images(stylegan2, z)
+    else:
+        with dimmed(stylegan2, 2), attach(stylegan2, spec) as other:
+            found = images(stylegan2, z)
+    assert torch.equal(found, expected)
+    assert other.counts[0].samples == 8
+
+
+def test_two_second_passes_add_up(stylegan2: nn.Module) -> None:
+    z = latents(stylegan2, 8)
+    one = by_hand(stylegan2, z, bright(stylegan2, z, 0), 0, factor=2)
+    two = by_hand(stylegan2, z, bright(stylegan2, z, 2), 2)  # as the first leaves it
+    expected = images(stylegan2, z)
+    one.remove()
+    two.remove()
+    with dimmed(stylegan2, 0, factor=2), dimmed(stylegan2, 2):
+        assert torch.equal(images(stylegan2, z), expected)
