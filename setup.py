@@ -58,6 +58,7 @@ setup(
             "nvidia-stylegan3 = ganfix_plugin.adapters.nvidia:StyleGAN3",
         ],
         "ganfix.extractors": [
+            "discriminator = ganfix_plugin.detection.extractors:discriminator",
             "efficientnet-lite0 = ganfix_plugin.detection.extractors:efficientnet_lite0",
             "resnet18 = ganfix_plugin.detection.extractors:resnet18",
         ],

@@ -15,6 +15,8 @@ from ganfix_plugin import correctors, options, registry
 from ganfix_plugin.adapters import Adapter, Layer, find_adapter, select, unwrap
 from ganfix_plugin.attachment import Attachment, Correction, Gated, attached
 from ganfix_plugin.correctors import Corrector, Subject
+from ganfix_plugin.detection.artifact import ArtifactScorer
+from ganfix_plugin.detection.classifier import Classifier
 from ganfix_plugin.detection.lr import lr_scorer
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.options import LayerChoice, Options, Portion
@@ -22,7 +24,7 @@ from ganfix_plugin.passes import random_state_kept
 from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
 from ganfix_plugin.profiling.rates import BATCH, lr_count
-from ganfix_plugin.profiling.store import checked, ensure
+from ganfix_plugin.profiling.store import checked, classifier_path, ensure
 from ganfix_plugin.spec import CorrectionSpec
 
 log = logging.getLogger("ganfix")
@@ -180,12 +182,12 @@ def detect(
         )
     measured, _ = ensure(G, known, Settings(samples), chosen)
     low_rate = [(layer, measured.low_rate(layer, rate)) for layer in chosen]
-    device = next((p.device for p in G.parameters()), latents.device)
+    like = next(G.parameters(), latents)  # scripts draw float64 by numpy
     scores = []
     with random_state_kept(G, seed=0):
         for start in range(0, len(latents), batch):
-            z = latents[start : start + batch].to(device)
-            c = None if labels is None else labels[start : start + batch].to(device)
+            z = latents[start : start + batch].to(like)
+            c = None if labels is None else labels[start : start + batch].to(like)
             score = lr_count(G, low_rate, lambda view: known.synthesize(view, z, c))
             scores.append(score.cpu())
     return torch.cat(scores).float() if scores else torch.zeros(0)
@@ -211,7 +213,8 @@ def _correction(G: nn.Module, adapter: Adapter, spec: BoundSpec, measure_on: Any
     choice = getattr(given, "layers", None)
     chosen = all_layers if choice is None else select(adapter, all_layers, choice)
     needed: Sequence[Layer] = chosen if "rates" in spec.corrector.needs else ()
-    gate_layers = select(adapter, all_layers, LayerChoice()) if given.gate else ()
+    by_count = given.gate is not None and given.gate.score == "lr"
+    gate_layers = select(adapter, all_layers, LayerChoice()) if by_count else ()
     measured = None
     if spec.corrector.needs or gate_layers:
         measured = _measured(G, adapter, given, needed, gate_layers, measure_on)
@@ -219,11 +222,16 @@ def _correction(G: nn.Module, adapter: Adapter, spec: BoundSpec, measure_on: Any
     subject = Subject(tuple(chosen), measured, entry, adapter.mean_latent(G))
     edits = spec.corrector.edits(given, subject)
     gate = None
-    if given.gate and measured:
+    if given.gate and measured and by_count:
         threshold = given.gate.threshold
         if isinstance(threshold, Portion):
             threshold = measured.score_at(threshold, gate_layers)
         gate = Gated(lr_scorer(measured, gate_layers, entry.name), threshold)
+    elif given.gate:
+        path = getattr(given, "classifier", None) or classifier_path(fingerprint(G))
+        head = Classifier.load(path)
+        scorer = ArtifactScorer(head, head.load_extractor(), entry)
+        gate = Gated(scorer, given.gate.threshold)
     return Correction(str(spec), entry, edits, gate)
 
 

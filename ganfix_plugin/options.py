@@ -109,7 +109,8 @@ class LayerChoice:
 class Gate:
     """Which samples are corrected: those whose ``score`` exceeds ``threshold``.
 
-    A `Portion` as threshold is a quantile of the generator's own scores, a number is absolute.
+    "lr" is the count of active low-rate neurons: a `Portion` as threshold is a quantile of the
+    generator's own counts, a number is absolute. "artifact" is the classifier's probability.
     """
 
     score: str
@@ -117,13 +118,17 @@ class Gate:
 
     @classmethod
     def parse(cls, text: str) -> Gate | None:
-        """Parse ``off``, ``lr:70%`` or ``lr:1200``."""
+        """Parse ``off``, ``lr:70%``, ``lr:1200`` or ``artifact:0.5``."""
         if text == "off":
             return None
         score, _, value = text.partition(":")
-        if score != "lr" or not re.fullmatch(r"\d+(\.\d+)?%?", value):
-            raise ValueError("off, lr:QUANTILE% or lr:COUNT")
-        return cls(score, portion(value) if value.endswith("%") else float(value))
+        number = re.fullmatch(r"\d+(\.\d+)?(%?)", value)
+        if score not in ("lr", "artifact") or not number or (score == "artifact" and number[2]):
+            raise ValueError("off, lr:QUANTILE%, lr:COUNT or artifact:PROBABILITY")
+        threshold = portion(value) if number[2] else float(value)
+        if score == "artifact" and threshold > 1:
+            raise ValueError("artifact:PROBABILITY from 0 to 1")
+        return cls(score, threshold)
 
     def __str__(self) -> str:
         value = self.threshold
@@ -138,7 +143,8 @@ class Options:
         None,
         Gate.parse,
         "correct only samples whose artifact score exceeds this: off, lr:QUANTILE% of the "
-        "generator's own scores, or lr:COUNT active low-rate neurons",
+        "generator's own counts of active low-rate neurons, lr:COUNT of them, or "
+        "artifact:PROBABILITY by the classifier",
     )
     samples: int = option(10_000, whole(2), "latents to measure the generator on, if need be")
     class_index: int | None = option(

@@ -21,9 +21,9 @@ def extractor_option(command: Command) -> Command:
     return click.option(
         "--extractor",
         metavar="NAME",
-        help="resnet18 (the paper's), efficientnet-lite0, or module:callable from images [N,3,H,W] "
-        "in [-1,1] to feature maps. [default: resnet18 if its weights are on disk, else "
-        "efficientnet-lite0]",
+        help="resnet18 (the paper's), efficientnet-lite0, discriminator (NVIDIA's pickles), or "
+        "module:callable from images [N,3,H,W] in [-1,1] to feature maps. [default: resnet18 if "
+        "its weights are on disk, else efficientnet-lite0]",
     )(command)
 
 

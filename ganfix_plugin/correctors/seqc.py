@@ -137,7 +137,7 @@ class ArtifactPass(Shared):
         self, images: Tensor, kept: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[Layer, Edit]]:
         """The rows that the classifier calls artifacts, and a correction of each."""
-        found = self.extractor.maps(images)
+        found = self.extractor.to(images.device).maps(images)
         rows = self.classifier.is_artifact(found.mean(dim=(2, 3)))
         if not rows.any():
             return rows, {}

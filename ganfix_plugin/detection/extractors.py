@@ -71,13 +71,18 @@ class Extractor(Shared):
         return self
 
 
-@functools.lru_cache(maxsize=4)
 def load_extractor(name: str) -> Extractor:
     """The extractor of a name of the registry, or of ``module:callable``.
 
     Raises:
         GanfixError: if there is none, or it lacks its weights (it says what to install).
     """
+    # The discriminator is another one for every network.
+    return discriminator() if name == "discriminator" else _load(name)
+
+
+@functools.lru_cache(maxsize=4)
+def _load(name: str) -> Extractor:
     if ":" in name:
         return Extractor(name, _callable(name))
     build: Callable[[], Extractor] = registry.load(registry.EXTRACTORS, name)
@@ -147,6 +152,43 @@ class _ImageNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return ((x + 1) / 2 - self.mean) / self.deviation
+
+
+_open: list[nn.Module] = []
+
+
+def discriminator_is(D: Any) -> None:
+    """Say which discriminator came with the network that was opened last."""
+    _open[:] = [D] if isinstance(D, nn.Module) else []
+
+
+def discriminator() -> Extractor:
+    """The discriminator inside an NVIDIA network pickle, up to its 4×4 feature maps.
+
+    Only its residual blocks run: the minibatch statistics that follow would mix the images.
+    """
+    if not _open or not hasattr(_open[0], "block_resolutions"):
+        raise GanfixError(
+            "extractor discriminator: no discriminator was opened; it comes with NVIDIA's network "
+            "pickles, use another extractor elsewhere"
+        )
+    return Extractor("discriminator", _frozen(_Blocks(_open[0])))
+
+
+class _Blocks(nn.Module):
+    """The residual blocks of NVIDIA's discriminator."""
+
+    def __init__(self, D: nn.Module) -> None:
+        super().__init__()
+        self.D = D
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Any = None
+        image: Any = x
+        for size in self.D.block_resolutions:  # type: ignore[union-attr]
+            features, image = self.D.get_submodule(f"b{size}")(features, image)
+        found: Tensor = features
+        return found
 
 
 def _frozen(network: nn.Module) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -138,17 +139,21 @@ def score_units(
         return replace(profile, thresholds={**kept, **new}, made=notes)
 
     # Saved by itself, so that scoring that is interrupted goes on from here.
-    profile, _ = update(G, known, settings, with_thresholds)
+    _, path = update(G, known, settings, with_thresholds)
 
     def with_scores(profile: Profile) -> Profile:
         limits = {layer.name: profile.thresholds[layer.name] for layer in chosen}
         sums = OverlapSums(limits, cam, active)
         extractor = classifier.load_extractor().to(device_of(G))
         log.info("scoring the units of %d layers on %d artifacts", len(chosen), len(seeds))
-        batches = _seed_batches(G, known, seeds, batch)
-        score_artifacts(G, known, chosen, classifier, extractor, batches, sums)
         how = f"classifier={classifier.digest()},artifacts={len(seeds)}"
         how += f",cam={cam:g},active={active:g}"
+        key = f"{how},{made},{seeds},{[layer.name for layer in chosen]}"
+        partial = path.with_suffix(f".{hashlib.sha256(key.encode()).hexdigest()[:16]}.partial")
+        sums.resume(partial)
+        rest = _seed_batches(G, known, seeds[sums.artifacts :], batch)
+        score_artifacts(G, known, chosen, classifier, extractor, rest, sums, partial)
+        partial.unlink(missing_ok=True)
         notes = {**profile.made, "defective": how}
         return replace(profile, defective=sums.scores(), made=notes)
 

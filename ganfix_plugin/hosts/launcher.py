@@ -43,10 +43,19 @@ def run(
     """
     global active
     active = True
+    streams = sys.stdout, sys.stderr
     speak()
     try:
-        return _run(target, arguments, device, module)
+        found, session, others = _prepare(target, arguments, device, module)
+        sys.argv = [str(found.origin) if module else target, *others]
+        with session.installed(), flags.shown_in_help():
+            status = _run_as_main(found)
+            sys.stdout, sys.stderr = streams  # hosts put loggers in their place
+            if not status and not flags.asks_for_help(others):
+                session.finish()
+        return status
     except GanfixError as error:
+        sys.stdout, sys.stderr = streams
         complain(error)
         return 1
     except BaseException as error:
@@ -55,24 +64,17 @@ def run(
         return 130 if isinstance(error, KeyboardInterrupt) else 1
 
 
-def _run(target: str, arguments: Sequence[str], device: str | None, module: bool) -> int:
+def _prepare(
+    target: str, arguments: Sequence[str], device: str | None, module: bool
+) -> tuple[ModuleSpec, Session, list[str]]:
+    """What to run, in which session, with which arguments; all errors before it runs are here."""
     specs, others = flags.take(arguments)
-    for spec in specs:  # before anything of the host is imported
+    for spec in specs:
         check_spec(spec)
     if not getattr(sys.flags, "safe_path", False):  # since Python 3.11
         sys.path[0] = os.getcwd() if module else str(Path(target).resolve().parent)
     found = _find_module(target) if module else _find_script(target)
-    session = _session(Path(str(found.origin)), specs, device)
-    sys.argv = [str(found.origin) if module else target, *others]
-    with session.installed(), flags.shown_in_help():
-        try:
-            _run_as_main(found)
-        except SystemExit as leaving:
-            if leaving.code not in (None, 0):
-                return _status(leaving.code)
-        if not flags.asks_for_help(others):
-            session.finish()
-    return 0
+    return found, _session(Path(str(found.origin)), specs, device), others
 
 
 def _find_script(name: str) -> ModuleSpec:
@@ -109,10 +111,11 @@ def _session(script: Path, specs: Sequence[str], device: str | None) -> Session:
     return Session(host, Situation(checkout, devices.resolve_device(device)), tuple(specs))
 
 
-def _run_as_main(found: ModuleSpec) -> None:
-    """Run a script or module as ``__main__``, which it stays: what is left at the end may need it.
+def _run_as_main(found: ModuleSpec) -> int:
+    """Run a script or module as ``__main__`` and return the status it leaves with.
 
     The attributes are those that Python gives; a script has no spec, and its code is not cached.
+    The module stays ``__main__`` afterwards: functions to be called at exit may need it.
     """
     loader: Any = found.loader
     main = ModuleType("__main__")
@@ -124,15 +127,14 @@ def _run_as_main(found: ModuleSpec) -> None:
         vars(main).update(__spec__=found, __package__=found.parent)
         code = loader.get_code(found.name)
     sys.modules["__main__"] = main
-    exec(code, vars(main))
-
-
-def _status(code: object) -> int:
-    """The status that Python would leave with after ``sys.exit(code)``."""
-    if isinstance(code, int):
-        return code
-    print(code, file=sys.stderr)
-    return 1
+    try:
+        exec(code, vars(main))
+    except SystemExit as leaving:
+        if leaving.code is None or isinstance(leaving.code, int):
+            return leaving.code or 0
+        print(leaving.code, file=sys.stderr)
+        return 1
+    return 0
 
 
 def _without_our_frames(trace: TracebackType | None) -> TracebackType | None:

@@ -15,6 +15,7 @@ from typing import Any
 from torch.torch_version import TorchVersion
 
 from ganfix_plugin.attachment import uncounted
+from ganfix_plugin.detection.extractors import discriminator_is
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts import Breakage, Function, Host, Seam, Situation, defines
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
@@ -35,7 +36,9 @@ def _load(network: str) -> Any:
     util = importlib.import_module("dnnlib.util")
     try:
         with util.open_url(network) as file:
-            return legacy.load_network_pkl(file)["G_ema"]
+            networks = legacy.load_network_pkl(file)
+        discriminator_is(networks.get("D"))
+        return networks["G_ema"]
     except OSError as error:
         raise GanfixError(f"--network {network}: cannot be read: {error}") from error
     except (AssertionError, KeyError, pickle.UnpicklingError) as error:
@@ -54,6 +57,7 @@ def _load_corrected(session: Session, load: Function) -> Function:
     @functools.wraps(load)
     def load_network_pkl(*args: Any, **kwargs: Any) -> Any:
         networks = load(*args, **kwargs)
+        discriminator_is(networks.get("D"))
         session.correct(networks["G_ema"])
         return networks
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -65,6 +69,24 @@ class OverlapSums:
         for name, each in on.items():
             self.sums[name] += unit_overlap(each, masks, self.active).sum(dim=0)
 
+    def save(self, path: Path) -> None:
+        """Keep the sums so far, whole or not at all, for a run that goes on from here."""
+        meta = {"artifacts": str(self.artifacts)}
+        temporary = path.with_suffix(".writing")
+        save_file({f"sums/{name}": each for name, each in self.sums.items()}, temporary, meta)
+        os.replace(temporary, path)
+
+    def resume(self, path: Path) -> None:
+        """Take up sums that were saved; where there are none, or not these, start from zero."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                names = {f"sums/{name}" for name in self.sums}
+                if set(file.keys()) == names:
+                    self.sums = {name: file.get_tensor(f"sums/{name}") for name in self.sums}
+                    self.artifacts = int(file.metadata()["artifacts"])
+        except (OSError, SafetensorError):
+            return
+
     def scores(self) -> dict[str, Tensor]:
         """Mean IoU over the artifacts, float64 [C] by layer name (Definition 1, unnormalised)."""
         return {name: total / max(self.artifacts, 1) for name, total in self.sums.items()}
@@ -122,9 +144,15 @@ def score_artifacts(
     extractor: Extractor,
     batches: Iterable[tuple[Tensor, Tensor | None]],
     sums: OverlapSums,
+    partial: Path | None = None,
 ) -> None:
-    """Add artifact generations (z, c) to running sums, in one pass over them."""
-    for z, c in batches:
+    """Add artifact generations (z, c) to running sums, in one pass over them.
+
+    Args:
+        batches: the artifacts that the sums do not hold yet.
+        partial: where to keep the sums every now and then.
+    """
+    for number, (z, c) in enumerate(batches, 1):
         on: dict[str, Tensor] = {}
 
         def visit(layer: Layer, x: Tensor) -> None:
@@ -134,6 +162,8 @@ def score_artifacts(
         images = observe(G, layers, visit, call, to_end=True)
         cams = classifier.cam(extractor.maps(images))
         sums.add(on, binary_masks(cams, sums.cam, images.shape[-1]))
+        if partial and number % 8 == 0:
+            sums.save(partial)
 
 
 def _upsampled(x: Tensor, side: int) -> Tensor:

@@ -120,7 +120,9 @@ def _measure(
 ) -> Profile:
     settings = profile.settings
     classes = adapter.num_classes(G)
-    if settings.class_index is not None and settings.class_index >= classes:
+    if settings.samples < 1:
+        raise GanfixError(f"samples={settings.samples}: expected at least 1")
+    if settings.class_index is not None and not 0 <= settings.class_index < classes:
         found = f"{classes} classes" if classes else "no classes"
         raise GanfixError(f"class={settings.class_index}: {type(G).__name__} has {found}")
     latents = Latents(adapter.latent_shape(G), settings.seed, classes, settings.class_index)
