@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from ganfix_plugin.errors import GanfixError
 
 ARTIFACT, NORMAL = "artifact", "normal"
 KINDS = (ARTIFACT, NORMAL)
+LAST_SEED = 2**32 - 1  # numpy's
 
 
 @dataclass(frozen=True, order=True)
@@ -42,10 +44,15 @@ class Label:
     criterion: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.seed, int) or not 0 <= self.seed <= LAST_SEED:
+            raise ValueError(
+                f"seed is {self.seed!r}, expected a whole number from 0 to {LAST_SEED}"
+            )
         if self.label not in KINDS:
             raise ValueError(f"label is {self.label!r}, expected {' or '.join(KINDS)}")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, expected 0 or more")
+        for name in ("rater", "criterion"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected text")
 
 
 @dataclass(frozen=True)
@@ -82,24 +89,23 @@ def read(path: Path) -> Labels:
     Raises:
         GanfixError: naming file and line of what is missing or malformed.
     """
+    as_json = path.suffix == ".json"
     try:
-        text = path.read_text(encoding="utf-8")
-        rows = (
-            _json_rows(text) if path.suffix == ".json" else list(csv.DictReader(io.StringIO(text)))
-        )
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
+        rows = _json_rows(text) if as_json else list(csv.DictReader(io.StringIO(text)))
     except FileNotFoundError:
         raise GanfixError(f"labels {path}: no such file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error, TypeError, KeyError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error, TypeError) as error:
         raise GanfixError(f"labels {path}: no label file ({error})") from None
     generators, items = set(), []
-    for line, row in enumerate(rows, 2):
+    for number, row in enumerate(rows, 1 if as_json else 2):  # the header is a row of a CSV
         try:
-            generators.add(str(row["generator"]))
-            rater, criterion = row.get("rater") or "", row.get("criterion") or ""
-            items.append(Label(int(row["seed"]), row["label"], rater, criterion))
-        except (KeyError, TypeError, ValueError) as error:
+            generator, item = _read_row(row)
+        except (KeyError, ValueError) as error:
             what = f"column {error} is missing" if isinstance(error, KeyError) else error
-            raise GanfixError(f"labels {path}, row {line}: {what}") from None
+            raise GanfixError(f"labels {path}, row {number}: {what}") from None
+        generators.add(generator)
+        items.append(item)
     if len(generators) != 1:
         found = f"{len(generators)} generators" if generators else "no labels"
         raise GanfixError(f"labels {path}: found {found}, expected labels of one generator")
@@ -107,7 +113,11 @@ def read(path: Path) -> Labels:
 
 
 def write(labels: Labels, path: Path) -> None:
-    """Write a label file, CSV or JSON by its ending, whole or not at all."""
+    """Write a label file, CSV or JSON by its ending, whole or not at all.
+
+    Raises:
+        GanfixError: if it cannot be written.
+    """
     rows = [{"generator": labels.generator, **asdict(item)} for item in labels.items]
     if path.suffix == ".json":
         text = json.dumps(rows, indent=1) + "\n"
@@ -118,10 +128,14 @@ def write(labels: Labels, path: Path) -> None:
         writer.writeheader()
         writer.writerows(rows)
         text = out.getvalue()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    content = text.encode()
     temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise GanfixError(f"labels {path}: cannot be written ({error.strerror})") from None
 
 
 def merge(files: Iterable[Labels]) -> Labels:
@@ -144,7 +158,19 @@ def latents_of(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(np.array(drawn).reshape(len(drawn), *shape)).float()
 
 
-def _json_rows(text: str) -> list[dict[str, str]]:
+def _read_row(row: Any) -> tuple[str, Label]:
+    """The generator and the label of a row: all text in a CSV, anything in JSON."""
+    if not isinstance(row, dict):
+        raise ValueError(f"found {row!r}, expected an object with seed, label and generator")
+    generator, seed = row["generator"], row["seed"]
+    if not isinstance(generator, str):
+        raise ValueError(f"generator is {generator!r}, expected a fingerprint")
+    if isinstance(seed, str) and seed.strip().isdecimal():
+        seed = int(seed)
+    return generator, Label(seed, row["label"], row.get("rater") or "", row.get("criterion") or "")
+
+
+def _json_rows(text: str) -> list[Any]:
     rows = json.loads(text)
     if not isinstance(rows, list):
         raise TypeError("expected a list of labels")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gan_face_generate
@@ -79,27 +82,50 @@ def _face() -> nn.Module:
     return G.eval().requires_grad_(False)
 
 
-@pytest.fixture(scope="session")
-def _stylegan2(network_pickle: Path) -> Iterator[nn.Module]:
+# What was imported from an example, from one time to the next.
+_imported: defaultdict[str, dict[str, ModuleType]] = defaultdict(dict)
+
+
+@contextmanager
+def importing(example: str) -> Iterator[None]:
+    """Make an example's modules importable inside, and only there: their names are common ones."""
+    folder, kept = EXAMPLES / example, _imported[example]
+    tops = {path.stem for path in folder.iterdir()}
+
+    def named() -> dict[str, ModuleType]:
+        return {name: m for name, m in sys.modules.items() if name.partition(".")[0] in tops}
+
     with pytest.MonkeyPatch.context() as patch:
-        # For the session: copies and spawned processes import torch_utils again.
-        patch.syspath_prepend(EXAMPLES / "stylegan2_small")
+        patch.syspath_prepend(folder)
+        for name in named():
+            patch.delitem(sys.modules, name)
+        for name, module in kept.items():
+            patch.setitem(sys.modules, name, module)
+        try:
+            yield
+        finally:
+            kept.update(named())
+            for name in kept:
+                del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def _stylegan2(network_pickle: Path) -> nn.Module:
+    with importing("stylegan2_small"):
         import legacy
 
         with network_pickle.open("rb") as file:
-            yield legacy.load_network_pkl(file)["G_ema"]
+            return legacy.load_network_pkl(file)["G_ema"]
 
 
 @pytest.fixture(scope="session")
 def _pggan() -> nn.Module:
-    folder = EXAMPLES / "pggan_small"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
+    with importing("pggan_small"):
         from models import MODEL_ZOO, build_generator
     options: dict[str, Any] = {**MODEL_ZOO["pggan_footwear32"]}
     del options["url"]
     G = build_generator(**options)
-    state = load_file(folder / "checkpoints" / "pggan_footwear32.safetensors")
+    state = load_file(EXAMPLES / "pggan_small" / "checkpoints" / "pggan_footwear32.safetensors")
     G.load_state_dict({name: tensor.float() for name, tensor in state.items()})
     return G.eval().requires_grad_(False)
 
@@ -121,13 +147,15 @@ def face(_face: nn.Module) -> Iterator[nn.Module]:
 @pytest.fixture
 def stylegan2(_stylegan2: nn.Module) -> Iterator[nn.Module]:
     """The footwear StyleGAN2 out of a network pickle, its class in a generated module."""
-    yield from _unhooked(_stylegan2)
+    with importing("stylegan2_small"):  # copies and pickles import torch_utils
+        yield from _unhooked(_stylegan2)
 
 
 @pytest.fixture
 def pggan(_pggan: nn.Module) -> Iterator[nn.Module]:
     """The footwear PGGAN of the genforce-shaped example."""
-    yield from _unhooked(_pggan)
+    with importing("pggan_small"):
+        yield from _unhooked(_pggan)
 
 
 @pytest.fixture(params=["stylegan2", "pggan", "face"])

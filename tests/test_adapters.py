@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from gan_face_generate.models import Discriminator
@@ -187,7 +189,7 @@ def test_other_networks_are_refused_with_their_modules(build: type[nn.Module]) -
     assert all(name in str(e.value) for name, _ in list(G.named_modules())[1:12])
 
 
-def test_discriminators_are_refused(stylegan2: nn.Module, network_pickle) -> None:  # type: ignore[no-untyped-def]
+def test_discriminators_are_refused(stylegan2: nn.Module, network_pickle: Path) -> None:
     import legacy
 
     with network_pickle.open("rb") as file:
@@ -209,7 +211,7 @@ def test_what_is_no_module_is_refused_by_type(found: object) -> None:
     with pytest.raises(
         GanfixError, match=rf"expected a generator .*, found {type(found).__name__}"
     ):
-        attach(found, "none")  # type: ignore[arg-type]
+        attach(found, "none")
 
 
 def test_any_module_works_by_layer_names_numbered_as_they_run() -> None:
@@ -256,7 +258,7 @@ def test_a_feature_map_is_exchanged_without_the_rest_of_a_tuple() -> None:
 
 
 def drawn(size: int, **options: int) -> tuple[Tensor, Tensor]:
-    batches = list(Latents((5,), **options).batches(20, size, torch.device("cpu")))  # type: ignore[arg-type]
+    batches = list(Latents((5,), **options).batches(20, size, torch.device("cpu")))
     labels = [torch.zeros(len(z), 0) if c is None else c for z, c in batches]
     return torch.cat([z for z, _ in batches]), torch.cat(labels)
 

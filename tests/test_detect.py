@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from generators import dcgan, images, latents, numbered, recorded
-from torch import nn
+from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
@@ -55,6 +58,12 @@ def test_scores_are_floats_on_the_cpu_also_for_no_latents_at_all(face: nn.Module
     assert scores.shape == (0,) and scores.dtype == torch.float32
 
 
+def test_latents_may_be_float64_as_numpy_draws_them(face: nn.Module) -> None:
+    z = latents(face, 6)
+    expected = ganfix.detect(face, z, samples=200)
+    assert torch.equal(ganfix.detect(face, z.double(), samples=200), expected)
+
+
 def test_a_corrected_generator_is_scored_as_if_it_were_not(face: nn.Module) -> None:
     z = latents(face, 20)
     expected = ganfix.detect(face, z, samples=200)
@@ -75,7 +84,7 @@ def test_latents_of_another_shape_are_refused(face: nn.Module, shape: tuple[int,
         ganfix.detect(face, torch.randn(shape))
 
 
-def test_conditional_generators_are_scored_with_labels(build_stylegan2) -> None:  # type: ignore[no-untyped-def]
+def test_conditional_generators_are_scored_with_labels(build_stylegan2: Any) -> None:
     G = build_stylegan2(c_dim=3)
     z = torch.randn(6, 8)
     one, two = (torch.eye(3)[[k] * 6] for k in (1, 2))
@@ -85,12 +94,12 @@ def test_conditional_generators_are_scored_with_labels(build_stylegan2) -> None:
 
 
 @pytest.mark.parametrize("labels", [None, torch.eye(3), torch.zeros(2, 4)])
-def test_labels_of_another_shape_are_refused(build_stylegan2, labels) -> None:  # type: ignore[no-untyped-def]
+def test_labels_of_another_shape_are_refused(build_stylegan2: Any, labels: Tensor | None) -> None:
     with pytest.raises(GanfixError, match=r"labels: found .*, expected one-hot \[2, 3\]"):
         ganfix.detect(build_stylegan2(c_dim=3), torch.randn(2, 8), labels)
 
 
-def test_unknown_layers_are_refused_before_anything_is_measured(own_cache) -> None:  # type: ignore[no-untyped-def]
+def test_unknown_layers_are_refused_before_anything_is_measured(own_cache: Path) -> None:
     with pytest.raises(GanfixError, match="no layer 64x64; there are 0"):
         ganfix.detect(dcgan(), torch.randn(2, 8, 1, 1), layers="64x64")
     with pytest.raises(GanfixError, match="layers=top: expected auto, layer numbers"):

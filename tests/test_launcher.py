@@ -137,6 +137,17 @@ def test_own_errors_inside_the_script_are_one_line_too(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "Error: mend this\n")
 
 
+def test_own_errors_go_to_stderr_even_where_the_script_put_a_logger_in_its_place(
+    folder: Path,
+) -> None:
+    (folder / "script.py").write_text(
+        "import sys\nsys.stderr = sys.stdout\n"
+        "from ganfix_plugin import GanfixError\nraise GanfixError('mend this')"
+    )
+    done = call([*GANFIX, "script.py"], folder)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "Error: mend this\n")
+
+
 LINE = "if __name__ == '__main__': import ganfix_plugin.hosts.door as d; d.enter(__file__)\n"
 
 

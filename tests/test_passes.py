@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -116,7 +117,9 @@ def parametrized() -> nn.Module:
 
 
 @pytest.mark.parametrize("normalized", [spectral, weight, parametrized])
-def test_weights_that_torch_computes_before_a_pass_are_computed(normalized) -> None:  # type: ignore[no-untyped-def]
+def test_weights_that_torch_computes_before_a_pass_are_computed(
+    normalized: Callable[[], nn.Module],
+) -> None:
     G = nn.Sequential(normalized(), nn.ReLU()).eval()
     z = torch.randn(2, 4, 1, 1)
     G(z)

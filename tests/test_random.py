@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from generators import images, latents, numbered, recorded
@@ -15,7 +17,7 @@ from ganfix_plugin.edits import Cap, Scale
 
 def edits(attachment: Attachment) -> list[Cap | Scale]:
     found = attachment.corrections[0].edits
-    return list(found.values())  # type: ignore[union-attr]
+    return list(found.values())
 
 
 @pytest.mark.parametrize("portion", [0, 0.25, 0.3, 1])
@@ -69,7 +71,7 @@ def test_every_image_loses_the_same_neurons(face: nn.Module) -> None:
             assert not found["main.2"][0][cap.neurons].any()
 
 
-def test_nothing_is_measured(own_cache, face: nn.Module) -> None:  # type: ignore[no-untyped-def]
+def test_nothing_is_measured(own_cache: Path, face: nn.Module) -> None:
     with attach(face, "random"):
         assert not own_cache.exists()
 

@@ -10,9 +10,10 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,11 +50,11 @@ def slow_process(pause: float) -> subprocess.Popen[str]:
     """A process that profiles `dcgan()`, in ten batches with a pause in each."""
     code = SLOW.format(tests=str(Path(__file__).parent), pause=pause)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", code], **pipes)  # type: ignore[call-overload]
+    return subprocess.Popen([sys.executable, "-c", code], **pipes)
 
 
 def profiled(G: nn.Module, **options: object) -> Profile:
-    return ganfix.profile(G, samples=320, scores=False, **options)  # type: ignore[arg-type]
+    return ganfix.profile(G, samples=320, scores=False, **options)
 
 
 def files(cache: Path) -> list[Path]:
@@ -109,7 +110,7 @@ def test_the_file_is_named_by_fingerprint_adapter_and_settings(own_cache: Path) 
     assert files(own_cache) == [own_cache / "profiles" / f"{mark}-dcgan-n20-s7.safetensors"]
 
 
-def test_each_setting_has_a_file_of_its_own(own_cache: Path, build_stylegan2) -> None:  # type: ignore[no-untyped-def]
+def test_each_setting_has_a_file_of_its_own(own_cache: Path, build_stylegan2: Any) -> None:
     G = build_stylegan2(c_dim=2)
     for options in ({}, {"seed": 1}, {"samples": 9}, {"class_index": 0}, {"class_index": 1}):
         ganfix.profile(G, **{"samples": 8, "layers": "0", "scores": False, **options})
@@ -259,7 +260,9 @@ def unreadable_origin(path: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [corrupt_header, other_content, other_tensors, unreadable_origin]
 )
-def test_a_file_that_is_no_profile_is_refused_in_one_line(own_cache: Path, damage) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_that_is_no_profile_is_refused_in_one_line(
+    own_cache: Path, damage: Callable[[Path], None]
+) -> None:
     profiled(dcgan())
     (path,) = files(own_cache)
     damage(path)

@@ -92,14 +92,21 @@ class Classifier:
         return hashlib.sha256(numbers.numpy().tobytes()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
-        """Write the file whole or not at all."""
+        """Write the file whole or not at all.
+
+        Raises:
+            GanfixError: if it cannot be written.
+        """
         meta: dict[str, Any] = asdict(self)
         names = ("weight", "bias", "mean", "deviation")
         tensors = {name: meta.pop(name).contiguous() for name in names}
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.writing")
-        save_file(tensors, temporary, metadata={FORMAT: json.dumps(meta)})
-        os.replace(temporary, path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, temporary, metadata={FORMAT: json.dumps(meta)})
+            os.replace(temporary, path)
+        except (OSError, SafetensorError) as error:
+            raise GanfixError(f"classifier {path}: cannot be written ({error})") from None
 
     @classmethod
     def load(cls, path: Path) -> Classifier:
@@ -159,7 +166,9 @@ def fit(
         test.append(each[order[:cut]].float())
         train.append(each[order[cut:]].float())
     x, y = torch.cat(train), _targets(train)
-    mean, deviation = x.mean(dim=0), x.std(dim=0).clamp(min=1e-6)
+    mean, deviation = x.mean(dim=0), x.std(dim=0)
+    # A feature that never varied would blow up as soon as it does.
+    deviation = torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, 1)
     weight, bias = _regression((x - mean) / deviation, y, len(classes), penalty)
     counts = {f"{name}/train": len(each) for name, each in zip(classes, train)}
     counts |= {f"{name}/held out": len(each) for name, each in zip(classes, test)}

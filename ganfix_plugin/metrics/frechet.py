@@ -53,8 +53,15 @@ class Gaussian:
         """The distance to the Gaussian of features [n, d]; for n < d without a d × d matrix.
 
         S C₂ S and the n × n Gram matrix X C₁ Xᵀ / (n − 1) have the same non-zero eigenvalues.
+
+        Raises:
+            GanfixError: on fewer than two samples, NaN or infinite features, or another width.
         """
         x = _checked(features)
+        if x.shape[1] != len(self.mean):
+            raise GanfixError(
+                f"features: found widths {len(self.mean)} and {x.shape[1]}, expected one"
+            )
         if len(x) >= x.shape[1]:
             return self.distance(Gaussian.of(x))
         mean = x.mean(dim=0)
@@ -74,8 +81,6 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     Raises:
         GanfixError: if a set has fewer than two samples or holds NaN, or the widths differ.
     """
-    if a.shape[1:] != b.shape[1:]:
-        raise GanfixError(f"features: found widths {a.shape[1]} and {b.shape[1]}, expected one")
     return Gaussian.of(a).distance_to_samples(b)
 
 

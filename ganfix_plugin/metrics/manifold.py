@@ -27,17 +27,17 @@ class Manifold:
 
     @classmethod
     def of(cls, features: Tensor, k: int = K) -> Manifold:
-        """Raises GanfixError on k or fewer samples."""
+        """Raises GanfixError on k or fewer samples, or NaN or infinite features."""
         if features.dim() != 2 or len(features) <= k:
             raise GanfixError(f"features: found {list(features.shape)}, expected over {k} rows")
-        x = features.float()
+        x = _finite(features)
         # The nearest neighbour of a sample is itself.
         nearest = [_distances(rows, x).kthvalue(k + 1, dim=1).values for rows in x.split(_ROWS)]
         return cls(x, torch.cat(nearest))
 
     def contains(self, features: Tensor) -> Tensor:
         """Whether samples [m, d] lie in any ball: bool [m]."""
-        x = features.float()
+        x = _finite(features)
         inside = [
             (_distances(rows, self.features) <= self.radii).any(dim=1) for rows in x.split(_ROWS)
         ]
@@ -52,7 +52,7 @@ class Manifold:
         balls, radii = self.features[kept], self.radii[kept]
         scores = [
             (radii / _distances(rows, balls).clamp(min=1e-12)).amax(dim=1)
-            for rows in features.float().split(_ROWS)
+            for rows in _finite(features).split(_ROWS)
         ]
         return torch.cat(scores)
 
@@ -62,6 +62,12 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = K) -> tuple[float
     precision = Manifold.of(real, k).contains(generated).float().mean()
     recall = Manifold.of(generated, k).contains(real).float().mean()
     return float(precision), float(recall)
+
+
+def _finite(features: Tensor) -> Tensor:
+    if not torch.isfinite(features).all():
+        raise GanfixError("features: found NaN or infinity; check the images and the extractor")
+    return features.float()
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:

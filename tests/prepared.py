@@ -1,0 +1,89 @@
+"""Generators that are ready for SeqC, in seconds: `prepared:look` in the place of a real extractor.
+
+What counts as an artifact here is a bright image, which random features are enough to see.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from click.testing import CliRunner, Result
+from torch import Tensor, nn
+
+from ganfix_plugin.adapters import find_adapter
+from ganfix_plugin.cli import main
+from ganfix_plugin.detection.classifier import Classifier
+from ganfix_plugin.detection.preparing import fit_classifier, score_units
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, latents_of
+from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.profiling.profile import Profile, Settings
+from ganfix_plugin.profiling.store import classifier_path, profile_path
+
+SAMPLES = 200
+EXTRACTOR = "prepared:look"
+
+
+def _random_network() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 16, 5, stride=2, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(16, 24, 3, stride=2, padding=1),
+            nn.ReLU(),
+        )
+
+
+look = _random_network()
+
+
+def uncorrected(G: nn.Module, seeds: range | list[int]) -> Tensor:
+    """The images of seeds, as the hosts' scripts draw their latents."""
+    adapter = find_adapter(G)
+    with torch.no_grad():
+        return adapter.synthesize(G, latents_of(seeds, adapter.latent_shape(G)), None)
+
+
+def judged(G: nn.Module, num: int = 80) -> Labels:
+    """Labels of seeds 0, 1, …: the brighter half are artifacts."""
+    bright = uncorrected(G, range(num)).mean(dim=(1, 2, 3))
+    kinds = [ARTIFACT if each else NORMAL for each in bright > bright.median()]
+    items = tuple(Label(seed, kind, "test") for seed, kind in enumerate(kinds))
+    return Labels(fingerprint(G), items)
+
+
+def prepare(G: nn.Module) -> tuple[Classifier, Profile, Path]:
+    """A classifier and unit scores, as `ganfix fit` and `ganfix score` leave them in the store."""
+    head_path = classifier_path(fingerprint(G))
+    path = profile_path(fingerprint(G), find_adapter(G), Settings(SAMPLES))
+    if not (head_path.exists() and path.exists() and Profile.load(path).defective):
+        labels = judged(G)
+        head = fit_classifier(G, labels, extractor=EXTRACTOR)
+        head.save(head_path)
+        score_units(G, labels, head, samples=SAMPLES)
+    return Classifier.load(head_path), Profile.load(path), path
+
+
+def run(*arguments: Any) -> Result:
+    """`ganfix ARGUMENTS` in this process, whose way of logging and warning stays as it was."""
+    log = logging.getLogger("ganfix")
+    before = (list(log.handlers), log.level, log.propagate)
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+        try:
+            return CliRunner().invoke(main, [str(each) for each in arguments])
+        finally:
+            warnings.showwarning = show
+            log.handlers[:], log.level, log.propagate = before
+
+
+def error(result: Result) -> str:
+    """The one line in which a command failed."""
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.output
+    lines = [line for line in result.output.splitlines() if not line.startswith("ganfix: ")]
+    assert lines and lines[-1].startswith("Error: "), result.output
+    return lines[-1]

@@ -1,0 +1,48 @@
+"""How many latents are run at once where nobody says."""
+
+from __future__ import annotations
+
+import torch
+from generators import StyleGAN2Generator, numbered
+
+from ganfix_plugin.adapters import Latents, Layer, find_adapter
+from ganfix_plugin.profiling.rates import BATCH, count_active, count_low_rate, fitting_batch
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def layer(channels: int, modulated: bool = True) -> Layer:
+    return Layer(0, "conv", (4, 4), channels, modulated=modulated)
+
+
+def test_large_modulated_layers_run_few_latents_at_once_on_a_cpu() -> None:
+    assert fitting_batch([layer(512)], CPU) == 2
+    assert fitting_batch([layer(128)], CPU) == 7
+
+
+def test_small_or_unmodulated_layers_and_other_devices_run_whole_batches() -> None:
+    assert fitting_batch([layer(32)], CPU) == BATCH
+    assert fitting_batch([layer(512, modulated=False)], CPU) == BATCH
+    assert fitting_batch([layer(512)], CUDA) == BATCH
+
+
+def test_the_largest_layer_decides() -> None:
+    assert fitting_batch([layer(32), layer(512), layer(1024, modulated=False)], CPU) == 2
+
+
+def test_it_is_what_measuring_takes_unless_told() -> None:
+    sizes: list[int] = []
+
+    class Told(Latents):
+        def batches(self, samples, size, device):  # type: ignore[no-untyped-def]
+            sizes.append(size)
+            return super().batches(samples, size, device)
+
+    G = StyleGAN2Generator()
+    known, layers, latents = find_adapter(G), numbered(G), Told((8,), 0)
+    low_rate = [(each, torch.ones(each.channels, *each.resolution).bool()) for each in layers]
+    count_active(G, known, layers, latents, 3)
+    count_low_rate(G, known, low_rate, latents, 3)
+    count_active(G, known, layers, latents, 3, batch=2)
+    count_low_rate(G, known, low_rate, latents, 3, batch=2)
+    assert sizes == [BATCH, BATCH, 2, 2]

@@ -1,0 +1,477 @@
+"""`seqc`: sequential correction, for all samples alike and for each by itself ([T21])."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import pickle
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from generators import images, latents, numbered
+from prepared import EXTRACTOR, SAMPLES, look, prepare, uncorrected
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from ganfix_plugin import GanfixError, attach
+from ganfix_plugin.adapters import Layer, find_adapter
+from ganfix_plugin.attachment import Attachment
+from ganfix_plugin.correctors.seqc import (
+    ArtifactPass,
+    SeqcOptions,
+    corrected_units,
+    factors,
+    stopping_layer,
+)
+from ganfix_plugin.edits import Fade, Scale
+from ganfix_plugin.options import Portion
+from ganfix_plugin.passes import observe
+from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.profiling.store import classifier_path
+
+SPEC = f"seqc:samples={SAMPLES}"
+NOISE = pytest.mark.parametrize("noise_mode", ["const", "random"])
+
+
+def edits_of(attachment: Attachment) -> Any:
+    return attachment.corrections[0].edits
+
+
+def artifacts(G: nn.Module, z: Tensor, noise_mode: str = "const") -> Tensor:
+    """Which rows the classifier calls artifacts when nothing corrects them: bool [N]."""
+    head, _, _ = prepare(G)
+    return head.is_artifact(look(images(G, z, noise_mode)).mean(dim=(2, 3)))
+
+
+def algorithm_1(
+    G: nn.Module, z: Tensor, scores: Mapping[str, Tensor], stop: int, n: float, scale: float
+) -> Tensor:
+    """The images of a generator whose layers are corrected by plain hooks, unit after unit."""
+
+    def corrected(layer: Layer) -> Any:
+        ds = (scores[layer.name] / scores[layer.name].max()).tolist()
+        count = round(n * len(ds))
+        top = sorted(range(len(ds)), key=lambda u: ds[u], reverse=True)[:count]
+
+        def hook(module: nn.Module, args: Any, output: Any) -> Any:
+            h = layer.read(output).clone()
+            for u in top:
+                h[:, u] = scale * (1 - ds[u]) * h[:, u]
+            return layer.write(output, h)
+
+        return G.get_submodule(layer.name).register_forward_hook(hook)
+
+    handles = [corrected(layer) for layer in numbered(G) if 1 <= layer.index <= stop]
+    try:
+        return images(G, z)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@pytest.mark.parametrize(
+    ("options", "stop", "n", "scale"),
+    [
+        ("", 3, 0.2, 0.9),
+        (",stop=6", 6, 0.2, 0.9),
+        (",stop=2,top=50%,scale=0.5", 2, 0.5, 0.5),
+        (",top=0.05,scale=1", 3, 0.05, 1),
+    ],
+)
+def test_global_correction_equals_algorithm_1_by_plain_hooks(
+    pggan: nn.Module, options: str, stop: int, n: float, scale: float
+) -> None:
+    _, profile, _ = prepare(pggan)
+    z = latents(pggan, 6)
+    expected = algorithm_1(pggan, z, profile.defective, stop, n, scale)
+    with attach(pggan, SPEC + options) as attachment:
+        found = images(pggan, z)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(found, images(pggan, z), atol=1e-3)
+    assert attachment.counts[0].corrected == 6
+
+
+def test_a_scale_of_0_is_zero_ablation_of_the_top_units(pggan: nn.Module) -> None:
+    _, profile, _ = prepare(pggan)
+    z = latents(pggan, 6)
+    top = {
+        layer.index: profile.defective[layer.name].topk(13).indices.tolist()
+        for layer in numbered(pggan)[1:4]
+    }
+    listed = ";".join(f"{index}:{'+'.join(map(str, units))}" for index, units in top.items())
+    with attach(pggan, f"units:units={listed}"):
+        expected = images(pggan, z)
+    with attach(pggan, f"{SPEC},scale=0"):
+        assert torch.equal(images(pggan, z), expected)
+
+
+def test_rank_spreads_the_factors_of_the_top_units_evenly(pggan: nn.Module) -> None:
+    with attach(pggan, f"{SPEC},normalize=rank,top=10%,stop=1,scale=1") as attachment:
+        (edit,) = edits_of(attachment).values()
+    assert isinstance(edit, Scale)
+    below = sorted(edit.factor[edit.factor < 1].tolist())
+    assert below == pytest.approx([i / 63 for i in range(6)], abs=1e-6)
+
+
+def layer(index: int, modulated: bool = False) -> Layer:
+    return Layer(index, f"layer{index}", (4, 4), 8, modulated=modulated)
+
+
+@pytest.mark.parametrize(
+    ("count", "stop"), [(1, 1), (3, 1), (4, 2), (7, 3), (8, 3), (9, 3), (10, 6), (17, 6)]
+)
+def test_the_stopping_layer_is_6_or_a_third_of_fewer_than_10(count: int, stop: int) -> None:
+    assert stopping_layer(SeqcOptions(), [layer(i) for i in range(count)]) == stop
+    assert stopping_layer(SeqcOptions(stop=5), [layer(i) for i in range(count)]) == 5
+
+
+def test_layers_1_to_the_stopping_layer_are_corrected(G: nn.Module) -> None:
+    prepare(G)
+    for options, expected in (("", 2 if len(numbered(G)) == 4 else 3), (",stop=2", 2)):
+        with attach(G, SPEC + options) as attachment:
+            layers = [each.index for each in attachment.corrections[0].layers]
+        assert layers == list(range(1, expected + 1))
+
+
+def test_the_paper_s_values_are_the_defaults() -> None:
+    options = SeqcOptions()
+    assert (options.top, options.scale, options.normalize) == (0.2, 0.9, "max")
+    assert (options.mode, options.local, options.cam) == ("auto", "no", 0.5)
+
+
+def test_style_based_generators_are_corrected_by_sample_and_others_globally(
+    G: nn.Module, stylegan2: nn.Module
+) -> None:
+    prepare(G)
+    with attach(G, SPEC) as attachment:
+        assert isinstance(edits_of(attachment), ArtifactPass) == (G is stylegan2)
+    with attach(G, f"{SPEC},mode=global") as attachment:
+        assert isinstance(edits_of(attachment), Mapping)
+    with attach(G, f"{SPEC},mode=sample") as attachment:
+        assert edits_of(attachment).scores is None
+    with attach(G, f"{SPEC},mode=global,local=yes") as attachment:
+        assert edits_of(attachment).scores is not None
+
+
+@pytest.mark.parametrize("top", [0.0, 0.01, 0.2, 0.5, 1.0])
+def test_the_units_of_highest_score_are_corrected_and_at_least_one(top: float) -> None:
+    scores = torch.rand(3, 64, generator=torch.Generator().manual_seed(0)).double()
+    chosen = corrected_units(scores, top)
+    assert chosen.sum(1).tolist() == [max(1, round(top * 64))] * 3
+    for row, units in zip(scores, chosen):
+        assert not (~units).any() or row[units].min() > row[~units].max()
+
+
+def test_the_unit_of_highest_score_vanishes_and_those_not_chosen_stay() -> None:
+    scores = torch.tensor([0.1, 0.4, 0.0, 0.2, 0.3]).double()
+    found = factors(scores, SeqcOptions(top=Portion(0.6), scale=0.8))
+    assert found.tolist() == pytest.approx([1, 0, 1, 0.8 * 0.5, 0.8 * 0.25])
+    assert found.dtype == torch.float32
+
+
+@NOISE
+@pytest.mark.parametrize("options", ["", ",local=yes", ",normalize=rank,scale=0"])
+def test_only_rows_that_the_classifier_calls_artifacts_change(
+    stylegan2: nn.Module, noise_mode: str, options: str
+) -> None:
+    z = latents(stylegan2, 12)
+    rows = artifacts(stylegan2, z, noise_mode)
+    before = images(stylegan2, z, noise_mode)
+    after_one_pass = torch.get_rng_state()
+    with attach(stylegan2, SPEC + options) as attachment:
+        found = images(stylegan2, z, noise_mode)
+        assert torch.equal(torch.get_rng_state(), after_one_pass)
+    assert 0 < rows.sum() < 12
+    assert torch.equal((found != before).flatten(1).any(1), rows)
+    assert torch.equal(found[~rows], before[~rows])
+    count = attachment.counts[0]
+    assert (count.samples, count.corrected) == (12, rows.sum())
+
+
+def by_plain_hooks(
+    G: nn.Module, z: Tensor, factor: Mapping[str, Tensor], noise_mode: str
+) -> Tensor:
+    """The images of a pass in which layers are scaled by sample and unit [N, C]."""
+
+    def scaled(layer: Layer) -> Any:
+        def hook(module: nn.Module, args: Any, output: Any) -> Any:
+            x = layer.read(output)
+            return layer.write(output, x * factor[layer.name][:, :, None, None])
+
+        return G.get_submodule(layer.name).register_forward_hook(hook)
+
+    handles = [scaled(layer) for layer in numbered(G) if layer.name in factor]
+    try:
+        return images(G, z, noise_mode)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@NOISE
+def test_each_sample_is_corrected_by_scores_of_its_own(
+    stylegan2: nn.Module, noise_mode: str
+) -> None:
+    head, profile, _ = prepare(stylegan2)
+    z = latents(stylegan2, 8)
+    rows = artifacts(stylegan2, z, noise_mode)
+    layers = numbered(stylegan2)[1:4]
+    maps: dict[str, Tensor] = {}
+    adapter = find_adapter(stylegan2)
+    torch.manual_seed(0)
+    first = observe(
+        stylegan2,
+        layers,
+        lambda layer, x: maps.update({layer.name: x.clone()}),
+        lambda view: view(z, None, noise_mode=noise_mode),
+        to_end=True,
+    )
+    assert adapter.image_item(stylegan2) is None
+    cams = interpolate(head.cam(look(first))[:, None], (32, 32), mode="bilinear")[:, 0] >= 0.5
+    factor = {}
+    for each in layers:
+        limits = profile.thresholds[each.name].float().view(-1, 1, 1)
+        on = interpolate((maps[each.name] > limits).float(), (32, 32), mode="bilinear") >= 0.5
+        both = (on & cams[:, None]).sum((2, 3)).double()
+        either = (on | cams[:, None]).sum((2, 3)).clamp(min=1)
+        ds = both / either
+        factor[each.name] = torch.ones(8, each.channels)
+        for row in rows.nonzero()[:, 0].tolist():
+            largest = max(float(ds[row].max()), 1e-300)
+            order = ds[row].argsort(descending=True, stable=True)[: round(0.2 * each.channels)]
+            for u in order.tolist():
+                factor[each.name][row, u] = 0.9 * (1 - float(ds[row, u]) / largest)
+    expected = by_plain_hooks(stylegan2, z, factor, noise_mode)
+    with attach(stylegan2, SPEC):
+        found = images(stylegan2, z, noise_mode)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture
+def without_overlap(stylegan2: nn.Module, tmp_path: Path) -> Path:
+    """A profile by which no unit is ever on, so that no sample has units of any score."""
+    _, profile, _ = prepare(stylegan2)
+    never = {name: torch.full_like(each, torch.inf) for name, each in profile.thresholds.items()}
+    path = tmp_path / "never.safetensors"
+    replace(profile, thresholds=never).save(path)
+    return path
+
+
+@NOISE
+def test_a_second_pass_that_changes_nothing_is_the_first_bit_for_bit(
+    stylegan2: nn.Module, without_overlap: Path, noise_mode: str
+) -> None:
+    z = latents(stylegan2, 12)
+    before = images(stylegan2, z, noise_mode)
+    with attach(stylegan2, f"seqc:scale=1,profile={without_overlap}") as attachment:
+        assert torch.equal(images(stylegan2, z, noise_mode), before)
+    assert 0 < attachment.counts[0].corrected < 12
+
+
+@pytest.mark.parametrize("mode", ["sample", "global"])
+def test_local_correction_leaves_positions_out_of_the_mask_bit_identical(
+    G: nn.Module, mode: str
+) -> None:
+    head, profile, _ = prepare(G)
+    z = latents(G, 8)
+    with attach(G, f"{SPEC},mode={mode},local=yes,stop=3") as attachment:
+        passes = edits_of(attachment)
+    maps: dict[str, Tensor] = {}
+    adapter = find_adapter(G)
+    first = observe(
+        G,
+        passes.layers,
+        lambda layer, x: maps.update({layer.name: x.clone()}),
+        lambda view: adapter.synthesize(view, z, None),
+        to_end=True,
+    )
+    kept = {each.name: passes.keep(each, maps[each.name]) for each in passes.layers}
+    rows, edits = passes.decide(first, kept)
+    assert 0 < rows.sum() < 8
+    side = first.shape[-1]
+    cams = interpolate(head.cam(look(first))[:, None], (side, side), mode="bilinear")[:, 0]
+    masks = (cams >= 0.5) & rows.view(-1, 1, 1)
+    faded = 0
+    for each, edit in edits.items():
+        assert isinstance(edit, Fade)
+        x = maps[each.name]
+        y = edit(x)
+        size = each.resolution[0]
+        cells = masks.view(8, size, side // size, size, side // size).float()
+        inside = cells.amax(dim=(2, 4)).bool()[:, None].expand_as(x)
+        assert torch.equal(y[~inside], x[~inside])
+        units = (y != x).flatten(2).any(2)
+        assert not units[~rows].any() and units.sum(1).max() <= round(0.2 * each.channels)
+        share = cells.mean(dim=(2, 4))
+        chosen = edit.units & (x != 0).flatten(2).any(2)
+        for row, unit in chosen.nonzero().tolist():
+            torch.testing.assert_close(y[row, unit], (1 - share[row]) * x[row, unit])
+            faded += 1
+        if mode == "global":
+            top = corrected_units(profile.defective[each.name], 0.2)
+            assert torch.equal(edit.units[rows], top.expand(int(rows.sum()), -1))
+    assert faded
+
+
+def test_nothing_is_run_again_where_no_row_is_an_artifact(stylegan2: nn.Module) -> None:
+    z = latents(stylegan2, 16)
+    normal = z[~artifacts(stylegan2, z)]
+    before = images(stylegan2, normal)
+    ran: list[int] = []
+    mapping = stylegan2.synthesis.b32
+    with attach(stylegan2, SPEC) as attachment:
+        decide = ArtifactPass.decide
+        found = edits_of(attachment)
+        rows, edits = decide(found, before, {})
+        assert not rows.any() and edits == {}
+        handle = mapping.register_forward_pre_hook(lambda *_: ran.append(1))
+        assert torch.equal(images(stylegan2, normal), before)
+        handle.remove()
+    assert attachment.counts[0].corrected == 0
+
+
+def test_a_smaller_cam_widens_the_mask(stylegan2: nn.Module) -> None:
+    z = latents(stylegan2, 8)
+    faded = []
+    for cam in (0.9, 0.5, 0.1):
+        with attach(stylegan2, f"{SPEC},local=yes,cam={cam}") as attachment:
+            found = edits_of(attachment)
+            on = {each.name: torch.ones(8, 64, *each.resolution) > 0 for each in found.layers}
+            _, edits = found.decide(images(find_bare(stylegan2), z), on)
+            faded.append(sum(float(edit.mask.sum()) for edit in edits.values()))
+    assert faded[0] < faded[1] < faded[2]
+
+
+def find_bare(G: nn.Module) -> nn.Module:
+    from ganfix_plugin.passes import bare
+
+    return bare(G)
+
+
+def test_the_gate_by_count_and_the_classifier_combine(stylegan2: nn.Module) -> None:
+    z = latents(stylegan2, 16)
+    rows, before = artifacts(stylegan2, z), images(stylegan2, z)
+    with attach(stylegan2, f"random:samples={SAMPLES},gate=lr:50%"):
+        passing = (images(stylegan2, z) != before).flatten(1).any(1)
+    with attach(stylegan2, f"{SPEC},gate=lr:50%") as attachment:
+        changed = (images(stylegan2, z) != before).flatten(1).any(1)
+    assert torch.equal(changed, rows & passing)
+    assert not torch.equal(changed, rows) and not torch.equal(changed, passing)
+    assert attachment.counts[0].corrected == (rows & passing).sum()
+
+
+@NOISE
+@pytest.mark.parametrize("probability", [0.2, 0.9])
+def test_the_gate_by_classifier_lets_pass_whose_probability_exceeds_it(
+    G: nn.Module, noise_mode: str, probability: float
+) -> None:
+    head, _, _ = prepare(G)
+    z = latents(G, 16)
+    before = images(G, z, noise_mode)
+    expected = head.artifact_probability(look(before).mean(dim=(2, 3))) > probability
+    gate = f"gate=artifact:{probability}"
+    with attach(G, f"{SPEC},mode=global,{gate}"):
+        found = images(G, z, noise_mode)
+    assert 0 < expected.sum() < 16
+    assert torch.equal((found != before).flatten(1).any(1), expected)
+    with attach(G, f"random:{gate}"):
+        found = images(G, z, noise_mode)
+    assert torch.equal((found != before).flatten(1).any(1), expected)
+
+
+def test_gradients_are_refused_by_sample_and_pass_globally(stylegan2: nn.Module) -> None:
+    prepare(stylegan2)
+    ws = stylegan2.mapping(latents(stylegan2, 2), None).requires_grad_()
+    with attach(stylegan2, SPEC), pytest.raises(GanfixError, match="cannot run under gradients"):
+        stylegan2.synthesis(ws, noise_mode="const")
+    with attach(stylegan2, f"{SPEC},mode=global"):
+        stylegan2.synthesis(ws, noise_mode="const").sum().backward()
+    assert ws.grad is not None and ws.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("travel", [copy.deepcopy, lambda G: pickle.loads(pickle.dumps(G))])
+def test_copies_and_pickles_are_corrected_by_sample_too(stylegan2: nn.Module, travel: Any) -> None:
+    z = latents(stylegan2, 8)
+    prepare(stylegan2)
+    before = images(stylegan2, z)
+    with attach(stylegan2, SPEC):
+        twin, expected = travel(stylegan2), images(stylegan2, z)
+    assert not torch.equal(expected, before)
+    assert torch.equal(images(stylegan2, z), before)
+    assert torch.equal(images(twin, z), expected)
+
+
+def in_a_child(G: nn.Module, z: Tensor) -> Tensor:
+    return images(G, z)
+
+
+def test_a_spawned_process_corrects_by_sample(stylegan2: nn.Module) -> None:
+    z = latents(stylegan2, 4)
+    prepare(stylegan2)
+    with attach(stylegan2, SPEC):
+        expected = images(stylegan2, z)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            assert torch.equal(pool.apply(in_a_child, (stylegan2, z)), expected)
+
+
+def test_a_classifier_of_another_generator_on_the_subject_may_be_used(
+    stylegan2: nn.Module, pggan: nn.Module
+) -> None:
+    prepare(stylegan2)
+    other, _, _ = prepare(pggan)
+    path = classifier_path(fingerprint(pggan))
+    z = latents(stylegan2, 16)
+    before = images(stylegan2, z)
+    expected = other.is_artifact(look(before).mean(dim=(2, 3)))
+    with attach(stylegan2, f"{SPEC},classifier={path}"):
+        changed = (images(stylegan2, z) != before).flatten(1).any(1)
+    assert torch.equal(changed, expected) and 0 < expected.sum() < 16
+    assert not torch.equal(expected, artifacts(stylegan2, z))
+
+
+def test_without_scores_the_error_names_the_three_commands(own_cache: Path, G: nn.Module) -> None:
+    with pytest.raises(GanfixError) as caught:
+        attach(G, "seqc")
+    for command in ("ganfix labels auto", "ganfix fit", "ganfix score", "ganfix prepare"):
+        assert command in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_classifier_the_error_names_the_command(
+    own_cache: Path, pggan: nn.Module
+) -> None:
+    for spec in ("random:gate=artifact:0.5", "units:units=1:0,gate=artifact:0.5"):
+        with pytest.raises(GanfixError, match="classifier .*no such file; make it by ganfix fit"):
+            attach(pggan, spec)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("stop=0", "stop is '0', expected a whole number of at least 1"),
+        ("top=120%", "top is '120%', expected a share"),
+        ("scale=1.5", "scale is '1.5', expected a number from 0 to 1"),
+        ("normalize=min", "normalize is 'min', expected max or rank"),
+        ("mode=both", "mode is 'both', expected auto or global or sample"),
+        ("local=maybe", "local is 'maybe', expected yes or no"),
+        ("cam=2", "cam is '2', expected a number"),
+        ("layers=1", "seqc has no key layers"),
+        ("gate=artifact:1.5", "gate is 'artifact:1.5', expected artifact:PROBABILITY from 0 to 1"),
+        ("gate=artifact:50%", "gate is 'artifact:50%', expected off, "),
+    ],
+)
+def test_options_out_of_range_are_refused(pggan: nn.Module, options: str, says: str) -> None:
+    with pytest.raises(GanfixError) as caught:
+        attach(pggan, f"seqc:{options}")
+    assert says in str(caught.value)
+
+
+def test_the_extractor_of_these_tests_is_the_one_in_the_classifier(pggan: nn.Module) -> None:
+    head, _, _ = prepare(pggan)
+    x = uncorrected(pggan, range(3))
+    assert head.extractor == EXTRACTOR
+    assert torch.equal(head.load_extractor().maps(x), look(x))
