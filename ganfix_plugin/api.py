@@ -95,7 +95,7 @@ def check_spec(spec: str | CorrectionSpec | BoundSpec) -> BoundSpec:
     """
     if isinstance(spec, BoundSpec):
         return spec
-    parsed = CorrectionSpec.parse(spec) if isinstance(spec, str) else spec
+    parsed = CorrectionSpec.parse(str(spec))
     try:
         corrector = correctors.load(parsed.name)
     except GanfixError as error:

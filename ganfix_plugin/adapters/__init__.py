@@ -93,7 +93,7 @@ class Adapter(Protocol):
         """The shape of one latent z."""
 
     def mean_latent(self, G: Any) -> Tensor | None:
-        """What the entry's first argument is on average; None where it is normalised away."""
+        """What the entry's first argument is on average; None where unknown or normalised away."""
 
     def num_classes(self, G: Any) -> int:
         """How many classes G is conditioned on; 0 if none."""
@@ -176,9 +176,18 @@ def find_adapter(
     Raises:
         GanfixError: if none or several match, or the named one does not fit.
     """
+    names = registry.names(registry.ADAPTERS)
+    known = [registry.load(registry.ADAPTERS, each)() for each in names] if name is None else []
+    fitting = [adapter for adapter in known if adapter.matches(G)]
     if layers is not None:
-        from ganfix_plugin.adapters.plain import Plain
+        from ganfix_plugin.adapters.plain import DCGAN, Plain
 
+        others = [adapter for adapter in fitting if not isinstance(adapter, DCGAN)]
+        if others:
+            raise GanfixError(
+                f"layers=[…]: adapter {others[0].name} knows how to call {type(G).__name__}; leave "
+                "them out and choose its layers by number, as in seqabl:layers=0+1"
+            )
         return Plain(tuple(layers))
     if name is not None:
         adapter: Adapter = registry.load(registry.ADAPTERS, name)()
@@ -187,14 +196,13 @@ def find_adapter(
                 f"{type(G).__name__}: adapter {name} ({adapter.title}) does not fit; {_seen(G)}"
             )
         return adapter
-    names = registry.names(registry.ADAPTERS)
-    known = [registry.load(registry.ADAPTERS, each)() for each in names]
-    fitting = [adapter for adapter in known if adapter.matches(G)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         several = ", ".join(adapter.name for adapter in fitting)
-        raise GanfixError(f"{type(G).__name__}: adapters {several} all match; choose by --adapter")
+        raise GanfixError(
+            f"{type(G).__name__}: adapters {several} all match; choose by --adapter (adapter= in Python)"
+        )
     raise GanfixError(f"{type(G).__name__} is no generator that an adapter knows; {_seen(G)}")
 
 
@@ -227,4 +235,4 @@ def _numbers(layers: Sequence[Layer]) -> str:
 def _seen(G: nn.Module, most: int = 12) -> str:
     names = [name for name, _ in G.named_modules() if name]
     shown = ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")
-    return f"its modules: {shown or 'none'}; name some by layers=[…] (--layers NAME+NAME)"
+    return f"its modules: {shown or 'none'}; name some of them by layers=[…] in Python"

@@ -15,7 +15,7 @@ class _Nvidia(Family):
         return (G.z_dim,)
 
     def mean_latent(self, G: Any) -> Tensor | None:
-        mean: Tensor = G.mapping.w_avg
+        mean: Tensor | None = getattr(G.mapping, "w_avg", None)
         return mean
 
     def num_classes(self, G: Any) -> int:

@@ -30,8 +30,8 @@ def edits(options: TruncationOptions, subject: Subject) -> dict[Layer, Edit]:
     """
     if subject.mean_latent is None:
         raise GanfixError(
-            "truncation: this generator normalises its latent, so that scaling it changes nothing; "
-            "choose another corrector"
+            "truncation: this generator normalises its latent, or keeps no mean of it, so that "
+            "there is nothing to pull towards; choose another corrector"
         )
     place = replace(subject.entry, of_input=True)
     return {place: Towards(subject.mean_latent.detach().clone(), options.psi)}
