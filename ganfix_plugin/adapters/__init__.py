@@ -201,7 +201,8 @@ def find_adapter(
     if fitting:
         several = ", ".join(adapter.name for adapter in fitting)
         raise GanfixError(
-            f"{type(G).__name__}: adapters {several} all match; choose by --adapter (adapter= in Python)"
+            f"{type(G).__name__}: adapters {several} all match; choose one by --adapter, in Python "
+            "by adapter="
         )
     raise GanfixError(f"{type(G).__name__} is no generator that an adapter knows; {_seen(G)}")
 
