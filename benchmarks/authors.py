@@ -230,23 +230,22 @@ def speed(
     ours, theirs = Ours(G, batch), authors.run(G, model, samples, batch)
     z = theirs.latents
     low_rate = ours.low_rate(ours.profile(z, numbers))
-    three = _sum(numbers[:3])
-    fitting = fitting_batch(ours.layers(numbers[:3]), torch.device("cpu"))
-    at_once = f"{three}, {fitting} latents at once"
-    runs: dict[str, tuple[Callable[[], Any], dict[str, Callable[[], Any]]]] = {
+    three = numbers[:3]
+    fitting = fitting_batch(ours.layers(numbers), torch.device("cpu"))
+    runs: dict[str, tuple[Callable[[], Any], dict[tuple[str, int], Callable[[], Any]]]] = {
         "profiling": (
             theirs.neurons_statistic,
             {
-                _sum(numbers): lambda: ours.profile(z, numbers),
-                three: lambda: ours.profile(z, numbers[:3]),
-                at_once: lambda: ours.profile(z, numbers[:3], fitting),
+                (_sum(numbers), batch): lambda: ours.profile(z, numbers),
+                (_sum(numbers), fitting): lambda: ours.profile(z, numbers, fitting),
+                (_sum(three), fitting): lambda: ours.profile(z, three, fitting),
             },
         ),
         "detection": (
-            lambda: theirs.arti_detection(numbers[:3], samples, batch),
+            lambda: theirs.arti_detection(three, samples, batch),
             {
-                three: lambda: ours.detect(z, low_rate),
-                at_once: lambda: ours.detect(z, low_rate, fitting),
+                (_sum(three), batch): lambda: ours.detect(z, low_rate),
+                (_sum(three), fitting): lambda: ours.detect(z, low_rate, fitting),
             },
         ),
     }
@@ -259,14 +258,12 @@ def speed(
                 for _ in range(repeats)
             ]
         slow_time, *fast_times = (statistics.median(column) for column in zip(*times))
-        for place, (label, fast_time) in enumerate(zip(variants, fast_times), start=1):
+        floor = FLOORS.get((kind, model, resolution))
+        for place, ((layers, size), fast_time) in enumerate(zip(variants, fast_times), start=1):
             ratios = [row[0] / row[place] for row in times]
-            # The floor is meant for the same layers, in the same batches.
-            floor = FLOORS.get((kind, model, resolution)) if place == 1 else None
             yield (
-                f"| {model} {resolution} | {kind}, layers {label} "
-                f"| {torch.get_num_threads()} | {batch} "
-                f"| {slow_time * 1e3:.0f} ms | {fast_time * 1e3:.1f} ms "
+                f"| {model} {resolution} | {kind}, layers {layers} | {torch.get_num_threads()} "
+                f"| {slow_time * 1e3:.0f} ms, {batch} | {fast_time * 1e3:.1f} ms, {size} "
                 f"| **{statistics.median(ratios):.1f}×** ({min(ratios):.1f}–{max(ratios):.1f}) "
                 f"| {f'{floor}×' if floor else ''} |"
             )
@@ -316,7 +313,9 @@ def _sum(numbers: Sequence[int]) -> str:
 @click.option("--genforce", type=click.Path(exists=True, path_type=Path), help="For sync_op.py.")
 @click.option("--model", multiple=True, type=click.Choice(["stylegan2", "pggan"]))
 @click.option("--resolution", multiple=True, type=int, help="256, 1024, …; may be repeated.")
-@click.option("--samples", type=int, help="Latents per timed run.  [default: 4 batches]")
+@click.option(
+    "--samples", type=int, help="Latents per run.  [default: 4 batches; memory 16 and 64]"
+)
 @click.option("--batch", type=int, help="Latents per pass.  [default: 8, or 2 from 512 pixels on]")
 @click.option("--threads", multiple=True, type=int, default=[2, 1], show_default=True)
 @click.option("--repeats", default=3, show_default=True, help="Interleaved runs of each.")
@@ -371,9 +370,9 @@ def main(
             say(row)
     if what in ("all", "speed"):
         say(
-            "\n| generator | work | threads | batch | authors, per latent | ganfix | faster by "
+            "\n| generator | work | threads | authors: per latent, batch | ganfix | faster by "
             "(range) | floor |",
-            "|---|---|---|---|---|---|---|---|",
+            "|---|---|---|---|---|---|---|",
         )
         for m, r in cases:
             for count in threads:
@@ -383,7 +382,7 @@ def main(
     if what in ("all", "memory"):
         say("\n| generator | latents profiled | peak memory |", "|---|---|---|")
         for m, r in cases:
-            n = samples or 4 * size[r]
+            n = samples or 16 * size[r]
             for count in (n, 4 * n):
                 say(f"| {m} {r} | {count} | {peak_memory(m, r, count, size[r])} MB |")
 

@@ -8,6 +8,7 @@ pickling and spawned processes, and work in every copy of the generator by thems
 
 from __future__ import annotations
 
+import inspect
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -184,7 +185,7 @@ class InputEditHook(EditHook):
     flags = ("_forward_pre_hooks_with_kwargs",)
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        key = None if args else next(iter(kwargs))
+        key = None if args else _first_argument(module, kwargs)
         y = self._edited(module, args[0] if key is None else kwargs[key])
         if y is None:
             return None
@@ -287,6 +288,12 @@ class SecondPassHook(_Hook):
         with torch.no_grad(), uncounted():
             again = bare(module, keep=(EditHook, SampleHook))(*args, **kwargs)
         return self.entry.write(output, _where(rows, self.entry.read(again), images))
+
+
+def _first_argument(module: nn.Module, kwargs: dict[str, Any]) -> str:
+    """The name of a call's first argument, whatever the order in which they were given."""
+    declared = inspect.signature(module.forward).parameters
+    return next(name for name in (*declared, *kwargs) if name in kwargs)
 
 
 def _ends_last(module: nn.Module) -> None:

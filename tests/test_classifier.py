@@ -95,7 +95,7 @@ def test_auc_of_all_above_all_below_and_all_equal(positive: float, expected: flo
 
 
 def test_a_fifth_of_each_class_is_held_out_and_counted_in_the_confusion() -> None:
-    trained = head((50, 100))
+    trained = head((50, 100), apart=0.7)
     confusion = torch.tensor(trained.held_out.confusion)
     assert confusion.sum(1).tolist() == [10, 20]
     assert float(confusion.trace()) / 30 == pytest.approx(trained.held_out.accuracy)

@@ -16,6 +16,7 @@ import torch
 
 from ganfix_plugin import registry
 from ganfix_plugin.hosts import Breakage, Host, Situation, known_hosts
+from ganfix_plugin.hosts.network import importable
 
 
 def breakage(host: str, name: str) -> Breakage:
@@ -24,13 +25,10 @@ def breakage(host: str, name: str) -> Breakage:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def checkout(tmp_path: Path) -> Iterator[Path]:
     """An empty checkout, importable; what is imported from it is forgotten afterwards."""
-    monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    for name, module in list(sys.modules.items()):
-        if str(tmp_path) in (getattr(module, "__file__", None) or ""):
-            del sys.modules[name]
+    with importable(tmp_path):
+        yield tmp_path
 
 
 def write(checkout: Path, name: str, source: str) -> None:

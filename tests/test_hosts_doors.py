@@ -195,3 +195,18 @@ def test_a_run_that_corrects_nothing_fails(
     done = call(nvidia, *GANFIX, *line)
     assert done.returncode == status, done.stderr
     assert [*done.stderr.splitlines(), ""][-1 - bool(message)].startswith(message)
+
+
+def test_processes_that_load_a_generator_of_their_own_are_corrected_too(nvidia: Path) -> None:
+    (nvidia / "spawning.py").write_text(
+        "import legacy, torch\n"
+        "def work(rank):\n"
+        "    with open('run/footwear32.pkl', 'rb') as file:\n"
+        "        G = legacy.load_network_pkl(file)['G_ema']\n"
+        "    G(torch.zeros(3, G.z_dim, device='cuda'), None)\n"
+        "if __name__ == '__main__':\n"
+        "    torch.multiprocessing.spawn(work)\n"
+    )
+    done = call(nvidia, *GANFIX, "spawning.py", f"--correct={SPEC}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("3 of 3 samples corrected") == 1

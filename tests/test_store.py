@@ -291,8 +291,9 @@ def test_a_failure_while_measuring_leaves_no_file_and_no_lock(own_cache: Path) -
 
 def test_a_profile_that_cannot_be_written_leaves_nothing(own_cache: Path, tmp_path: Path) -> None:
     profile = profiled(dcgan())
+    (tmp_path / "file").write_text("no folder")
     with pytest.raises(GanfixError, match="profile .* cannot be written"):
-        profile.save(tmp_path / "missing" / "profile.safetensors")
+        profile.save(tmp_path / "file" / "profile.safetensors")
     taken = tmp_path / "taken"
     taken.mkdir()
     with pytest.raises(GanfixError, match="profile .* cannot be written"):

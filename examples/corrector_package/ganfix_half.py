@@ -25,9 +25,7 @@ class HalfOptions(LayerOptions):
 
 def edits(options: HalfOptions, subject: Subject) -> dict[Layer, Edit]:
     """A `Scale` per chosen layer. Nothing was measured for it: `needs` below is empty."""
-    return {
-        layer: Scale(torch.full((layer.channels,), options.factor)) for layer in subject.layers
-    }
+    return {layer: Scale(torch.full((layer.channels,), options.factor)) for layer in subject.layers}
 
 
 CORRECTOR = Corrector(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,7 @@ def profile(
         click.echo(f"{found.generator} {found.fingerprint[:16]}, {found.settings.samples} latents")
         click.echo(table(rows))
         if out:
-            out.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # saving says why it cannot be done
+                out.parent.mkdir(parents=True, exist_ok=True)
             found.save(out)
             click.echo(f"written to {out}")

@@ -61,6 +61,7 @@ def check(files: tuple[Path, ...], out: Path | None) -> None:
 @extractor_option
 @click.option("--num", default=2000, show_default=True, help="Generations to rank, seeds 0 on.")
 @click.option("--top", default=300, show_default=True, help="How many to label of each kind.")
+@click.option("--samples", default=10_000, show_default=True, help="Latents for the LR count.")
 @click.option("--out", type=FILE, required=True, help="The label file (.csv or .json).")
 @one_line_errors
 def auto(
@@ -72,6 +73,7 @@ def auto(
     extractor: str | None,
     num: int,
     top: int,
+    samples: int,
     out: Path,
 ) -> None:
     """Label without a person: by the LR count, or by realism when real images are given."""
@@ -79,7 +81,8 @@ def auto(
     from ganfix_plugin.labels import write
 
     with opened(network, host, device) as G:
-        found = auto_labels(G, num, top, adapter=adapter, real=real, extractor=extractor)
+        ways = {"adapter": adapter, "real": real, "extractor": extractor}
+        found = auto_labels(G, num, top, samples=samples, **ways)  # type: ignore[arg-type]
     write(found, out)
     click.echo(f"{top} artifacts and {top} normals of {num} generations: {out}")
 
@@ -192,7 +195,7 @@ def score(
 @extractor_option
 @click.option("--num", default=2000, show_default=True, help="Generations to label.")
 @click.option("--top", default=300, show_default=True, help="Labels of each kind.")
-@click.option("--samples", default=10_000, show_default=True, help="Latents for the thresholds.")
+@click.option("--samples", default=10_000, show_default=True, help="Latents to measure on.")
 @one_line_errors
 def prepare(
     network: str,
@@ -210,12 +213,15 @@ def prepare(
     from ganfix_plugin.profiling.store import classifier_path
 
     with opened(network, host, device) as G:
-        found = auto_labels(G, num, top, adapter=adapter, real=real, extractor=extractor)
-        head = fit_classifier(G, found, adapter=adapter, real=real, extractor=extractor)
+        ways = {"adapter": adapter, "real": real, "extractor": extractor}
+        found = auto_labels(G, num, top, samples=samples, **ways)  # type: ignore[arg-type]
+        head = fit_classifier(G, found, **ways)  # type: ignore[arg-type]
         head.save(classifier_path(head.generator))
         _show(head)
         _, path = score_units(G, found, head, adapter=adapter, samples=samples)
-    click.echo(f"profile: {path}\nready for --correct seqc")
+    # Profiles are kept by the number of samples.
+    where = "" if samples == 10_000 else f":samples={samples}"
+    click.echo(f"profile: {path}\nready for --correct seqc{where}")
 
 
 def _show(head: Classifier) -> None:

@@ -101,11 +101,12 @@ def edits(options: SeqcOptions, subject: Subject) -> Mapping[Layer, Edit] | Seco
         return {
             layer: Scale(factors(profile.of_units("defective", layer), options)) for layer in layers
         }
-    classifier = Classifier.load(options.classifier or classifier_path(profile.fingerprint))
+    # Before the classifier is looked for, since only an error of the profile's names all commands.
     thresholds = {layer.name: profile.of_units("thresholds", layer) for layer in layers}
     scores = None
     if not by_sample:
         scores = {layer.name: profile.of_units("defective", layer) for layer in layers}
+    classifier = Classifier.load(options.classifier or classifier_path(profile.fingerprint))
     return ArtifactPass(
         tuple(layers), options, classifier, classifier.load_extractor(), thresholds, scores
     )

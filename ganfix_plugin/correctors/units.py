@@ -91,7 +91,9 @@ def numbered(layers: Sequence[Layer], index: int) -> Layer:
 
 def _by_hand(options: UnitsOptions, subject: Subject) -> dict[Layer, Edit]:
     assert options.units is not None
-    chosen = {numbered(subject.layers, index): units for index, units in options.units.layers}
+    chosen: dict[Layer, list[int]] = {}
+    for index, units in options.units.layers:
+        chosen.setdefault(numbered(subject.layers, index), []).extend(units)
     ordered = (layer for layer in subject.layers if layer in chosen)
     return {layer: without(chosen[layer], layer) for layer in ordered}
 

@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ganfix_plugin import registry
+from ganfix_plugin.adapters import Layer
 from ganfix_plugin.edits import Shared
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.passes import observe
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +53,12 @@ class Extractor(Shared):
             x = interpolate(x, side, mode="bilinear", align_corners=False, antialias=True)
         with torch.no_grad():
             found = self.network(x)
-        if found.dim() == 2:
+        if isinstance(found, Tensor) and found.dim() == 2:
             found = found[:, :, None, None]
-        if found.dim() != 4 or len(found) != len(images):
+        if not isinstance(found, Tensor) or found.dim() != 4 or len(found) != len(images):
+            shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise GanfixError(
-                f"extractor {self.name}: returned {list(found.shape)}, "
+                f"extractor {self.name}: returned {shape}, "
                 f"expected feature maps [{len(images)}, D, h, w]"
             )
         return found.float()
@@ -176,19 +179,20 @@ def discriminator() -> Extractor:
 
 
 class _Blocks(nn.Module):
-    """The residual blocks of NVIDIA's discriminator."""
+    """NVIDIA's discriminator up to the end of its residual blocks."""
 
     def __init__(self, D: nn.Module) -> None:
         super().__init__()
         self.D = D
 
     def forward(self, x: Tensor) -> Tensor:
-        features: Any = None
-        image: Any = x
-        for size in self.D.block_resolutions:  # type: ignore[union-attr]
-            features, image = self.D.get_submodule(f"b{size}")(features, image)
-        found: Tensor = features
-        return found
+        D: Any = self.D
+        last = Layer(-1, f"b{D.block_resolutions[-1]}", (4, 4), 0)
+        found: list[Any] = []
+        images, c = x[:, : D.img_channels], x.new_zeros(len(x), D.c_dim)
+        observe(D, [last], lambda layer, output: found.append(output), lambda view: view(images, c))
+        features: Tensor = found[0][0] if isinstance(found[0], tuple) else found[0]
+        return features
 
 
 def _frozen(network: nn.Module) -> nn.Module:

@@ -41,20 +41,25 @@ def auto_labels(
     adapter: str | None = None,
     real: Path | None = None,
     extractor: str | None = None,
+    samples: int = 10_000,
 ) -> Labels:
     """Label the extremes of ``num`` seeds, ``top`` of each kind.
 
-    By LR count, [C22], 4.1; or, when real images are given, by the realism score of [K19].
+    By LR count, [C22], 4.1, of rates measured on ``samples`` latents; or, when real images are
+    given, by the realism score of [K19].
 
     Raises:
-        GanfixError: if there are not twice as many generations as labels of a kind.
+        GanfixError: if there are not twice as many generations as labels of a kind, or none.
     """
+    if top < 1:
+        raise GanfixError(f"labels: found --top {top}, expected at least 1 of each kind")
     if num < 2 * top:
         raise GanfixError(f"labels: {2 * top} of {num} generations were asked for; raise --num")
     known = find_adapter(G, adapter)
     if real is None:
         z = latents_of(range(num), known.latent_shape(G))
-        scores = detect(G, z, _labels_of(G, known, range(num)), adapter=adapter)
+        c = _labels_of(G, known, range(num))
+        scores = detect(G, z, c, adapter=adapter, samples=samples)
         rater = "lr-count"
     else:
         used = _extractor(extractor)
@@ -181,6 +186,8 @@ def score_units_by_fid(
     known, extractor = find_adapter(G, adapter), classifier.load_extractor().to(device_of(G))
     if real is not None:
         reference = real_features(real, extractor, G, known)
+    elif not labels.seeds(NORMAL):
+        raise GanfixError("labels: found no normals; label some, or give real images (--real)")
     else:
         reference = seed_features(G, known, extractor, labels.seeds(NORMAL))
     stream = Latents(known.latent_shape(G), 0, known.num_classes(G))

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from torch import nn
 
+from ganfix_plugin.detection.extractors import discriminator_is
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts import Situation, find_host
 from ganfix_plugin.hosts.devices import resolve_device
@@ -35,8 +37,8 @@ def open_network(
     """
     folder = (checkout or Path.cwd()).resolve()
     where = resolve_device(device)
-    sys.path.insert(0, str(folder))
-    try:
+    discriminator_is(None)
+    with importable(folder):
         if re.fullmatch(r"[\w.]+:\w+", network):
             yield _ready(_call(network), network, where)
             return
@@ -49,8 +51,26 @@ def open_network(
         host, _ = found
         with Session(host, Situation(folder, where)).installed():
             yield _ready(host.load(network), network, where)
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """What a folder holds can be imported in here; afterwards another host may have those names."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
     finally:
+        new = {name: sys.modules[name] for name in set(sys.modules) - before}
+        for name in [name for name, module in new.items() if _is_from(module, folder)]:
+            del sys.modules[name]
         sys.path.remove(str(folder))
+
+
+def _is_from(module: ModuleType, folder: Path) -> bool:
+    # A folder without __init__.py is a package without a file.
+    places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
+    return any(Path(place).is_relative_to(folder) for place in places if place)
 
 
 def _call(network: str) -> object:

