@@ -1,0 +1,341 @@
+"""Hold ganfix to its promises on checkouts of the real hosts.
+
+    python scripts/check_hosts.py DIR
+
+DIR holds checkouts of stylegan2-ada-pytorch, stylegan3 and genforce, under any names. They are
+copied to a temporary folder first and never touched. What they import must be installed: requests,
+imageio, imageio-ffmpeg, opencv-python-headless, beautifulsoup4, easydict, lmdb, rich, tensorboard.
+Networks are tiny and random, on the CPU. Prints one line per fact; the exit status is 1 if one of
+them does not hold.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import PIL.Image
+from host_networks import SEEDS
+
+from ganfix_plugin.hosts import find_host
+
+ROOT = Path(__file__).resolve().parents[1]
+SPEC = "seqabl:samples=64"
+CORRECT = f"--correct={SPEC}"
+N = len(SEEDS)
+SEEDED = "import torch; torch.manual_seed(0); from ganfix_plugin.cli import main; main()"
+Fact = tuple[str, bool]
+Done = subprocess.CompletedProcess[str]
+
+
+@dataclass
+class Bench:
+    """A copy of a checkout, with networks and reference images beside it."""
+
+    kind: str
+    checkout: Path
+    work: Path
+
+    def call(self, *command: str | Path, **variables: str) -> Done:
+        """Run Python in the working folder, whose checkpoints/ genforce reads."""
+        env = {key: value for key, value in os.environ.items() if key != "GANFIX_DEVICE"}
+        env |= {
+            "GANFIX_CACHE": str(self.work / "cache"),
+            "DNNLIB_CACHE_DIR": str(self.work / "dnnlib"),
+            "TORCH_HOME": str(self.work / "torch"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            # Sums over several threads differ in the last bit from one load to the next.
+            "OMP_NUM_THREADS": "1",
+            **variables,
+        }
+        line = [sys.executable, *map(str, command)]
+        return subprocess.run(line, cwd=self.work, env=env, capture_output=True, text=True)
+
+    def ganfix(self, *arguments: str | Path) -> Done:
+        """The command, with a seed: random noise is otherwise different in every run."""
+        return self.call("-c", SEEDED, *arguments)
+
+    def launched(self, script: str, *arguments: str) -> Done:
+        """Through the first door."""
+        return self.ganfix("run", "--device", "cpu", self.checkout / script, *arguments)
+
+    def patched(self, script: str, *arguments: str) -> Done:
+        """Through the second door."""
+        return self.call(self.checkout / script, *arguments, GANFIX_DEVICE="cpu")
+
+    def git_status(self) -> str:
+        line = ["git", "-C", str(self.checkout), "status", "--porcelain"]
+        return subprocess.run(line, capture_output=True, text=True, check=True).stdout
+
+
+@dataclass
+class Drawing:
+    """A script that draws N images with one network."""
+
+    bench: Bench
+    script: str
+    network: str
+    more: tuple[str, ...] = ()
+
+    def draw(self, *correct: str, door: Callable[..., Done] | None = None) -> np.ndarray:
+        """The images [N, H, W, 3]; what the script said is then in `said`."""
+        with tempfile.TemporaryDirectory(dir=self.bench.work) as out:
+            if self.bench.kind == "genforce":
+                line = [self.network, f"--num={N}", "--trunc_psi=1", "--save_raw_synthesis=true"]
+                line.append(f"--save_dir={out}")
+            else:
+                network = self.bench.work / self.network / "net.pkl"
+                line = [f"--network={network}", f"--seeds=0-{N - 1}", f"--outdir={out}"]
+            done = succeeded(
+                (door or self.bench.launched)(self.script, *line, *self.more, *correct)
+            )
+            self.said = done.stderr
+            return pixels(Path(out))
+
+
+def pixels(folder: Path) -> np.ndarray:
+    """All images of a folder and its folders, by name."""
+    files = sorted(file for file in folder.rglob("*") if file.suffix in (".png", ".jpg"))
+    return np.stack([np.asarray(PIL.Image.open(file)) for file in files])
+
+
+def succeeded(done: Done) -> Done:
+    if done.returncode:
+        raise RuntimeError(f"status {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
+    return done
+
+
+def equal(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and bool((one == other).all())
+
+
+def both_doors(drawing: Drawing) -> Iterator[Fact]:
+    """Same pixels without --correct, other ones with it, the same ones by both doors."""
+    bench, script = drawing.bench, drawing.script
+    plain = drawing.draw()
+    reference = pixels(bench.work / drawing.network)
+    yield "launcher, no --correct: pixels of the host's own classes", equal(plain, reference)
+    yield "launcher, --correct none: the same pixels", equal(drawing.draw("--correct=none"), plain)
+    corrected = drawing.draw(CORRECT)
+    yield f"launcher, {CORRECT}: other pixels", not equal(corrected, plain)
+    yield f"… and says so: {N} of {N} samples", f"{N} of {N} samples corrected" in drawing.said
+    yield (
+        "launcher, --help shows --correct",
+        "--correct NAME" in bench.launched(script, "--help").stdout,
+    )
+
+    bench.ganfix("patch", bench.checkout)
+    door = bench.patched
+    yield "patched, no --correct: the same pixels", equal(drawing.draw(door=door), plain)
+    yield (
+        f"patched, {CORRECT}: equal to the launcher's",
+        equal(drawing.draw(CORRECT, door=door), corrected),
+    )
+    yield "patched, --help shows --correct", "--correct NAME" in door(script, "--help").stdout
+    twice = drawing.draw(CORRECT)
+    once = drawing.said.count("samples corrected") == 1
+    yield "both doors at once: the same, corrected once", once and equal(twice, corrected)
+    bench.ganfix("patch", bench.checkout, "--revert")
+
+
+def gate(drawing: Drawing) -> Iterator[Fact]:
+    """Images below the gate are bit-identical to an uncorrected run."""
+    plain = drawing.draw()
+    for threshold in ("30%", "70%"):
+        gated = drawing.draw(f"{CORRECT},gate=lr:{threshold}")
+        changed = int((gated != plain).reshape(N, -1).any(axis=1).sum())
+        text = f"gate=lr:{threshold}: {changed} of {N} change and the rest is bit-identical"
+        yield text, f" {changed} of {N} samples corrected" in drawing.said
+
+
+def patching(bench: Bench) -> Iterator[Fact]:
+    """`ganfix patch` does what the files in patches/ do, and undoes it."""
+    folder = ROOT / "patches" / bench.kind
+    before = {file.stem: (bench.checkout / file.stem).read_text() for file in folder.iterdir()}
+    yield (
+        "patch --check before: status 1",
+        bench.ganfix("patch", bench.checkout, "--check").returncode == 1,
+    )
+    yield "patch: status 0", bench.ganfix("patch", bench.checkout).returncode == 0
+    yield (
+        "patch --check after: status 0",
+        bench.ganfix("patch", bench.checkout, "--check").returncode == 0,
+    )
+    for script, old in before.items():
+        new = (bench.checkout / script).read_text()
+        lines = (text.splitlines(keepends=True) for text in (old, new))
+        diff = "".join(difflib.unified_diff(*lines, f"a/{script}", f"b/{script}", n=0))
+        kept = (folder / f"{script}.patch").read_text()
+        yield f"patches/{bench.kind}/{script}.patch is that change", diff == kept
+    succeeded(bench.ganfix("patch", bench.checkout, "--revert"))
+    yield "patch --revert leaves git status clean", bench.git_status() == ""
+
+
+def common(bench: Bench) -> Iterator[Fact]:
+    """What holds for every host."""
+    done = succeeded(bench.ganfix("doctor", bench.checkout))
+    yield "doctor names the commit and what is mended", "cuda-elsewhere" in done.stdout
+    done = bench.launched("train.py", "--help")
+    yield "train.py is refused in one line", "train.py: ganfix corrects" in done.stderr
+    script = "test.py" if bench.kind == "genforce" else "calc_metrics.py"
+    done = bench.launched(script, "--correct=bogus")
+    yield (
+        "an unknown corrector fails in one line",
+        done.stderr.startswith("Error: --correct bogus: unknown corrector")
+        and done.stderr.count("\n") == 1,
+    )
+
+
+def records(folder: Path) -> list[dict[str, object]]:
+    files = folder.glob("metric-*.jsonl")
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def metrics(bench: Bench) -> Iterator[Fact]:
+    """calc_metrics in one process and in two, with records that stay apart."""
+    run = bench.work / "micro"
+    line = [f"--network={run / 'net.pkl'}", f"--data={bench.work / 'data.zip'}", "--verbose=1"]
+    fid = [*line, "--metrics=fid50k_full"]
+    succeeded(bench.launched("calc_metrics.py", *fid))
+    yield "calc_metrics.py runs through", len(records(run)) == 1
+    done = succeeded(bench.launched("calc_metrics.py", *fid, CORRECT, "--gpus=2"))
+    corrected = records(run / "corrected")
+    yield (
+        "calc_metrics.py in two ranks, corrected: all images counted",
+        any(f"{n} of {n} samples corrected" in done.stderr for n in range(50000, 50200)),
+    )
+    yield (
+        "… its record is apart and names the correction",
+        len(records(run)) == 1 and str(corrected[0]["correct"]).startswith("seqabl:samples=64"),
+    )
+    done = bench.launched("calc_metrics.py", *line, "--metrics=none", CORRECT)
+    yield (
+        "calc_metrics.py that runs no image: an error",
+        (done.returncode == 1 and "nothing was corrected" in done.stderr),
+    )
+
+
+def ada(bench: Bench) -> Iterator[Fact]:
+    network = f"--network={bench.work / 'net' / 'net.pkl'}"
+    out = bench.work / "mix"
+    done = succeeded(
+        bench.launched(
+            "style_mixing.py", network, "--rows=0,1", "--cols=2", f"--outdir={out}", CORRECT
+        )
+    )
+    yield "style_mixing.py, corrected", (out / "grid.png").is_file() and " 5 of 5 " in done.stderr
+    out = bench.work / "projected"
+    target = f"--target={bench.work / 'net' / 'seed0000.png'}"
+    steps = ["--num-steps=3", "--save-video=0"]
+    done = succeeded(
+        bench.launched("projector.py", network, target, *steps, f"--outdir={out}", CORRECT)
+    )
+    yield "projector.py, corrected", (out / "proj.png").is_file() and " 4 of 4 " in done.stderr
+    again = ["--projected-w", str(out / "projected_w.npz"), f"--outdir={out / 'again'}"]
+    done = succeeded(bench.launched("generate.py", network, *again, f"{CORRECT},gate=lr:1%"))
+    yield "generate.py --projected-w, gated", "of 1 samples corrected" in done.stderr
+
+
+def sg3(bench: Bench) -> Iterator[Fact]:
+    network = f"--network={bench.work / 'net' / 'net.pkl'}"
+    out = bench.work / "video.mp4"
+    line = [network, "--seeds=0,1", "--w-frames=3", f"--output={out}", CORRECT]
+    done = succeeded(bench.launched("gen_video.py", *line))
+    yield "gen_video.py, corrected", out.stat().st_size > 0 and " 7 of 7 " in done.stderr
+
+
+def genforce(bench: Bench) -> Iterator[Fact]:
+    work = bench.work / "test"
+    config = [str(bench.work / "config.py"), f"--work_dir={work}"]
+    line = [*config, f"--checkpoint={bench.work / 'test.pth'}", "--synthesis_num=4", CORRECT]
+    torchrun = ["-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "ganfix_plugin", "run"]
+    test = bench.checkout / "test.py"
+    done = succeeded(bench.call(*torchrun, "--device=cpu", test, *line, "--fid_num=2"))
+    yield (
+        "torchrun, two ranks, test.py with FID, corrected",
+        (done.stderr.count(" 3 of 3 samples corrected") == 2),
+    )
+    bench.ganfix("patch", bench.checkout)
+    launch = ["-m", "torch.distributed.launch", "--nproc_per_node=1"]
+    done = succeeded(bench.call(*launch, test, *line, "--fid_num=0", GANFIX_DEVICE="cpu"))
+    yield "torch.distributed.launch, patched test.py, corrected", " 4 of 4 " in done.stderr
+    bench.ganfix("patch", bench.checkout, "--revert")
+
+
+def groups(bench: Bench) -> Iterator[tuple[str, Iterator[Fact]]]:
+    """All facts about a host, by what they are about."""
+    yield bench.kind, common(bench)
+    yield bench.kind, patching(bench)
+    script = {"ada": "generate.py", "sg3": "gen_images.py", "genforce": "synthesize.py"}[bench.kind]
+    if bench.kind == "genforce":
+        plain, noisy, noise = "pggan_bedroom256", "stylegan2_church256", "--randomize_noise=true"
+    else:
+        plain, noisy, noise = "net", "noisy", "--noise-mode=random"
+    first = Drawing(bench, script, plain)
+    yield f"{bench.kind} {script}", both_doors(first)
+    yield f"{bench.kind} {script}", gate(first)
+    yield f"{bench.kind} {script}, constant noise", gate(Drawing(bench, script, noisy))
+    yield f"{bench.kind} {script}, random noise", gate(Drawing(bench, script, noisy, (noise,)))
+    yield bench.kind, {"ada": ada, "sg3": sg3, "genforce": genforce}[bench.kind](bench)
+    if bench.kind != "genforce":
+        yield bench.kind, metrics(bench)
+
+
+def kind_of(checkout: Path) -> str:
+    """ada, sg3 or genforce; empty for anything else."""
+    found = find_host(checkout)
+    if not found:
+        return ""
+    if found[0].name == "genforce":
+        return "genforce"
+    return "sg3" if (checkout / "gen_images.py").is_file() else "ada"
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--only", help="One of ada, sg3, genforce.")
+def main(folder: Path, only: str | None) -> None:
+    """Check the checkouts of hosts in FOLDER."""
+    started, failed, missing = time.time(), 0, {"ada", "sg3", "genforce"}
+    for checkout in sorted(path for path in folder.iterdir() if path.is_dir()):
+        kind = kind_of(checkout)
+        if kind not in missing or (only and kind != only):
+            continue
+        missing.discard(kind)
+        with tempfile.TemporaryDirectory(prefix=f"ganfix-{kind}-") as name:
+            bench = Bench(kind, Path(name, "checkout"), Path(name, "work"))
+            shutil.copytree(checkout, bench.checkout, symlinks=True)
+            bench.work.mkdir()
+            build = [sys.executable, ROOT / "scripts" / "host_networks.py", kind, bench.work]
+            env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+            if subprocess.run(build, cwd=bench.checkout, env=env).returncode:
+                failed += 1
+                click.echo(f"FAIL  {kind}: no networks; are the host's own requirements installed?")
+                continue
+            for title, facts in groups(bench):
+                try:
+                    for text, holds in facts:
+                        failed += not holds
+                        click.echo(f"{'PASS' if holds else 'FAIL'}  {title}: {text}")
+                except Exception as error:  # one broken fact must not hide the others
+                    failed += 1
+                    click.echo(f"FAIL  {title}: {error}")
+    for kind in sorted(missing if not only else ()):
+        click.echo(f"MISS  {kind}: no checkout of it in {folder}")
+    click.echo(f"{failed} failed, in {time.time() - started:.0f} s")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
