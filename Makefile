@@ -23,6 +23,7 @@ test: $(VENV)/installed
 	$(BIN)/python -m pytest
 
 hosts: $(VENV)/installed
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[hosts]'
 	$(BIN)/python scripts/check_hosts.py $(HOSTS)
 
 # Without their requirements: the face GAN's (torchvision, matplotlib) serve its training only, and

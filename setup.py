@@ -35,6 +35,18 @@ setup(
         "ninja",
     ],
     extras_require={
+        # What the scripts of the hosts import; scripts/check_hosts.py runs them all.
+        "hosts": [
+            "beautifulsoup4",
+            "easydict",
+            "imageio",
+            "imageio-ffmpeg",
+            "lmdb",
+            "opencv-python-headless",
+            "requests",
+            "rich",
+            "tensorboard",
+        ],
         "dev": ["pytest>=8", "ruff", "mypy", "imageio", "types-tqdm"],
     },
     entry_points={

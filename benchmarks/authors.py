@@ -147,11 +147,14 @@ class Ours:
     def layers(self, numbers: Sequence[int]) -> list[Layer]:
         return [layer for layer in self.adapter.layers(self.G) if layer.index in numbers]
 
-    def profile(self, z: Tensor, numbers: Sequence[int], batch: int = 0) -> Profile:
-        layers, n = self.layers(numbers), len(z)
-        counts = count_active(self.G, self.adapter, layers, Given(z), n, batch or self.batch)  # type: ignore[arg-type]
-        name, mark = self.adapter.name, fingerprint(self.G)
-        return Profile(mark, type(self.G).__name__, name, Settings(n), __version__, counts)
+    def count(self, z: Tensor, numbers: Sequence[int], batch: int = 0) -> dict[str, Tensor]:
+        layers, size = self.layers(numbers), batch or self.batch
+        return count_active(self.G, self.adapter, layers, Given(z), len(z), size)  # type: ignore[arg-type]
+
+    def profile(self, z: Tensor, numbers: Sequence[int]) -> Profile:
+        mark, kind, settings = fingerprint(self.G), type(self.G).__name__, Settings(len(z))
+        counts = self.count(z, numbers)
+        return Profile(mark, kind, self.adapter.name, settings, __version__, counts)
 
     def low_rate(self, profile: Profile) -> list[tuple[Layer, Tensor]]:
         layers = self.adapter.auto(self.adapter.layers(self.G))
@@ -236,9 +239,9 @@ def speed(
         "profiling": (
             theirs.neurons_statistic,
             {
-                (_sum(numbers), batch): lambda: ours.profile(z, numbers),
-                (_sum(numbers), fitting): lambda: ours.profile(z, numbers, fitting),
-                (_sum(three), fitting): lambda: ours.profile(z, three, fitting),
+                (_sum(numbers), batch): lambda: ours.count(z, numbers),
+                (_sum(numbers), fitting): lambda: ours.count(z, numbers, fitting),
+                (_sum(three), fitting): lambda: ours.count(z, three, fitting),
             },
         ),
         "detection": (

@@ -13,7 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -378,6 +378,21 @@ class Attachment:
                     f"{correction.text}: nothing was corrected, because none of its layers "
                     f"({names}) ever ran; is this the generator that the script uses?"
                 )
+
+
+def process_counts() -> dict[str, dict[str, int]]:
+    """What every correction did in this process, by token: for a process that adds them up."""
+    with _counting:
+        return {token: asdict(count) for token, count in _counts.items()}
+
+
+def add_counts(more: Mapping[str, Mapping[str, int]]) -> None:
+    """Add what another process counted to the counts of this one."""
+    with _counting:
+        for token, numbers in more.items():
+            count = _counts.setdefault(token, Count())
+            for name, number in numbers.items():
+                setattr(count, name, getattr(count, name) + number)
 
 
 def attached(G: nn.Module) -> list[str]:

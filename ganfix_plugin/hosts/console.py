@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
-
-from tqdm import tqdm
 
 from ganfix_plugin.errors import GanfixWarning
 
@@ -31,8 +28,6 @@ def speak() -> None:
         warnings.showwarning = _one_line(warnings.showwarning)
     log.setLevel(logging.INFO)
     log.propagate = False
-    # tqdm's own lock fixes multiprocessing's start method, which hosts want to set themselves.
-    tqdm.set_lock(threading.RLock())
 
 
 def _one_line(show: Callable[..., None]) -> Callable[..., None]:

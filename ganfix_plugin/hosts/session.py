@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -145,10 +145,7 @@ class Session:
         """Add what the spawned processes counted to the counts of this one; whether any did."""
         files = list(self.reports.glob("*.json")) if self.reports else []
         for file in files:
-            for token, more in json.loads(file.read_text()).items():
-                count = attachment._counts.setdefault(token, attachment.Count())
-                for name, number in more.items():
-                    setattr(count, name, getattr(count, name) + number)
+            attachment.add_counts(json.loads(file.read_text()))
             file.unlink()
         return bool(files)
 
@@ -157,7 +154,7 @@ class Session:
         where the first process finds them."""
         for attached in self.attachments:
             log.info("%s", attached.summary())
-        counts = {token: asdict(count) for token, count in attachment._counts.items()}
+        counts = attachment.process_counts()
         if counts and self.reports:
             (self.reports / f"{os.getpid()}.json").write_text(json.dumps(counts))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -13,6 +14,15 @@ from ganfix_plugin.adapters import Adapter, Latents, Layer
 from ganfix_plugin.passes import observe
 
 BATCH = 32
+
+
+class _Bar(tqdm):
+    """A progress bar whose lock is of this process only: tqdm's own one would fix the start method
+    of multiprocessing, which hosts set themselves."""
+
+    _lock = threading.RLock()
+
+
 _CACHE = 4 << 20  # bytes
 
 
@@ -120,4 +130,4 @@ def latent_batches(
     """(z, c) batches of a stream on the generator's device, with a progress bar."""
     batches = latents.batches(samples, batch, device_of(G))
     total = -(-samples // batch)
-    return tqdm(batches, total=total, desc=f"ganfix: measuring {what}", leave=False, disable=None)
+    return _Bar(batches, total=total, desc=f"ganfix: measuring {what}", leave=False, disable=None)
