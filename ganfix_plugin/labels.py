@@ -1,7 +1,7 @@
 """Label files: which generations are artifacts, by whom, and by what criterion ([T21], 3.1).
 
 A file belongs to one generator and says so. Both formats hold the same columns; a label names the
-seed that a host's script would render, ``RandomState(seed).randn(…)``.
+seed that a host's script would render, ``RandomState(seed).randn(…)``, or the latent itself.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -26,25 +27,34 @@ ARTIFACT, NORMAL = "artifact", "normal"
 KINDS = (ARTIFACT, NORMAL)
 LAST_SEED = 2**32 - 1  # numpy's
 
+Sample = int | tuple[float, ...]  # a seed, or the values of a latent
 
-@dataclass(frozen=True, order=True)
+
+@dataclass(frozen=True)
 class Label:
     """One judgement.
 
     Attributes:
-        seed: of the image.
+        seed: of the image; None where the latent is given.
         label: "artifact" or "normal".
         rater: who judged: a name, or the rule that stood in for a person.
         criterion: why, in the rater's words or by a name from a list of criteria.
+        latent: z of the image, for images that no seed gives; None where the seed is given.
     """
 
-    seed: int
+    seed: int | None
     label: str
     rater: str = ""
     criterion: str = ""
+    latent: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.seed, int) or not 0 <= self.seed <= LAST_SEED:
+        if self.latent is not None:
+            if self.seed is not None:
+                raise ValueError(f"seed is {self.seed!r} beside a latent, expected one of the two")
+            if not self.latent or not all(map(math.isfinite, self.latent)):
+                raise ValueError("latent is empty or not finite, expected numbers")
+        elif not isinstance(self.seed, int) or not 0 <= self.seed <= LAST_SEED:
             raise ValueError(
                 f"seed is {self.seed!r}, expected a whole number from 0 to {LAST_SEED}"
             )
@@ -54,6 +64,14 @@ class Label:
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected text")
 
+    @property
+    def sample(self) -> Sample:
+        """What was judged."""
+        if self.latent is not None:
+            return self.latent
+        assert self.seed is not None
+        return self.seed
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -62,12 +80,19 @@ class Labels:
     generator: str
     items: tuple[Label, ...]
 
-    def seeds(self, kind: str) -> list[int]:
-        """The seeds whose raters agree on a kind by majority, ascending; ties belong to none."""
-        votes: dict[int, Counter[str]] = defaultdict(Counter)
+    def samples(self, kind: str) -> list[Sample]:
+        """What raters agree on being of a kind, by majority: seeds, ascending, then latents. Ties
+        belong to no kind."""
+        votes: dict[Sample, Counter[str]] = defaultdict(Counter)
         for item in self.items:
-            votes[item.seed][item.label] += 1
-        return sorted(seed for seed, vote in votes.items() if 2 * vote[kind] > vote.total())
+            votes[item.sample][item.label] += 1
+        return sorted(
+            (each for each, vote in votes.items() if 2 * vote[kind] > vote.total()), key=_order
+        )
+
+    def seeds(self, kind: str) -> list[int]:
+        """Those of `samples` that are seeds."""
+        return [each for each in self.samples(kind) if isinstance(each, int)]
 
     def check(self, mark: str) -> Labels:
         """The labels themselves, if they are of the generator with this fingerprint.
@@ -119,11 +144,18 @@ def write(labels: Labels, path: Path) -> None:
         GanfixError: if it cannot be written.
     """
     rows = [{"generator": labels.generator, **asdict(item)} for item in labels.items]
+    columns = ["generator", *(each.name for each in fields(Label))]
+    if all(item.latent is None for item in labels.items):
+        columns.remove("latent")
+        for row in rows:
+            del row["latent"]
     if path.suffix == ".json":
         text = json.dumps(rows, indent=1) + "\n"
     else:
         out = io.StringIO()
-        columns = ["generator", *(each.name for each in fields(Label))]
+        for row in rows:
+            if row.get("latent") is not None:
+                row["latent"] = " ".join(map(repr, row["latent"]))
         writer = csv.DictWriter(out, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -139,7 +171,7 @@ def write(labels: Labels, path: Path) -> None:
 
 
 def merge(files: Iterable[Labels]) -> Labels:
-    """All labels of several files; a rater's later word on a seed replaces the earlier one.
+    """All labels of several files; a rater's later word on a sample replaces the earlier one.
 
     Raises:
         GanfixError: if they are of different generators, or there are none.
@@ -148,26 +180,51 @@ def merge(files: Iterable[Labels]) -> Labels:
     generators = {labels.generator for labels in files}
     if len(generators) != 1:
         raise GanfixError(f"labels: found {len(generators)} generators, expected files of one")
-    last = {(item.rater, item.seed): item for labels in files for item in labels.items}
-    return Labels(generators.pop(), tuple(sorted(last.values())))
+    last = {(item.rater, item.sample): item for labels in files for item in labels.items}
+    ordered = sorted(last.values(), key=lambda item: (*_order(item.sample), item.rater))
+    return Labels(generators.pop(), tuple(ordered))
 
 
-def latents_of(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """The latents [N, …] float32 that the hosts' scripts draw for these seeds."""
-    drawn = [np.random.RandomState(seed).randn(*shape) for seed in seeds]
+def latents_of(samples: Sequence[Sample], shape: Sequence[int]) -> Tensor:
+    """Latents [N, …] float32: those that the hosts' scripts draw for a seed, others as they are.
+
+    Raises:
+        GanfixError: if a latent has another width.
+    """
+    width = math.prod(shape)
+    drawn = []
+    for each in samples:
+        latent = np.random.RandomState(each).randn(width) if isinstance(each, int) else each
+        if len(latent) != width:
+            raise GanfixError(f"labels: found a latent of {len(latent)} values, expected {width}")
+        drawn.append(latent)
     return torch.from_numpy(np.array(drawn).reshape(len(drawn), *shape)).float()
+
+
+def _order(sample: Sample) -> tuple[int, tuple[float, ...]]:
+    """Seeds in front, in their order, then latents."""
+    return (0, (sample,)) if isinstance(sample, int) else (1, sample)
 
 
 def _read_row(row: Any) -> tuple[str, Label]:
     """The generator and the label of a row: all text in a CSV, anything in JSON."""
     if not isinstance(row, dict):
         raise ValueError(f"found {row!r}, expected an object with seed, label and generator")
-    generator, seed = row["generator"], row["seed"]
+    generator, seed = row["generator"], row.get("seed") if row.get("latent") else row["seed"]
     if not isinstance(generator, str):
         raise ValueError(f"generator is {generator!r}, expected a fingerprint")
     if isinstance(seed, str) and seed.strip().isdecimal():
         seed = int(seed)
-    return generator, Label(seed, row["label"], row.get("rater") or "", row.get("criterion") or "")
+    latent = row.get("latent") or None
+    if latent is not None:
+        seed = None if seed == "" else seed
+        values = latent.split() if isinstance(latent, str) else latent
+        try:
+            latent = tuple(map(float, values))
+        except (TypeError, ValueError):
+            raise ValueError("latent is no list of numbers") from None
+    text = (row.get("rater") or "", row.get("criterion") or "")
+    return generator, Label(seed, row["label"], *text, latent)
 
 
 def _json_rows(text: str) -> list[Any]:

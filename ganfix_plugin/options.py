@@ -49,6 +49,14 @@ def portion(text: str) -> Portion:
     return Portion(value)
 
 
+def some(text: str) -> Portion:
+    """As `portion`, but not 0 %, which would change nothing."""
+    value = portion(text)
+    if not value:
+        raise ValueError("a share above 0% and up to 100%")
+    return value
+
+
 def number(low: float, high: float) -> Callable[[str], float]:
     """A parser of numbers from low to high, both included."""
 

@@ -54,6 +54,29 @@ def test_the_columns_are_generator_seed_label_rater_criterion(tmp_path: Path) ->
     assert json.loads((tmp_path / "labels.json").read_text())[0] == {**first, "seed": 3}
 
 
+LATENT = Label(None, NORMAL, "ann", latent=(0.1, -2.5, 1e-8))
+
+
+@formats
+def test_a_label_may_name_a_latent_for_a_seed(name: str, tmp_path: Path) -> None:
+    both = Labels(MARK, (*LABELS.items, LATENT))
+    write(both, tmp_path / name)
+    assert read(tmp_path / name) == both
+    assert merge([both]).samples(NORMAL) == [5, LATENT.latent]
+
+
+def test_latents_are_taken_as_they_are_and_seeds_drawn() -> None:
+    assert LATENT.latent
+    found = latents_of([7, LATENT.latent], (3,))
+    drawn = np.random.RandomState(7).randn(1, 3)[0].astype(np.float32)
+    assert np.array_equal(found.numpy(), [drawn, np.float32(LATENT.latent)])
+
+
+def test_a_latent_of_another_width_is_refused() -> None:
+    with pytest.raises(GanfixError, match="a latent of 3 values, expected 8"):
+        latents_of([LATENT.sample], (8,))
+
+
 def test_rater_and_criterion_may_be_left_out(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(f"label,generator,seed\nartifact,{MARK},7\n")
@@ -99,6 +122,18 @@ MALFORMED = {
     ),
     "a seed beyond numpy's": (f"{HEAD}{MARK},{2**32},normal\n", "row 3: seed is 4294967296"),
     "a fraction for a seed": (f"{HEAD}{MARK},1.5,normal\n", "row 3: seed is '1.5'"),
+    "a seed and a latent": (
+        f"generator,seed,label,latent\n{MARK},1,normal,0.5 1\n",
+        "row 2: seed is 1 beside a latent",
+    ),
+    "words for a latent": (
+        f"generator,label,latent\n{MARK},normal,x\n",
+        "row 2: latent is no list of numbers",
+    ),
+    "a latent with NaN": (
+        f"generator,label,latent\n{MARK},normal,nan\n",
+        "row 2: latent is empty or not finite",
+    ),
     "an unknown label": (f"{HEAD}{MARK},2,ugly\n", "row 3: label is 'ugly', expected artifact or"),
     "a row that ends early": (f"{HEAD}{MARK},2\n", "row 3: label is None"),
     "no column label": (f"generator,seed\n{MARK},1\n", "row 2: column 'label' is missing"),
@@ -233,7 +268,7 @@ def test_labels_check_counts_merges_and_converts(tmp_path: Path) -> None:
     shown = run("labels", "check", one, two, f"--out={out}")
     assert shown.exit_code == 0, shown.output
     assert f"generator {MARK[:16]}, 5 labels by 2 raters" in shown.output
-    assert "artifact: 1 seeds by majority\nnormal: 1 seeds by majority" in shown.output
+    assert "artifact: 1 images by majority\nnormal: 1 images by majority" in shown.output
     assert read(out) == merge([read(one), read(two)])
 
 

@@ -122,19 +122,27 @@ def layer(index: int, modulated: bool = False) -> Layer:
 
 
 @pytest.mark.parametrize(
-    ("count", "stop"), [(1, 1), (3, 1), (4, 2), (7, 3), (8, 3), (9, 3), (10, 6), (17, 6)]
+    ("count", "stop"), [(2, 1), (3, 1), (4, 2), (7, 3), (8, 3), (9, 3), (10, 6), (17, 6)]
 )
 def test_the_stopping_layer_is_6_or_a_third_of_fewer_than_10(count: int, stop: int) -> None:
     assert stopping_layer(SeqcOptions(), [layer(i) for i in range(count)]) == stop
-    assert stopping_layer(SeqcOptions(stop=5), [layer(i) for i in range(count)]) == 5
+    assert stopping_layer(SeqcOptions(stop=1), [layer(i) for i in range(count)]) == 1
 
 
-def test_layers_1_to_the_stopping_layer_are_corrected(G: nn.Module) -> None:
+@pytest.mark.parametrize("options", ["stop=99", "start=9", "start=3,stop=2"])
+def test_layers_that_are_not_there_are_refused(pggan: nn.Module, options: str) -> None:
+    prepare(pggan)
+    with pytest.raises(GanfixError, match="expected a layer from start="):
+        attach(pggan, f"{SPEC},{options}")
+
+
+def test_layers_from_the_first_to_the_stopping_layer_are_corrected(G: nn.Module) -> None:
     prepare(G)
-    for options, expected in (("", 2 if len(numbered(G)) == 4 else 3), (",stop=2", 2)):
+    default = 2 if len(numbered(G)) == 4 else 3
+    for options, first, last in (("", 1, default), (",stop=2", 1, 2), (",start=0,stop=1", 0, 1)):
         with attach(G, SPEC + options) as attachment:
             layers = [each.index for each in attachment.corrections[0].layers]
-        assert layers == list(range(1, expected + 1))
+        assert layers == list(range(first, last + 1))
 
 
 def test_the_paper_s_values_are_the_defaults() -> None:
@@ -444,7 +452,8 @@ def test_without_a_classifier_the_error_names_the_command(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ("stop=0", "stop is '0', expected a whole number of at least 1"),
+        ("stop=-1", "stop is '-1', expected a whole number of at least 0"),
+        ("top=0%", "top is '0%', expected a share above 0%"),
         ("top=120%", "top is '120%', expected a share"),
         ("scale=1.5", "scale is '1.5', expected a number from 0 to 1"),
         ("normalize=min", "normalize is 'min', expected max or rank"),

@@ -60,6 +60,7 @@ def test_the_list_is_its_own_canonical_text() -> None:
         ("units:units=1:64", "units: no unit 64 in layer 1 (layer1, 64×4×4)"),
         ("units:units=99:1", "layer=99: no such layer; there are 0, 1, 2, 3, 4, 5, 6, 7"),
         (f"ds:layer=8,samples={SAMPLES}", "layer=8: no such layer"),
+        (f"ds:layer=1,units=65,samples={SAMPLES}", "units=65: layer 1 (layer1, 64×4×4) has 64"),
         ("ds:units=0", "units is '0', expected a whole number of at least 1"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,20 @@ def one_line_errors(command: Command) -> Command:
             raise click.ClickException(str(error)) from None
 
     return wrapped
+
+
+def writable(path: Path) -> Path:
+    """A path that a command will write at its end, checked at its beginning.
+
+    Raises:
+        GanfixError: if it is a folder, or cannot be written where it is.
+    """
+    from ganfix_plugin.errors import GanfixError
+
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise GanfixError(f"--out {path}: cannot be written; name a file in a folder of yours")
+    return path
 
 
 @contextmanager

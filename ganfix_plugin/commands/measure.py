@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ganfix_plugin.commands import network_options, one_line_errors, opened, table
+from ganfix_plugin.commands import network_options, one_line_errors, opened, table, writable
 
 
 @click.command("list")
@@ -117,6 +117,8 @@ def profile(
     from ganfix_plugin.errors import GanfixError
     from ganfix_plugin.profiling.authors import import_rates as read_rates
 
+    if out:
+        writable(out)
     with opened(network, host, device) as G:
         known = find_adapter(G, adapter)
         if import_rates:

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ganfix_plugin.commands import Command, network_options, one_line_errors, opened, table
+from ganfix_plugin.commands import (
+    Command,
+    network_options,
+    one_line_errors,
+    opened,
+    table,
+    writable,
+)
 
 if TYPE_CHECKING:
     from ganfix_plugin.detection.classifier import Classifier
@@ -49,7 +56,7 @@ def check(files: tuple[Path, ...], out: Path | None) -> None:
     mark, count = merged.generator[:16], len(merged.items)
     click.echo(f"generator {mark}, {count} labels by {len(raters)} raters")
     for kind in KINDS:
-        click.echo(f"{kind}: {len(merged.seeds(kind))} seeds by majority")
+        click.echo(f"{kind}: {len(merged.samples(kind))} images by majority")
     if out:
         write(merged, out)
         click.echo(f"written to {out}")
@@ -80,6 +87,7 @@ def auto(
     from ganfix_plugin.detection.preparing import auto_labels
     from ganfix_plugin.labels import write
 
+    writable(out)
     with opened(network, host, device) as G:
         ways = {"adapter": adapter, "real": real, "extractor": extractor}
         found = auto_labels(G, num, top, samples=samples, **ways)  # type: ignore[arg-type]
@@ -112,6 +120,8 @@ def fit(
     from ganfix_plugin.profiling.store import classifier_path
 
     merged = merge(read(file) for file in files)
+    if out:
+        writable(out)
     with opened(network, host, device) as G:
         head = fit_classifier(G, merged, adapter=adapter, real=real, extractor=extractor, seed=seed)
     path = out or classifier_path(head.generator)

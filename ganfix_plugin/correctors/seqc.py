@@ -1,6 +1,6 @@
 """`seqc`: sequential correction of units by their defective scores ([T21], Algorithm 1).
 
-In layers 1 to ``stop``, in order, the units of highest defective score are faded:
+In layers ``start`` to ``stop``, in order, the units of highest defective score are faded:
 h_u ← λ (1 − DS_u) h_u. Where kernels are the same for every sample (PGGAN), units have one score
 each, and every sample is corrected in one pass. Where they differ per sample (style-based and
 BigGAN-type generators; 5.4), a classifier looks at the generation first, and those it calls an
@@ -23,7 +23,8 @@ from ganfix_plugin.correctors import Corrector, Subject
 from ganfix_plugin.detection.classifier import Classifier
 from ganfix_plugin.detection.extractors import Extractor
 from ganfix_plugin.edits import Edit, Fade, Scale, Shared
-from ganfix_plugin.options import Options, Portion, choice, number, option, portion, whole
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.options import Options, Portion, choice, number, option, some, whole
 from ganfix_plugin.profiling.defective import (
     binary_masks,
     exceeding,
@@ -37,13 +38,18 @@ from ganfix_plugin.profiling.store import classifier_path
 class SeqcOptions(Options):
     """The paper's three hyper-parameters, and the variants of both papers' discussions."""
 
+    start: int = option(
+        1,
+        whole(0),
+        "the first corrected layer; 1 is the paper's, 0 adds the dense 4x4 layer before it",
+    )
     stop: int | None = option(
         None,
-        whole(1),
+        whole(0),
         "the stopping layer [default: 6, the paper's; for generators of fewer than 10 layers a "
         "third of them, rounded up]",
     )
-    top: Portion = option(Portion(0.2), portion, "share of each layer's units to correct")
+    top: Portion = option(Portion(0.2), some, "share of each layer's units to correct")
     scale: float = option(0.9, number(0, 1), "λ; 0 is plain zero ablation")
     normalize: str = option(
         "max",
@@ -69,10 +75,18 @@ class SeqcOptions(Options):
 
 
 def stopping_layer(options: SeqcOptions, layers: Sequence[Layer]) -> int:
-    """The number of the last corrected layer."""
-    if options.stop is not None:
-        return options.stop
-    return 6 if len(layers) >= 10 else -(-len(layers) // 3)
+    """The number of the last corrected layer.
+
+    Raises:
+        GanfixError: if there is none such, or it comes before the first.
+    """
+    third = -(-len(layers) // 3)
+    default = 6 if len(layers) >= 10 else max(third, options.start)
+    stop = default if options.stop is None else options.stop
+    last = max(layer.index for layer in layers)
+    if not options.start <= stop <= last:
+        raise GanfixError(f"stop={stop}: expected a layer from start={options.start} to {last}")
+    return stop
 
 
 def corrected_units(scores: Tensor, top: float) -> Tensor:
@@ -93,7 +107,7 @@ def edits(options: SeqcOptions, subject: Subject) -> Mapping[Layer, Edit] | Seco
     profile = subject.profile
     assert profile is not None
     stop = stopping_layer(options, subject.layers)
-    layers = [layer for layer in subject.layers if 1 <= layer.index <= stop]
+    layers = [layer for layer in subject.layers if options.start <= layer.index <= stop]
     by_sample = options.mode == "sample" or (
         options.mode == "auto" and any(layer.modulated for layer in layers)
     )

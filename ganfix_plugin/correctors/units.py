@@ -101,6 +101,10 @@ def _by_hand(options: UnitsOptions, subject: Subject) -> dict[Layer, Edit]:
 def _highest(what: str, options: TopUnitsOptions, subject: Subject) -> dict[Layer, Edit]:
     assert subject.profile is not None
     layer = numbered(subject.layers, options.layer)
+    if options.units > layer.channels:
+        raise GanfixError(
+            f"units={options.units}: layer {layer} has {layer.channels}; ask for fewer"
+        )
     scores = subject.profile.of_units(what, layer)
     return {layer: without(scores.argsort(descending=True, stable=True)[: options.units], layer)}
 

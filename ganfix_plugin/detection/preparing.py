@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,9 @@ from ganfix_plugin.adapters import Adapter, Latents, Layer, find_adapter, select
 from ganfix_plugin.api import detect
 from ganfix_plugin.detection.classifier import FEWEST, Classifier, fit
 from ganfix_plugin.detection.extractors import Extractor, default_extractor, load_extractor
-from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.images import read_images
-from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Label, Labels, latents_of
+from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Label, Labels, Sample, latents_of
 from ganfix_plugin.metrics.frechet import Gaussian
 from ganfix_plugin.metrics.manifold import Manifold
 from ganfix_plugin.options import LayerChoice
@@ -69,7 +70,7 @@ def auto_labels(
     order = scores.argsort(descending=True, stable=True).tolist()
     kinds = ((ARTIFACT, order[:top]), (NORMAL, order[-top:]))
     items = [Label(seed, kind, rater) for kind, seeds in kinds for seed in seeds]
-    return Labels(fingerprint(G), tuple(sorted(items)))
+    return Labels(fingerprint(G), tuple(sorted(items, key=lambda item: item.sample)))
 
 
 def fit_classifier(
@@ -91,9 +92,9 @@ def fit_classifier(
     known, used = find_adapter(G, adapter), _extractor(extractor)
     log.info("feature extractor: %s", used.name)
     for kind in KINDS:
-        if not labels.seeds(kind):
+        if not labels.samples(kind):
             raise GanfixError(f"labels: found none of class {kind}, expected at least {FEWEST}")
-    features = [seed_features(G, known, used, labels.seeds(kind)) for kind in KINDS]
+    features = [seed_features(G, known, used, labels.samples(kind)) for kind in KINDS]
     classes: tuple[str, ...] = KINDS
     if real is not None:
         features.append(real_features(real, used, G, known))
@@ -122,8 +123,8 @@ def score_units(
     labels.check(fingerprint(G))
     known = find_adapter(G, adapter)
     chosen = _layers(known, G, layers)
-    seeds = labels.seeds(ARTIFACT)
-    if not seeds:
+    artifacts = labels.samples(ARTIFACT)
+    if not artifacts:
         raise GanfixError("labels: found no artifacts; label some, or run ganfix labels auto")
     settings = Settings(samples)
     made = f"samples={samples},tau={tau:g}"
@@ -150,15 +151,23 @@ def score_units(
         limits = {layer.name: profile.thresholds[layer.name] for layer in chosen}
         sums = OverlapSums(limits, cam, active)
         extractor = classifier.load_extractor().to(device_of(G))
-        log.info("scoring the units of %d layers on %d artifacts", len(chosen), len(seeds))
-        how = f"classifier={classifier.digest()},artifacts={len(seeds)}"
+        log.info("scoring the units of %d layers on %d artifacts", len(chosen), len(artifacts))
+        how = f"classifier={classifier.digest()},artifacts={len(artifacts)}"
         how += f",cam={cam:g},active={active:g}"
-        key = f"{how},{made},{seeds},{[layer.name for layer in chosen]}"
+        key = f"{how},{made},{artifacts},{[layer.name for layer in chosen]}"
         partial = path.with_suffix(f".{hashlib.sha256(key.encode()).hexdigest()[:16]}.partial")
         sums.resume(partial)
-        rest = _seed_batches(G, known, seeds[sums.artifacts :], batch)
+        rest = _batches(G, known, artifacts[sums.artifacts :], batch)
         score_artifacts(G, known, chosen, classifier, extractor, rest, sums, partial)
         partial.unlink(missing_ok=True)
+        for layer in chosen:
+            if not sums.sums[layer.name].any():
+                warnings.warn(
+                    f"defective scores of layer {layer} are all 0: no unit overlaps with what the "
+                    "classifier sees; lower --cam or --active, or label more artifacts",
+                    GanfixWarning,
+                    stacklevel=2,
+                )
         notes = {**profile.made, "defective": how}
         return replace(profile, defective=sums.scores(), made=notes)
 
@@ -186,10 +195,10 @@ def score_units_by_fid(
     known, extractor = find_adapter(G, adapter), classifier.load_extractor().to(device_of(G))
     if real is not None:
         reference = real_features(real, extractor, G, known)
-    elif not labels.seeds(NORMAL):
+    elif not labels.samples(NORMAL):
         raise GanfixError("labels: found no normals; label some, or give real images (--real)")
     else:
-        reference = seed_features(G, known, extractor, labels.seeds(NORMAL))
+        reference = seed_features(G, known, extractor, labels.samples(NORMAL))
     stream = Latents(known.latent_shape(G), 0, known.num_classes(G))
     chosen = _layers(known, G, layers)
     log.info("unit FIDs: %d generations, top %d", num, top)
@@ -203,21 +212,25 @@ def score_units_by_fid(
 
 
 def seed_features(
-    G: nn.Module, adapter: Adapter, extractor: Extractor, seeds: Sequence[int], batch: int = BATCH
+    G: nn.Module,
+    adapter: Adapter,
+    extractor: Extractor,
+    samples: Sequence[Sample],
+    batch: int = BATCH,
 ) -> Tensor:
-    """Features [n, D] of the uncorrected generations of seeds."""
+    """Features [n, D] of the uncorrected generations of seeds or latents."""
     extractor.to(device_of(G))
     view = bare(G)
     found = []
     with torch.no_grad():
-        for z, c in _seed_batches(G, adapter, seeds, batch):
+        for z, c in _batches(G, adapter, samples, batch):
             found.append(extractor.features(adapter.synthesize(view, z, c)).cpu())
     return torch.cat(found)
 
 
 def real_features(path: Path, extractor: Extractor, G: nn.Module, adapter: Adapter) -> Tensor:
     """Features [n, D] of real images, which must be of the generator's size."""
-    z, c = next(_seed_batches(G, adapter, [0], 1))
+    z, c = next(_batches(G, adapter, [0], 1))
     with torch.no_grad():
         size = adapter.synthesize(bare(G), z, c).shape[-1]
     where = device_of(G)
@@ -225,21 +238,27 @@ def real_features(path: Path, extractor: Extractor, G: nn.Module, adapter: Adapt
     return torch.cat([extractor.to(where).features(each.to(where)).cpu() for each in batches])
 
 
-def _seed_batches(
-    G: nn.Module, adapter: Adapter, seeds: Sequence[int], batch: int
+def _batches(
+    G: nn.Module, adapter: Adapter, samples: Sequence[Sample], batch: int
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     where = device_of(G)
-    for start in range(0, len(seeds), batch):
-        some = seeds[start : start + batch]
+    for start in range(0, len(samples), batch):
+        some = samples[start : start + batch]
         z, c = latents_of(some, adapter.latent_shape(G)), _labels_of(G, adapter, some)
         yield z.to(where), None if c is None else c.to(where)
 
 
-def _labels_of(G: nn.Module, adapter: Adapter, seeds: Sequence[int]) -> Tensor | None:
+def _labels_of(G: nn.Module, adapter: Adapter, samples: Sequence[Sample]) -> Tensor | None:
     """One-hot classes [n, classes] of a conditional generator, dealt round by seed."""
     classes = adapter.num_classes(G)
     if not classes:
         return None
+    seeds = [each for each in samples if isinstance(each, int)]
+    if len(seeds) < len(samples):
+        raise GanfixError(
+            "labels: found latents, expected seeds, since this generator is conditional and a "
+            "latent does not say its class"
+        )
     dealt = torch.tensor([seed % classes for seed in seeds])
     return torch.nn.functional.one_hot(dealt, classes).float()
 
