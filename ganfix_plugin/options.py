@@ -7,7 +7,7 @@ the single source of defaults, parsing, help and the canonical text that serves 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,10 +18,19 @@ from ganfix_plugin.spec import CorrectionSpec
 T = TypeVar("T")
 
 
-def option(default: Any, parse: Callable[[str], Any], help: str, *, key: str = "") -> Any:
+def option(
+    default: Any,
+    parse: Callable[[str], Any],
+    help: str,
+    *,
+    key: str = "",
+    tune: Sequence[str] = (),
+) -> Any:
     """Declare a field. ``parse`` raises ValueError with what was expected, or returns the value;
-    ``str(value)`` must parse back to it. ``key`` is the name users write, where it differs."""
-    return field(default=default, metadata={"parse": parse, "help": help, "key": key})
+    ``str(value)`` must parse back to it. ``key`` is the name users write, where it differs, and
+    ``tune`` what `ganfix tune` tries beside the default."""
+    known = {"parse": parse, "help": help, "key": key, "tune": tuple(tune)}
+    return field(default=default, metadata=known)
 
 
 def key_of(declared: Any) -> str:
@@ -153,6 +162,7 @@ class Options:
         "correct only samples whose artifact score exceeds this: off, lr:QUANTILE% of the "
         "generator's own counts of active low-rate neurons, lr:COUNT of them, or "
         "artifact:PROBABILITY by the classifier",
+        tune=("lr:50%", "lr:60%", "lr:70%", "lr:80%", "lr:90%"),
     )
     samples: int = option(10_000, whole(2), "latents to measure the generator on, if need be")
     class_index: int | None = option(

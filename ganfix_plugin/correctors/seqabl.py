@@ -27,10 +27,16 @@ class SeqablOptions(LayerOptions):
     """Which neurons: by rate (the paper's rule), or by rank (carries over between models)."""
 
     rate: float | None = option(
-        None, number(0, 1), "ablate neurons of activation rate ≤ this [default: 0.3, the paper's]"
+        None,
+        number(0, 1),
+        "ablate neurons of activation rate ≤ this [default: 0.3, the paper's]",
+        tune=("0.05", "0.1", "0.15", "0.2", "0.5"),
     )
     lowest: Portion | None = option(
-        None, portion, "instead of rate: this share of a layer's live neurons, lowest rates first"
+        None,
+        portion,
+        "instead of rate: this share of a layer's live neurons, lowest rates first",
+        tune=("5%", "10%", "20%", "30%", "40%"),
     )
     side: str = option(
         "low", choice("low", "high"), "low ablates those neurons, high all the others"

@@ -42,20 +42,30 @@ class SeqcOptions(Options):
         1,
         whole(0),
         "the first corrected layer; 1 is the paper's, 0 adds the dense 4x4 layer before it",
+        tune=("0",),
     )
     stop: int | None = option(
         None,
         whole(0),
         "the stopping layer [default: 6, the paper's; for generators of fewer than 10 layers a "
         "third of them, rounded up]",
+        tune=("0", "1", "2", "4", "6", "8"),
     )
-    top: Portion = option(Portion(0.2), some, "share of each layer's units to correct")
-    scale: float = option(0.9, number(0, 1), "λ; 0 is plain zero ablation")
+    top: Portion = option(
+        Portion(0.2),
+        some,
+        "share of each layer's units to correct",
+        tune=("5%", "10%", "40%", "60%"),
+    )
+    scale: float = option(
+        0.9, number(0, 1), "λ; 0 is plain zero ablation", tune=("0", "0.3", "0.6")
+    )
     normalize: str = option(
         "max",
         choice("max", "rank"),
         "how defective scores come to [0, 1]: max (the paper's), or rank (stronger where raw "
         "scores are small)",
+        tune=("rank",),
     )
     mode: str = option(
         "auto",

@@ -157,7 +157,7 @@ def score_units(
         key = f"{how},{made},{artifacts},{[layer.name for layer in chosen]}"
         partial = path.with_suffix(f".{hashlib.sha256(key.encode()).hexdigest()[:16]}.partial")
         sums.resume(partial)
-        rest = _batches(G, known, artifacts[sums.artifacts :], batch)
+        rest = seed_batches(G, known, artifacts[sums.artifacts :], batch)
         score_artifacts(G, known, chosen, classifier, extractor, rest, sums, partial)
         partial.unlink(missing_ok=True)
         for layer in chosen:
@@ -223,14 +223,14 @@ def seed_features(
     view = bare(G)
     found = []
     with torch.no_grad():
-        for z, c in _batches(G, adapter, samples, batch):
+        for z, c in seed_batches(G, adapter, samples, batch):
             found.append(extractor.features(adapter.synthesize(view, z, c)).cpu())
     return torch.cat(found)
 
 
 def real_features(path: Path, extractor: Extractor, G: nn.Module, adapter: Adapter) -> Tensor:
     """Features [n, D] of real images, which must be of the generator's size."""
-    z, c = next(_batches(G, adapter, [0], 1))
+    z, c = next(seed_batches(G, adapter, [0], 1))
     with torch.no_grad():
         size = adapter.synthesize(bare(G), z, c).shape[-1]
     where = device_of(G)
@@ -238,7 +238,7 @@ def real_features(path: Path, extractor: Extractor, G: nn.Module, adapter: Adapt
     return torch.cat([extractor.to(where).features(each.to(where)).cpu() for each in batches])
 
 
-def _batches(
+def seed_batches(
     G: nn.Module, adapter: Adapter, samples: Sequence[Sample], batch: int
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
     where = device_of(G)
