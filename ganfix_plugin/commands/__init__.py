@@ -65,6 +65,11 @@ def opened(network: str, host: Path | None, device: str | None) -> Iterator[nn.M
         yield G
 
 
+def named(network: str) -> str:
+    """``--network`` as pictures name it: without folders."""
+    return network.rpartition("/")[2]
+
+
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Rows as aligned columns, the first one being the header."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

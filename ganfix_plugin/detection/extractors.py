@@ -74,14 +74,14 @@ class Extractor(Shared):
         return self
 
 
-def load_extractor(name: str) -> Extractor:
-    """The extractor of a name of the registry, or of ``module:callable``.
+def load_extractor(name: str | None = None) -> Extractor:
+    """The extractor of a name of the registry, or of ``module:callable``; None is the default one.
 
     Raises:
         GanfixError: if there is none, or it lacks its weights (it says what to install).
     """
     # The discriminator is another one for every network.
-    return discriminator() if name == "discriminator" else _load(name)
+    return discriminator() if name == "discriminator" else _load(name or default_extractor())
 
 
 @functools.lru_cache(maxsize=4)

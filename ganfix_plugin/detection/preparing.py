@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from ganfix_plugin.adapters import Adapter, Latents, Layer, find_adapter, select
 from ganfix_plugin.api import detect
 from ganfix_plugin.detection.classifier import FEWEST, Classifier, fit
-from ganfix_plugin.detection.extractors import Extractor, default_extractor, load_extractor
+from ganfix_plugin.detection.extractors import Extractor, load_extractor
+from ganfix_plugin.detection.seeds import labels_of, seed_batches
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.images import read_images
 from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Label, Labels, latents_of
@@ -58,11 +59,11 @@ def auto_labels(
     known = find_adapter(G, adapter)
     if real is None:
         z = latents_of(range(num), known.latent_shape(G))
-        c = _labels_of(G, known, range(num))
+        c = labels_of(G, known, range(num))
         scores = detect(G, z, c, adapter=adapter, samples=samples)
         rater = "lr-count"
     else:
-        used = _extractor(extractor)
+        used = load_extractor(extractor)
         generated = seed_features(G, known, used, range(num))
         scores = -Manifold.of(real_features(real, used, G, known)).realism(generated)
         rater = "realism"
@@ -88,7 +89,7 @@ def fit_classifier(
     """
     mark = fingerprint(G)
     labels.check(mark)
-    known, used = find_adapter(G, adapter), _extractor(extractor)
+    known, used = find_adapter(G, adapter), load_extractor(extractor)
     log.info("feature extractor: %s", used.name)
     for kind in KINDS:
         if not labels.seeds(kind):
@@ -156,7 +157,7 @@ def score_units(
         key = f"{how},{made},{seeds},{[layer.name for layer in chosen]}"
         partial = path.with_suffix(f".{hashlib.sha256(key.encode()).hexdigest()[:16]}.partial")
         sums.resume(partial)
-        rest = _seed_batches(G, known, seeds[sums.artifacts :], batch)
+        rest = seed_batches(G, known, seeds[sums.artifacts :], batch)
         score_artifacts(G, known, chosen, classifier, extractor, rest, sums, partial)
         partial.unlink(missing_ok=True)
         notes = {**profile.made, "defective": how}
@@ -210,42 +211,19 @@ def seed_features(
     view = bare(G)
     found = []
     with torch.no_grad():
-        for z, c in _seed_batches(G, adapter, seeds, batch):
+        for z, c in seed_batches(G, adapter, seeds, batch):
             found.append(extractor.features(adapter.synthesize(view, z, c)).cpu())
     return torch.cat(found)
 
 
 def real_features(path: Path, extractor: Extractor, G: nn.Module, adapter: Adapter) -> Tensor:
     """Features [n, D] of real images, which must be of the generator's size."""
-    z, c = next(_seed_batches(G, adapter, [0], 1))
+    z, c = next(seed_batches(G, adapter, [0], 1))
     with torch.no_grad():
         size = adapter.synthesize(bare(G), z, c).shape[-1]
     where = device_of(G)
     batches = read_images(path, size)
     return torch.cat([extractor.to(where).features(each.to(where)).cpu() for each in batches])
-
-
-def _seed_batches(
-    G: nn.Module, adapter: Adapter, seeds: Sequence[int], batch: int
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    where = device_of(G)
-    for start in range(0, len(seeds), batch):
-        some = seeds[start : start + batch]
-        z, c = latents_of(some, adapter.latent_shape(G)), _labels_of(G, adapter, some)
-        yield z.to(where), None if c is None else c.to(where)
-
-
-def _labels_of(G: nn.Module, adapter: Adapter, seeds: Sequence[int]) -> Tensor | None:
-    """One-hot classes [n, classes] of a conditional generator, dealt round by seed."""
-    classes = adapter.num_classes(G)
-    if not classes:
-        return None
-    dealt = torch.tensor([seed % classes for seed in seeds])
-    return torch.nn.functional.one_hot(dealt, classes).float()
-
-
-def _extractor(name: str | None) -> Extractor:
-    return load_extractor(name or default_extractor())
 
 
 def _layers(adapter: Adapter, G: nn.Module, text: str) -> tuple[Layer, ...]:
