@@ -88,6 +88,11 @@ def test_sheets_histogram_and_a_heat_map_for_every_shown_seed_are_written(
     assert not list(out.rglob(".writing*"))
 
 
+def test_more_images_than_fit_one_batch_keep_their_seeds(run: Any, tmp_path: Path) -> None:
+    run("--top=40")
+    assert len(list((tmp_path / "out" / "heatmaps").iterdir())) == 40
+
+
 def test_a_single_seed_is_ranked_and_shown(run: Any, tmp_path: Path) -> None:
     done = run(num=1)
     assert done.exit_code == 0, done.output

@@ -72,7 +72,7 @@ def draw(
     side = side_of(2 * count)
     for name, seeds in (("top", ranking.seeds[:count]), ("bottom", ranking.seeds[::-1][:count])):
         images, heats, captions = [], [], []
-        for seed, image, values in see(seeds):
+        for image, values, seed in see(seeds):
             colours = heat(values, 0, high)
             line = f"score {_text(scores[seed])} · percentile {percentiles[seed]:.2f} · {note}"
             row = Row("", "", [image, colours, overlay(image, colours)])
@@ -96,18 +96,19 @@ class _Eyes:
     score: Score
     class_index: int | None
 
-    def __call__(self, seeds: Sequence[int]) -> Iterator[tuple[int, Image.Image, np.ndarray]]:
+    def __call__(self, seeds: Sequence[int]) -> Iterator[tuple[Image.Image, np.ndarray, int]]:
         view = bare(self.G)
         todo = iter(seeds)
         for z, c in seed_batches(self.G, self.adapter, seeds, class_index=self.class_index):
             with torch.no_grad(), random_state_kept(self.G, seed=0):
                 images = self.adapter.synthesize(view, z, c)
                 maps = self.score.heat(z, c, min(images.shape[-1], LARGEST))
-            yield from zip(todo, pictured(images), maps.numpy())
+            # Seeds last: zip asks its first for one more than it yields.
+            yield from zip(pictured(images), maps.numpy(), todo)
 
     def scale(self, seeds: Sequence[int]) -> float:
         """What is bright in a heat map, the same for all that are shown."""
-        values = np.array([maps for _, _, maps in self(seeds)])
+        values = np.array([maps for _, maps, _ in self(seeds)])
         return float(np.quantile(values, 0.995)) if values.size else 1.0
 
 
