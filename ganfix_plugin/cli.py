@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ganfix_plugin._version import __version__
-from ganfix_plugin.commands import detect, measure, one_line_errors, prepare
+from ganfix_plugin.commands import detect, measure, one_line_errors, plot, prepare
 
 device_option = click.option(
     "--device",
@@ -82,6 +82,7 @@ for command in (
     measure.layers,
     measure.profile,
     detect.detect,
+    plot.plot,
     prepare.labels,
     prepare.fit,
     prepare.score,

@@ -165,6 +165,19 @@ def discriminator_is(D: Any) -> None:
     _open[:] = [D] if isinstance(D, nn.Module) else []
 
 
+def opened_discriminator() -> nn.Module:
+    """The discriminator that came with the network that was opened last, in evaluation mode.
+
+    Raises:
+        GanfixError: if none did.
+    """
+    if not _open:
+        raise GanfixError(
+            "discriminator: none was opened; it comes with NVIDIA's network pickles only"
+        )
+    return _frozen(_open[0])
+
+
 def discriminator() -> Extractor:
     """The discriminator inside an NVIDIA network pickle, up to its 4×4 feature maps.
 

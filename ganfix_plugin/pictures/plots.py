@@ -6,6 +6,7 @@ Every function draws one figure and writes it whole or not at all.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +17,16 @@ import numpy as np
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.outputs import written
 from ganfix_plugin.pictures.palette import (
+    ARTIFACT,
     FAINT,
     INK,
+    NORMAL,
     QUIET,
     SERIES,
     Colour,
 )
+
+KINDS = {"artifact": ARTIFACT, "normal": NORMAL}
 
 
 def needed() -> None:
@@ -41,6 +46,7 @@ def histogram(
     axis: str,
     values: Mapping[str, np.ndarray],
     marks: Mapping[str, float] | None = None,
+    colours: Mapping[str, Colour] | None = None,
 ) -> None:
     """Histograms of one or several sets of values over one another, each normalised to its size.
 
@@ -48,6 +54,7 @@ def histogram(
         axis: what the values are.
         values: by name, [n] each; empty sets are named and not drawn.
         marks: vertical lines by name.
+        colours: by name, where they mean something.
     """
     every = np.concatenate([np.zeros(0), *values.values()])
     with _figure(path, title, note) as (figure, axes):
@@ -58,7 +65,8 @@ def histogram(
             return
         low, high = float(every.min()), float(every.max())
         edges = np.linspace(low, high, 61) if high > low else np.array([low - 0.5, low + 0.5])
-        for (name, each), colour in zip(values.items(), SERIES):
+        for (name, each), colour in zip(values.items(), _colours()):
+            colour = (colours or {}).get(name, colour)
             weights = np.full(len(each), 1 / max(len(each), 1))
             label = f"{name} (n = {len(each):,})"
             axes.hist(
@@ -77,6 +85,110 @@ def histogram(
         axes.yaxis.set_major_formatter(_percent())
         if len(values) > 1:
             axes.legend(frameon=False)
+
+
+def lines(
+    path: Path,
+    title: str,
+    note: str,
+    key: str,
+    axis: str,
+    curves: Mapping[str, Mapping[str, float]],
+    level: tuple[str, float] | None = None,
+    lowest: bool = True,
+) -> None:
+    """Curves of a figure over the values of an option, evenly spaced, the best point marked.
+
+    Args:
+        key: what varies.
+        axis: what is measured.
+        curves: by name, figures by value.
+        level: a horizontal line to compare with, by name.
+        lowest: whether the lowest figure is the best one.
+    """
+    values = list(dict.fromkeys(value for curve in curves.values() for value in curve))
+    with _figure(path, title, note) as (_, axes):
+        axes.set_xlabel(key)
+        axes.set_ylabel(axis)
+        if not values:
+            _nothing(axes)
+            return
+        for (name, curve), colour in zip(curves.items(), _colours()):
+            x, y = [values.index(value) for value in curve], list(curve.values())
+            axes.plot(x, y, color=_hex(colour), marker="o", markersize=4, label=name, zorder=3)
+            best = int(np.argmin(y) if lowest else np.argmax(y))
+            axes.plot(x[best], y[best], "o", color=_hex(colour), markersize=9, zorder=4)
+            axes.annotate(
+                f"{y[best]:.4g}",
+                (x[best], y[best]),
+                (0, -16 if lowest else 9),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+                color=_hex(INK),
+            )
+        if level:
+            name, height = level
+            axes.axhline(height, color=_hex(INK), linewidth=1, linestyle=(0, (4, 2)), label=name)
+        axes.set_xticks(range(len(values)), values)
+        axes.margins(y=0.15)
+        axes.legend(frameon=False, fontsize=8.5, loc="best")
+
+
+def matrix(
+    path: Path,
+    title: str,
+    note: str,
+    rows: Mapping[str, Mapping[str, float]],
+    axis: tuple[str, str],
+    level: float,
+    bar: str,
+) -> None:
+    """A table of figures, coloured by their ratio to a level: blue is below, red above.
+
+    Args:
+        rows: by name, figures by column.
+        axis: what the columns and the rows are.
+        level: the figure that is neutral.
+        bar: what the ratio is.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    columns = list(next(iter(rows.values()), {}))
+    figures = np.array([[row[column] for column in columns] for row in rows.values()])
+    size = (max(5.5, 2.6 + 0.95 * len(columns)), 1.2 + 0.5 * max(len(rows), 1))
+    with _figure(path, title, note, *size) as (figure, axes):
+        axes.set_xlabel(axis[0])
+        axes.set_ylabel(axis[1])
+        axes.grid(False)
+        if not figures.size:
+            _nothing(axes)
+            return
+        colours = LinearSegmentedColormap.from_list("", [_hex(NORMAL), "white", _hex(ARTIFACT)])
+        ratio = np.log2(np.maximum(figures, 1e-12) / level)
+        shown = axes.imshow(ratio, colours, vmin=-1, vmax=1, aspect="auto")
+        best = np.unravel_index(figures.argmin(), figures.shape)
+        for place, value in np.ndenumerate(figures):
+            dark = abs(ratio[place]) > 0.65
+            axes.text(
+                place[1],
+                place[0],
+                f"{value:.4g}" if value < 1000 else f"{value:.0f}",
+                ha="center",
+                va="center",
+                fontsize=10,
+                color="white" if dark else _hex(INK),
+                weight="bold" if place == best else "normal",
+            )
+        axes.set_xticks(range(len(columns)), columns)
+        axes.set_yticks(range(len(rows)), list(rows))
+        axes.tick_params(length=0)
+        for side in axes.spines.values():
+            side.set_visible(False)
+        scale = figure.colorbar(shown, ax=axes, ticks=[-1, 0, 1], pad=0.02)
+        scale.ax.set_yticklabels(["half", "equal", "double"], fontsize=8.5)
+        scale.set_label(bar, fontsize=8.5, color=_hex(QUIET))
+        scale.outline.set_visible(False)
 
 
 @contextmanager
@@ -104,6 +216,10 @@ def _figure(
     yield figure, axes
     with written(path) as temporary:
         figure.savefig(temporary, facecolor="white")
+
+
+def _colours() -> Iterator[Colour]:
+    return itertools.cycle(SERIES)
 
 
 def _plain(axes: Any) -> None:
