@@ -47,7 +47,9 @@ setup(
             "rich",
             "tensorboard",
         ],
-        "dev": ["pytest>=8", "ruff", "mypy", "imageio", "types-tqdm"],
+        # The plots of ganfix detect and ganfix plot.
+        "pictures": ["matplotlib>=3.7"],
+        "dev": ["pytest>=8", "ruff", "mypy", "imageio", "types-tqdm", "matplotlib>=3.7"],
     },
     entry_points={
         "console_scripts": ["ganfix = ganfix_plugin.cli:main"],

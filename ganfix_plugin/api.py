@@ -19,7 +19,7 @@ from ganfix_plugin.detection.artifact import ArtifactScorer
 from ganfix_plugin.detection.classifier import Classifier
 from ganfix_plugin.detection.lr import lr_scorer
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.options import LayerChoice, Options, Portion
+from ganfix_plugin.options import LayerChoice, Options, Portion, layer_choice
 from ganfix_plugin.passes import random_state_kept
 from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
@@ -133,7 +133,7 @@ def profile(
     known = find_adapter(G, adapter, names)
     chosen = every = known.layers(G)
     if isinstance(layers, str) and layers != "all":
-        chosen = select(known, every, _layer_choice(layers))
+        chosen = select(known, every, layer_choice(layers))
     settings = Settings(samples, seed, class_index)
     return ensure(G, known, settings, chosen, known.auto(every) if scores else (), batch)[0]
 
@@ -167,7 +167,7 @@ def detect(
     G = _finished(G)
     names = None if isinstance(layers, str) else layers
     known = find_adapter(G, adapter, names)
-    choice = _layer_choice(layers) if isinstance(layers, str) else LayerChoice()
+    choice = layer_choice(layers) if isinstance(layers, str) else LayerChoice()
     chosen = select(known, known.layers(G), choice)
     shape = known.latent_shape(G)
     if tuple(latents.shape[1:]) != shape:
@@ -197,13 +197,6 @@ def list_correctors() -> dict[str, str]:
     """The correctors that are installed, with a line of help each."""
     names = registry.names(registry.CORRECTORS)
     return {name: correctors.load(name).help for name in names}
-
-
-def _layer_choice(text: str) -> LayerChoice:
-    try:
-        return LayerChoice.parse(text)
-    except ValueError as error:
-        raise GanfixError(f"layers={text}: expected {error}") from None
 
 
 def _correction(G: nn.Module, adapter: Adapter, spec: BoundSpec, measure_on: Any) -> Correction:

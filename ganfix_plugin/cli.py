@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ganfix_plugin._version import __version__
-from ganfix_plugin.commands import measure, one_line_errors, prepare
+from ganfix_plugin.commands import detect, measure, one_line_errors, plot, prepare, tune
 
 device_option = click.option(
     "--device",
@@ -81,9 +81,12 @@ for command in (
     measure.list_command,
     measure.layers,
     measure.profile,
+    detect.detect,
+    plot.plot,
     prepare.labels,
     prepare.fit,
     prepare.score,
     prepare.prepare,
+    tune.tune,
 ):
     main.add_command(command)

@@ -122,6 +122,18 @@ class LayerChoice:
         return "+".join(self.items) or "auto"
 
 
+def layer_choice(text: str) -> LayerChoice:
+    """Parse layers that a command or a caller in Python names.
+
+    Raises:
+        GanfixError: if the text is no choice of layers.
+    """
+    try:
+        return LayerChoice.parse(text)
+    except ValueError as error:
+        raise GanfixError(f"layers={text}: expected {error}") from None
+
+
 @dataclass(frozen=True)
 class Gate:
     """Which samples are corrected: those whose ``score`` exceeds ``threshold``.

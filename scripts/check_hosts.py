@@ -110,6 +110,10 @@ def pixels(folder: Path) -> np.ndarray:
     return np.stack([np.asarray(PIL.Image.open(file)) for file in files])
 
 
+def image(file: Path) -> np.ndarray:
+    return np.asarray(PIL.Image.open(file))
+
+
 def succeeded(done: Done) -> Done:
     if done.returncode:
         raise RuntimeError(f"status {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
@@ -159,6 +163,31 @@ def gate(drawing: Drawing) -> Iterator[Fact]:
         yield text, f" {changed} of {N} samples corrected" in drawing.said
 
 
+def screening(bench: Bench, script: str) -> Iterator[Fact]:
+    """Screened seeds are not rendered; the others keep their names and their pixels."""
+    network = f"--network={bench.work / 'net' / 'net.pkl'}"
+    out = bench.work / "screened"
+    line = [script, network, f"--seeds=0-{N - 1}", "--correct=none:samples=64"]
+    done = succeeded(bench.launched(*line, f"--outdir={out}", "--screen=40%"))
+    kept = sorted(file.name for file in out.iterdir())
+    gone = f"{N - len(kept)} of {N} seeds not rendered"
+    yield f"--screen 40%: {gone}, and said so", gone in done.stderr and 0 < len(kept) < N
+    same = (equal(*(image(folder / name) for folder in (out, bench.work / "net"))) for name in kept)
+    yield "… the others have the names and pixels of an uncorrected run", all(same)
+    bench.ganfix("patch", bench.checkout)
+    out = bench.work / "replaced"
+    done = succeeded(bench.patched(*line, f"--outdir={out}", "--screen=40%:replace"))
+    names = {file.name for file in out.iterdir()}
+    yield (
+        "--screen 40%:replace: as many images, with the next good seeds",
+        len(names) == N and names > set(kept) and "in their place" in done.stderr,
+    )
+    bench.ganfix("patch", bench.checkout, "--revert")
+    yield "--help shows --screen", "--screen SHARE" in bench.launched(script, "--help").stdout
+    done = bench.launched("calc_metrics.py", network, "--screen=10%")
+    yield "calc_metrics.py --screen is refused", "calc_metrics.py has no seed per" in done.stderr
+
+
 def patching(bench: Bench) -> Iterator[Fact]:
     """`ganfix patch` does what the files in patches/ do, and undoes it."""
     folder = ROOT / "patches" / bench.kind
@@ -189,6 +218,9 @@ def common(bench: Bench) -> Iterator[Fact]:
     done = bench.launched("train.py", "--help")
     yield "train.py is refused in one line", "train.py: ganfix corrects" in done.stderr
     script = "test.py" if bench.kind == "genforce" else "calc_metrics.py"
+    if bench.kind == "genforce":
+        done = bench.launched("synthesize.py", "pggan_bedroom256", "--screen=10%")
+        yield "synthesize.py --screen is refused with the reason", "random stream" in done.stderr
     done = bench.launched(script, "--correct=bogus")
     yield (
         "an unknown corrector fails in one line",
@@ -289,6 +321,7 @@ def groups(bench: Bench) -> Iterator[tuple[str, Iterator[Fact]]]:
     yield f"{bench.kind} {script}, random noise", gate(Drawing(bench, script, noisy, (noise,)))
     yield bench.kind, {"ada": ada, "sg3": sg3, "genforce": genforce}[bench.kind](bench)
     if bench.kind != "genforce":
+        yield f"{bench.kind} {script}", screening(bench, script)
         yield bench.kind, metrics(bench)
 
 

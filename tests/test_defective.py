@@ -218,13 +218,13 @@ def test_interrupted_scoring_goes_on_where_it_was(
         patch.setattr(OverlapSums, "add", interrupt_after_11)
         score_units(pggan, labels, head, **options)  # type: ignore[arg-type]
     asked = list[int]()
-    batches = preparing._seed_batches
+    batches = preparing.seed_batches
 
     def asking(G: nn.Module, adapter: object, seeds: list[int], batch: int) -> object:
         asked.extend(seeds)
         return batches(G, adapter, seeds, batch)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(preparing, "_seed_batches", asking)
+    monkeypatch.setattr(preparing, "seed_batches", asking)
     again, path = score_units(pggan, labels, head, **options)  # type: ignore[arg-type]
 
     assert asked == labels.seeds(ARTIFACT)[16:]  # of 8 batches, the last that were kept

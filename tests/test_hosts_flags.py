@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.hosts.flags import asks_for_help, shown_in_help, take
+from ganfix_plugin.hosts.flags import CORRECT, SCREEN, asks_for_help, shown_in_help, take
 
 
 @pytest.fixture
 def shown() -> Iterator[None]:
-    with shown_in_help():
+    with shown_in_help(CORRECT):
         yield
 
 
@@ -106,6 +106,16 @@ def test_a_subparser_does_not_show_the_option(
 
 def test_click_and_argparse_are_themselves_again_afterwards() -> None:
     before = click.Command.main, argparse.ArgumentParser.parse_known_args
-    with shown_in_help():
+    with shown_in_help(CORRECT):
         pass
     assert (click.Command.main, argparse.ArgumentParser.parse_known_args) == before
+
+
+def test_flags_can_be_taken_out_one_after_the_other() -> None:
+    line = ["--screen=10%", "--correct", "none", "--seeds=1"]
+    assert take(line, SCREEN) == (["10%"], ["--correct", "none", "--seeds=1"])
+
+
+def test_a_flag_that_has_one_value_is_given_once() -> None:
+    with pytest.raises(GanfixError, match="--screen is given 2 times"):
+        take(["--screen=10%", "--screen=20%"], SCREEN)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,20 +56,6 @@ def one_line_errors(command: Command) -> Command:
     return wrapped
 
 
-def writable(path: Path) -> Path:
-    """A path that a command will write at its end, checked at its beginning.
-
-    Raises:
-        GanfixError: if it is a folder, or cannot be written where it is.
-    """
-    from ganfix_plugin.errors import GanfixError
-
-    folder = next(each for each in path.absolute().parents if each.exists())
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise GanfixError(f"--out {path}: cannot be written; name a file in a folder of yours")
-    return path
-
-
 @contextmanager
 def opened(network: str, host: Path | None, device: str | None) -> Iterator[nn.Module]:
     """The generator that ``--network`` names, while its host's imports are in place."""
@@ -78,6 +63,11 @@ def opened(network: str, host: Path | None, device: str | None) -> Iterator[nn.M
 
     with open_network(network, host, device) as G:
         yield G
+
+
+def named(network: str) -> str:
+    """``--network`` as pictures name it: without folders."""
+    return network.rpartition("/")[2]
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ganfix_plugin.commands import network_options, one_line_errors, opened, table, writable
+from ganfix_plugin.commands import network_options, one_line_errors, opened, table
 
 
 @click.command("list")
@@ -115,10 +114,11 @@ def profile(
     import ganfix_plugin as ganfix
     from ganfix_plugin.adapters import find_adapter
     from ganfix_plugin.errors import GanfixError
+    from ganfix_plugin.outputs import ready
     from ganfix_plugin.profiling.authors import import_rates as read_rates
 
     if out:
-        writable(out)
+        ready(out)
     with opened(network, host, device) as G:
         known = find_adapter(G, adapter)
         if import_rates:
@@ -139,7 +139,5 @@ def profile(
         click.echo(f"{found.generator} {found.fingerprint[:16]}, {found.settings.samples} latents")
         click.echo(table(rows))
         if out:
-            with suppress(OSError):  # saving says why it cannot be done
-                out.parent.mkdir(parents=True, exist_ok=True)
             found.save(out)
             click.echo(f"written to {out}")

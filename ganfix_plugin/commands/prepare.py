@@ -13,7 +13,6 @@ from ganfix_plugin.commands import (
     one_line_errors,
     opened,
     table,
-    writable,
 )
 
 if TYPE_CHECKING:
@@ -86,8 +85,9 @@ def auto(
     """Label without a person: by the LR count, or by realism when real images are given."""
     from ganfix_plugin.detection.preparing import auto_labels
     from ganfix_plugin.labels import write
+    from ganfix_plugin.outputs import ready
 
-    writable(out)
+    ready(out)
     with opened(network, host, device) as G:
         ways = {"adapter": adapter, "real": real, "extractor": extractor}
         found = auto_labels(G, num, top, samples=samples, **ways)  # type: ignore[arg-type]
@@ -117,11 +117,12 @@ def fit(
     """Train the artifact classifier: a linear head on a frozen feature extractor."""
     from ganfix_plugin.detection.preparing import fit_classifier
     from ganfix_plugin.labels import merge, read
+    from ganfix_plugin.outputs import ready
     from ganfix_plugin.profiling.store import classifier_path
 
     merged = merge(read(file) for file in files)
     if out:
-        writable(out)
+        ready(out)
     with opened(network, host, device) as G:
         head = fit_classifier(G, merged, adapter=adapter, real=real, extractor=extractor, seed=seed)
     path = out or classifier_path(head.generator)

@@ -108,13 +108,23 @@ def tune(
             out / "pareto.png",
             f"What {correct.partition(':')[0]} repairs and what it costs",
             f"{network}, {len(found.trials) - 1} settings on the searched half; best: {best.spec}",
+            (
+                "mean change of clean images, of 255",
+                "Fréchet distance of artifacts to clean images",
+            ),
+            [_point(each) for each in found.trials],
+            [_point(each) for each in found.front],
             {
-                "settings": [(each.change, each.artifacts) for each in found.trials],
-                "best trades": [(each.change, each.artifacts) for each in found.front],
-                "chosen": [(found.best.change, found.best.artifacts)],
+                "uncorrected": _point(found.trials[0]),
+                "defaults": _point(found.trials[1]),
+                "best": _point(found.best),
             },
         )
         click.echo(f"written to {out}")
+
+
+def _point(trial: Trial) -> tuple[float, float]:
+    return trial.change, trial.artifacts
 
 
 def _rows(trials: tuple[Trial, ...]) -> str:

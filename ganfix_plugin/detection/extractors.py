@@ -74,14 +74,14 @@ class Extractor(Shared):
         return self
 
 
-def load_extractor(name: str) -> Extractor:
-    """The extractor of a name of the registry, or of ``module:callable``.
+def load_extractor(name: str | None = None) -> Extractor:
+    """The extractor of a name of the registry, or of ``module:callable``; None is the default one.
 
     Raises:
         GanfixError: if there is none, or it lacks its weights (it says what to install).
     """
     # The discriminator is another one for every network.
-    return discriminator() if name == "discriminator" else _load(name)
+    return discriminator() if name == "discriminator" else _load(name or default_extractor())
 
 
 @functools.lru_cache(maxsize=4)
@@ -163,6 +163,19 @@ _open: list[nn.Module] = []
 def discriminator_is(D: Any) -> None:
     """Say which discriminator came with the network that was opened last."""
     _open[:] = [D] if isinstance(D, nn.Module) else []
+
+
+def opened_discriminator() -> nn.Module:
+    """The discriminator that came with the network that was opened last, in evaluation mode.
+
+    Raises:
+        GanfixError: if none did.
+    """
+    if not _open:
+        raise GanfixError(
+            "discriminator: none was opened; it comes with NVIDIA's network pickles only"
+        )
+    return _frozen(_open[0])
 
 
 def discriminator() -> Extractor:

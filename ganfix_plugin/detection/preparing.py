@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from ganfix_plugin.adapters import Adapter, Latents, Layer, find_adapter, select
 from ganfix_plugin.api import detect
 from ganfix_plugin.detection.classifier import FEWEST, Classifier, fit
-from ganfix_plugin.detection.extractors import Extractor, default_extractor, load_extractor
+from ganfix_plugin.detection.extractors import Extractor, load_extractor
+from ganfix_plugin.detection.seeds import labels_of, seed_batches
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.images import read_images
 from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Label, Labels, Sample, latents_of
@@ -59,11 +60,11 @@ def auto_labels(
     known = find_adapter(G, adapter)
     if real is None:
         z = latents_of(range(num), known.latent_shape(G))
-        c = _labels_of(G, known, range(num))
+        c = labels_of(G, known, range(num))
         scores = detect(G, z, c, adapter=adapter, samples=samples)
         rater = "lr-count"
     else:
-        used = _extractor(extractor)
+        used = load_extractor(extractor)
         generated = seed_features(G, known, used, range(num))
         scores = -Manifold.of(real_features(real, used, G, known)).realism(generated)
         rater = "realism"
@@ -89,7 +90,7 @@ def fit_classifier(
     """
     mark = fingerprint(G)
     labels.check(mark)
-    known, used = find_adapter(G, adapter), _extractor(extractor)
+    known, used = find_adapter(G, adapter), load_extractor(extractor)
     log.info("feature extractor: %s", used.name)
     for kind in KINDS:
         if not labels.samples(kind):
@@ -236,35 +237,6 @@ def real_features(path: Path, extractor: Extractor, G: nn.Module, adapter: Adapt
     where = device_of(G)
     batches = read_images(path, size)
     return torch.cat([extractor.to(where).features(each.to(where)).cpu() for each in batches])
-
-
-def seed_batches(
-    G: nn.Module, adapter: Adapter, samples: Sequence[Sample], batch: int
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    where = device_of(G)
-    for start in range(0, len(samples), batch):
-        some = samples[start : start + batch]
-        z, c = latents_of(some, adapter.latent_shape(G)), _labels_of(G, adapter, some)
-        yield z.to(where), None if c is None else c.to(where)
-
-
-def _labels_of(G: nn.Module, adapter: Adapter, samples: Sequence[Sample]) -> Tensor | None:
-    """One-hot classes [n, classes] of a conditional generator, dealt round by seed."""
-    classes = adapter.num_classes(G)
-    if not classes:
-        return None
-    seeds = [each for each in samples if isinstance(each, int)]
-    if len(seeds) < len(samples):
-        raise GanfixError(
-            "labels: found latents, expected seeds, since this generator is conditional and a "
-            "latent does not say its class"
-        )
-    dealt = torch.tensor([seed % classes for seed in seeds])
-    return torch.nn.functional.one_hot(dealt, classes).float()
-
-
-def _extractor(name: str | None) -> Extractor:
-    return load_extractor(name or default_extractor())
 
 
 def _layers(adapter: Adapter, G: nn.Module, text: str) -> tuple[Layer, ...]:

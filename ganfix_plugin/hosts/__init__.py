@@ -89,6 +89,8 @@ class Host:
         imports: a script of this host imports at least one of these modules.
         seams: the functions to wrap.
         load: the generator of a network's name or file, called while the checkout can be imported.
+        seeds: the scripts that render one image per seed, each with the name of the click option
+            that holds them as a list; ``seedless`` says why the others do not.
         refused: scripts that ganfix does not run, each with the reason.
         breakages: what has to be mended around its scripts.
     """
@@ -100,6 +102,8 @@ class Host:
     imports: tuple[str, ...]
     seams: tuple[Seam, ...]
     load: Callable[[str], Any]
+    seeds: Mapping[str, str] = field(default_factory=dict)
+    seedless: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
     breakages: tuple[Breakage, ...] = ()
 

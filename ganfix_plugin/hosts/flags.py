@@ -1,8 +1,8 @@
-"""``--correct`` on the command line of a script that does not know it.
+"""``--correct`` and ``--screen`` on the command line of a script that does not know them.
 
 The values are taken out of the arguments before the script sees them, so that neither the host's
 functions nor its parsed namespace change, and abbreviations of its own options keep working. The
-script's ``--help`` shows the option as if it were the host's.
+script's ``--help`` shows the options as if they were the host's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -17,26 +18,47 @@ import click
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts.imports import replaced
 
-FLAG = "--correct"
-METAVAR = "NAME[:key=value,…]"
-HELP = (
+
+@dataclass(frozen=True)
+class Flag:
+    """An option that ganfix adds to scripts."""
+
+    name: str
+    metavar: str
+    example: str
+    help: str
+    multiple: bool = False
+
+
+CORRECT = Flag(
+    "--correct",
+    "NAME[:key=value,…]",
+    "seqabl",
     "Correct the generator's artifacts while it runs, for example seqabl or "
     "seqabl:lowest=30%,gate=lr:70%. May be given several times. 'ganfix list' shows the "
-    "correctors and their keys."
+    "correctors and their keys.",
+    multiple=True,
+)
+SCREEN = Flag(
+    "--screen",
+    "SHARE[:replace]",
+    "10%",
+    "Do not render seeds whose count of active low-rate neurons lies in this worst share of the "
+    "generator's own, for example 10%; with 10%:replace the next good seeds take their places.",
 )
 
 
-def take(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Take ``--correct X`` and ``--correct=X`` out of a command line.
+def take(arguments: Sequence[str], wanted: Flag = CORRECT) -> tuple[list[str], list[str]]:
+    """Take ``--correct X`` and ``--correct=X``, or another flag, out of a command line.
 
     Args:
         arguments: without the script's name. What follows ``--`` is left alone.
 
     Returns:
-        The values of ``--correct``, and the other arguments, each in the order given.
+        The values of the flag, and the other arguments, each in the order given.
 
     Raises:
-        GanfixError: if a value is missing.
+        GanfixError: if a value is missing, or there are several where one is expected.
     """
     values: list[str] = []
     others: list[str] = []
@@ -45,13 +67,18 @@ def take(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         flag, equals, value = argument.partition("=")
         if argument == "--":
             others += [argument, *rest]
-        elif flag != FLAG:
+        elif flag != wanted.name:
             others.append(argument)
         else:
             value = value if equals else next(rest, "")
             if not value or value.startswith("--"):
-                raise GanfixError(f"{FLAG} needs a value: {METAVAR}, for example {FLAG} seqabl")
+                raise GanfixError(
+                    f"{wanted.name} needs a value: {wanted.metavar}, "
+                    f"for example {wanted.name} {wanted.example}"
+                )
             values.append(value)
+    if len(values) > 1 and not wanted.multiple:
+        raise GanfixError(f"{wanted.name} is given {len(values)} times; give it once")
     return values, others
 
 
@@ -61,8 +88,8 @@ def asks_for_help(arguments: Sequence[str]) -> bool:
 
 
 @contextmanager
-def shown_in_help() -> Iterator[None]:
-    """Inside, parsers that read this process's own command line show ``--correct`` in their help.
+def shown_in_help(*wanted: Flag) -> Iterator[None]:
+    """Inside, parsers that read this process's own command line show our flags in their help.
 
     Parsers that are given their arguments (subparsers, a library's own) are left alone.
     """
@@ -70,16 +97,14 @@ def shown_in_help() -> Iterator[None]:
     parse = argparse.ArgumentParser.parse_known_args
 
     def main_with_flag(self: click.Command, args: Any = None, *more: Any, **options: Any) -> Any:
-        if args is None and all(FLAG not in param.opts for param in self.params):
-            option = click.Option(
-                [FLAG], multiple=True, expose_value=False, metavar=METAVAR, help=HELP
-            )
-            self.params.append(option)
+        for flag in wanted if args is None else ():
+            if all(flag.name not in param.opts for param in self.params):
+                self.params.append(_click_option(flag))
         return main(self, args, *more, **options)
 
     def parse_with_flag(self: Any, args: Any = None, namespace: Any = None) -> Any:
         if args is None:
-            self.format_help = lambda: _format_help(self)
+            self.format_help = lambda: _format_help(self, wanted)
         return parse(self, args, namespace)
 
     with (
@@ -89,15 +114,26 @@ def shown_in_help() -> Iterator[None]:
         yield
 
 
-def _format_help(parser: argparse.ArgumentParser) -> str:
-    """The parser's help with ``--correct``, which it gets only now, when it need not parse."""
+def _click_option(flag: Flag) -> click.Option:
+    return click.Option(
+        [flag.name],
+        multiple=flag.multiple,
+        expose_value=False,
+        metavar=flag.metavar,
+        help=flag.help,
+    )
+
+
+def _format_help(parser: argparse.ArgumentParser, wanted: Sequence[Flag]) -> str:
+    """The parser's help with our flags, which it gets only now, when it need not parse."""
     del parser.format_help
     group = parser.add_argument_group("ganfix")
-    group.add_argument(
-        FLAG,
-        action="append",
-        default=argparse.SUPPRESS,
-        metavar=METAVAR,
-        help=HELP.replace("%", "%%"),
-    )
+    for flag in wanted:
+        group.add_argument(
+            flag.name,
+            action="append",
+            default=argparse.SUPPRESS,
+            metavar=flag.metavar,
+            help=flag.help.replace("%", "%%"),
+        )
     return parser.format_help()

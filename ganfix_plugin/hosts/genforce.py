@@ -201,6 +201,7 @@ HOST = Host(
         "train.py": "ganfix corrects finished generators, not ones in training; run it without "
         "ganfix, and correct the checkpoints it writes"
     },
+    seedless="genforce draws the latents of all images from one random stream",
     seams=(Seam("models", "build_generator", _build_corrected),),
     load=_load,
     breakages=(

@@ -20,6 +20,7 @@ from ganfix_plugin.api import check_spec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts import Situation, devices, find_host, flags, no_host
 from ganfix_plugin.hosts.console import complain, speak
+from ganfix_plugin.hosts.screening import Screen
 from ganfix_plugin.hosts.session import UNKNOWN, Session
 
 _PASSED_THROUGH = (__file__, flags.__file__, devices.__file__)
@@ -48,7 +49,8 @@ def run(
     try:
         found, session, others = _prepare(target, arguments, device, module)
         sys.argv = [str(found.origin) if module else target, *others]
-        with session.installed(), flags.shown_in_help():
+        shown = (flags.CORRECT, flags.SCREEN) if session.seeds_option else (flags.CORRECT,)
+        with session.installed(), flags.shown_in_help(*shown):
             status = _run_as_main(found)
             sys.stdout, sys.stderr = streams  # hosts put loggers in their place
             if not status and not flags.asks_for_help(others):
@@ -69,12 +71,14 @@ def _prepare(
 ) -> tuple[ModuleSpec, Session, list[str]]:
     """What to run, in which session, with which arguments; all errors before it runs are here."""
     specs, others = flags.take(arguments)
+    screens, others = flags.take(others, flags.SCREEN)
     for spec in specs:
         check_spec(spec)
+    screen = Screen.parse(screens[0]) if screens else None
     if not getattr(sys.flags, "safe_path", False):  # since Python 3.11
         sys.path[0] = os.getcwd() if module else str(Path(target).resolve().parent)
     found = _find_module(target) if module else _find_script(target)
-    return found, _session(Path(str(found.origin)), specs, device), others
+    return found, _session(Path(str(found.origin)), specs, screen, device), others
 
 
 def _find_script(name: str) -> ModuleSpec:
@@ -97,10 +101,12 @@ def _find_module(name: str) -> ModuleSpec:
     return spec
 
 
-def _session(script: Path, specs: Sequence[str], device: str | None) -> Session:
+def _session(
+    script: Path, specs: Sequence[str], screen: Screen | None, device: str | None
+) -> Session:
     found = find_host(script.parent, Path.cwd())
     if not found:
-        if specs:
+        if specs or screen:
             raise no_host(script.parent)
         # A script of which nothing is known keeps its devices, unless another was asked for.
         where = devices.resolve_device(device) if device else "cuda"
@@ -108,7 +114,13 @@ def _session(script: Path, specs: Sequence[str], device: str | None) -> Session:
     host, checkout = found
     if script.name in host.refused:
         raise GanfixError(f"{script.name}: {host.refused[script.name]}")
-    return Session(host, Situation(checkout, devices.resolve_device(device)), tuple(specs))
+    seeds_option = host.seeds.get(script.name, "")
+    if screen and not seeds_option:
+        raise GanfixError(
+            f"--screen {screen}: {script.name} has no seed per image: {host.seedless}"
+        )
+    situation = Situation(checkout, devices.resolve_device(device))
+    return Session(host, situation, tuple(specs), screen, seeds_option)
 
 
 def _run_as_main(found: ModuleSpec) -> int:

@@ -59,6 +59,7 @@ def _load_corrected(session: Session, load: Function) -> Function:
         networks = load(*args, **kwargs)
         discriminator_is(networks.get("D"))
         session.correct(networks["G_ema"])
+        session.screen_seeds(networks["G_ema"])
         return networks
 
     return load_network_pkl
@@ -151,6 +152,8 @@ HOST = Host(
         "calc_metrics.py",
     ),
     imports=("legacy",),
+    seeds={"generate.py": "seeds", "gen_images.py": "seeds"},
+    seedless="only generate.py and gen_images.py render an image of each of their --seeds",
     refused={
         "train.py": "ganfix corrects finished generators, not ones in training; run it without "
         "ganfix, and correct the network pickles it writes"

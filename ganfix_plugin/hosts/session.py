@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+import click
 from torch import nn
 
 from ganfix_plugin import attachment, registry
@@ -24,6 +25,8 @@ from ganfix_plugin.hosts import Host, Seam, Situation
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.imports import replaced, when_imported
+from ganfix_plugin.hosts.screening import Screen, apply
+from ganfix_plugin.options import Options
 from ganfix_plugin.passes import random_state_kept
 
 log = logging.getLogger("ganfix")
@@ -57,6 +60,8 @@ class Session:
         host: whose script it is; `UNKNOWN` for a script outside every known codebase.
         situation: the checkout and the device.
         specs: every ``--correct``, in the order given.
+        screen: ``--screen``, if it was given; ``seeds_option`` is the script's option that holds
+            one seed per image, "" if it has none. Only the first process screens.
         reports: the folder in which spawned processes leave their counts.
         attachments: what was corrected so far in this process.
     """
@@ -64,8 +69,11 @@ class Session:
     host: Host
     situation: Situation
     specs: tuple[str, ...] = ()
+    screen: Screen | None = None
+    seeds_option: str = ""
     reports: Path | None = None
     attachments: list[attachment.Attachment] = field(default_factory=list)
+    left: int | None = None  # how many images remain to be rendered after screening
 
     @property
     def canonical(self) -> list[str]:
@@ -87,6 +95,19 @@ class Session:
             self.attachments.append(attached)
         return G
 
+    def screen_seeds(self, G: nn.Module) -> None:
+        """Take the seeds that ``--screen`` does not want out of the list that the script is about
+        to go through, now that a seam has come across its generator."""
+        if not self.screen:
+            return
+        context = click.get_current_context(silent=True)
+        options = context.params if context else {}
+        given = next((check_spec(spec).options for spec in self.specs), Options())
+        with random_state_kept(G):
+            self.left = apply(
+                self.screen, G, options, self.seeds_option, given, self.situation.device
+            )
+
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Mend what is broken and wrap the host's functions, in this process and its children."""
@@ -94,7 +115,7 @@ class Session:
         with ExitStack() as stack:
             for breakage, _ in active:
                 stack.enter_context(breakage.mend(self.situation))
-            for seam in self.host.seams if self.specs else ():
+            for seam in self.host.seams if self.specs or self.screen else ():
                 stack.enter_context(when_imported(seam.module, self._wrapping(seam, stack)))
             if self.specs and not self.reports:
                 folder = tempfile.TemporaryDirectory(prefix="ganfix-")
@@ -127,9 +148,14 @@ class Session:
         """Say what was corrected, here and in the processes spawned.
 
         Raises:
-            GanfixError: if something should have been corrected and nothing was.
+            GanfixError: if something should have been corrected or screened and nothing was.
         """
-        if not self.specs:
+        if self.screen and self.left is None:
+            raise GanfixError(
+                f"--screen {self.screen}: nothing was screened, because no generator was ever "
+                "loaded; see --help of the script for what it needs"
+            )
+        if not self.specs or self.left == 0:
             return
         elsewhere = self._collect()
         if not self.attachments and not elsewhere:
@@ -165,7 +191,7 @@ def _continue(
     """Unpickle a session, which happens in a spawned process, and install it there for good."""
     speak()
     known = registry.load(registry.HOSTS, host) if host else UNKNOWN
-    session = Session(known, situation, specs, reports)
+    session = Session(known, situation, specs, reports=reports)
     installed = session.installed()
     installed.__enter__()
     atexit.register(installed.__exit__, None, None, None)

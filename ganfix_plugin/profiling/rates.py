@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from ganfix_plugin.adapters import Adapter, Latents, Layer
 from ganfix_plugin.passes import observe
 
 BATCH = 32
+T = TypeVar("T")
 
 
 class _Bar(tqdm):
@@ -129,5 +130,9 @@ def latent_batches(
 ) -> Iterable[tuple[Tensor, Tensor | None]]:
     """(z, c) batches of a stream on the generator's device, with a progress bar."""
     batches = latents.batches(samples, batch, device_of(G))
-    total = -(-samples // batch)
-    return _Bar(batches, total=total, desc=f"ganfix: measuring {what}", leave=False, disable=None)
+    return progress(batches, -(-samples // batch), f"measuring {what}")
+
+
+def progress(steps: Iterable[T], total: int, what: str) -> Iterable[T]:
+    """The same steps, with a progress bar on a terminal."""
+    return _Bar(steps, total=total, desc=f"ganfix: {what}", leave=False, disable=None)

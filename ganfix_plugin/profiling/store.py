@@ -86,7 +86,7 @@ def ensure(
         # Another process may have finished the same work while this one waited.
         profile = checked(path, mark) if path.exists() else blank
         if not _complete(profile, layers, scored):
-            measured = _on_device(G, measure_on)
+            measured = on_device(G, measure_on)
             with random_state_kept(measured, settings.seed):
                 profile = _measure(measured, adapter, profile, layers, scored, batch)
             profile.save(path)
@@ -144,7 +144,7 @@ def _measure(
     return profile
 
 
-def _on_device(G: nn.Module, device: torch.device | str | None) -> nn.Module:
+def on_device(G: nn.Module, device: torch.device | str | None) -> nn.Module:
     if device is None or torch.device(device) == device_of(G):
         return G
     return copy.deepcopy(G).to(device)

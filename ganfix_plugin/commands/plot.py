@@ -1,0 +1,540 @@
+"""`ganfix plot`: pictures of what a generator does and what corrections do to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ganfix_plugin.commands import Command, named, network_options, one_line_errors, opened
+from ganfix_plugin.commands.prepare import FILE, IMAGES, extractor_option
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ganfix_plugin.adapters import Adapter, Layer
+    from ganfix_plugin.population import Population
+
+
+@click.group()
+def plot() -> None:
+    """Pictures: what a generator does, and what corrections do to it.
+
+    Every picture carries its title and the settings it was made with. Seeds are the host's own, as
+    in generate.py --seeds.
+    """
+
+
+def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[int]:
+    """0-7, 3,5 or a mixture."""
+    found: list[int] = []
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if not match:
+            raise click.BadParameter(f"found {part!r}, expected seeds such as 0-7 or 1,5,8")
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return found
+
+
+def _numbers(context: click.Context, option: click.Parameter, text: str) -> list[float]:
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"found {text!r}, expected rates such as 0.1,0.3") from None
+    if not all(0 <= rate <= 1 for rate in found):
+        raise click.BadParameter(f"found {text!r}, expected rates from 0 to 1")
+    return found
+
+
+def seeds_option(default: str) -> Any:
+    """``--seeds``."""
+    return click.option(
+        "--seeds", default=default, show_default=True, callback=_seeds, help="As 0-7 or 1,5,8."
+    )
+
+
+out_option = click.option("--out", type=FILE, required=True, help="The picture, a PNG.")
+samples_option = click.option(
+    "--samples", default=10_000, show_default=True, help="Latents of the profile."
+)
+layers_option = click.option(
+    "--layers", default="auto", show_default=True, help="auto, 0+1+3 or 4x4+8x8."
+)
+class_option = click.option(
+    "--class", "class_index", type=int, help="The class (conditional generators)."
+)
+
+
+def population_options(command: Command) -> Command:
+    """What is needed to measure distances to real images."""
+    options = (
+        click.option("--real", type=IMAGES, required=True, help="Real images, a folder or zip."),
+        extractor_option,
+        click.option(
+            "--num", default=5000, show_default=True, help="Generations to look for artifacts in."
+        ),
+        click.option(
+            "--artifacts",
+            default=1000,
+            show_default=True,
+            help="Of them, those of least realism, which are corrected.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@plot.command("corrections")
+@network_options
+@click.option("--correct", "specs", multiple=True, required=True, help="One or several.")
+@seeds_option("0-11")
+@samples_option
+@class_option
+@out_option
+@one_line_errors
+def corrections(
+    network: str,
+    host: Path | None,
+    device: str | None,
+    adapter: str | None,
+    specs: tuple[str, ...],
+    seeds: list[int],
+    samples: int,
+    class_index: int | None,
+    out: Path,
+) -> None:
+    """Seeds before and after --correct, the difference, and the heat map of low-rate neurons."""
+    from ganfix_plugin.api import check_spec
+    from ganfix_plugin.detection.scores import Scoring, lr
+    from ganfix_plugin.detection.seeds import check_class
+    from ganfix_plugin.pictures.corrections import before_after
+    from ganfix_plugin.pictures.sheet import save
+
+    canonical = [str(check_spec(spec)) for spec in specs]
+    with _drawing(network, host, device, adapter, out) as (G, known):
+        check_class(G, known, class_index)
+        score = lr(G, known, Scoring(samples=samples, class_index=class_index))
+        note = f"{named(network)} · {' · '.join(canonical)}"
+        title = "Before and after correction"
+        save(before_after(G, known, score, seeds, specs, title, note, class_index), out)
+
+
+@plot.command("ablation")
+@network_options
+@seeds_option("0")
+@layers_option
+@click.option("--rate", default=0.3, show_default=True, help="R: neurons up to it are ablated.")
+@samples_option
+@class_option
+@out_option
+@one_line_errors
+def ablation(
+    network: str,
+    host: Path | None,
+    device: str | None,
+    adapter: str | None,
+    seeds: list[int],
+    layers: str,
+    rate: float,
+    samples: int,
+    class_index: int | None,
+    out: Path,
+) -> None:
+    """Sequential ablation layer by layer: heat maps and images (IJCAI 2022, Figure 4)."""
+    from ganfix_plugin.pictures.ablation import layer_by_layer
+    from ganfix_plugin.pictures.sheet import save
+
+    with _drawing(network, host, device, adapter, out) as (G, known):
+        found = _profiled(G, known, layers, samples, class_index)
+        batch, names = _batch(G, known, seeds, class_index)
+        note = f"{named(network)} · LR-neurons at R = {rate:g} · {samples} latents"
+        title = "Sequential ablation, layer by layer"
+        save(layer_by_layer(G, known, *found, rate, batch, names, title, note), out)
+
+
+@plot.command("rates")
+@network_options
+@seeds_option("0")
+@layers_option
+@click.option(
+    "--rates", default="0.1,0.3,0.5,0.7,0.9", show_default=True, callback=_numbers, help="R."
+)
+@samples_option
+@class_option
+@out_option
+@one_line_errors
+def rates(
+    network: str,
+    host: Path | None,
+    device: str | None,
+    adapter: str | None,
+    seeds: list[int],
+    layers: str,
+    rates: list[float],
+    samples: int,
+    class_index: int | None,
+    out: Path,
+) -> None:
+    """HR- against LR-ablation over rates, at each layer (IJCAI 2022, Figures 5 and 14)."""
+    from ganfix_plugin.pictures.ablation import over_rates
+    from ganfix_plugin.pictures.sheet import save
+
+    with _drawing(network, host, device, adapter, out) as (G, known):
+        found = _profiled(G, known, layers, samples, class_index)
+        batch, names = _batch(G, known, seeds, class_index)
+        note = f"{named(network)} · {samples} latents"
+        title = "Ablation of high- and low-rate neurons over rates"
+        save(over_rates(G, known, *found, rates, batch, names, title, note), out)
+
+
+@plot.command("sweep")
+@network_options
+@population_options
+@click.option("--rates", default="0.7,0.5,0.3,0.1", show_default=True, callback=_numbers, help="R.")
+@samples_option
+@out_option
+@one_line_errors
+def sweep(
+    network: str,
+    host: Path | None,
+    device: str | None,
+    adapter: str | None,
+    real: Path,
+    extractor: str | None,
+    num: int,
+    artifacts: int,
+    rates: list[float],
+    samples: int,
+    out: Path,
+) -> None:
+    """Distance of ablated artifacts to real images by rate and layers (IJCAI 2022, Table 1)."""
+    from ganfix_plugin.pictures import plots
+    from ganfix_plugin.sweeps import ablation_rows, ablation_sweep, effect, layer_columns
+
+    plots.needed()
+    with _drawing(network, host, device, adapter, out) as (G, known):
+        people = _population(G, known, num, real, extractor)
+        worst = people.artifacts(artifacts)
+        every = known.layers(G)
+        columns = layer_columns(known.auto(every), every)
+        before = effect(people, None, worst).distance
+        found = ablation_sweep(people, worst, ablation_rows(rates, samples), columns)
+        figures = {
+            name: {column: cell.distance for column, cell in row.items()}
+            for name, row in found.items()
+        }
+        note = f"{_described(network, people, artifacts, real)} · {samples} latents · "
+        note += f"uncorrected {before:.4g}"
+        plots.matrix(
+            out,
+            "Fréchet distance of ablated artifacts to real images",
+            note,
+            figures,
+            ("ablated layers", "ablated neurons"),
+            before,
+            "against uncorrected",
+        )
+
+
+@plot.command("options")
+@network_options
+@click.option("--correct", "specs", multiple=True, required=True, help="One or several.")
+@click.option("--vary", metavar="KEY=V1,V2,…", required=True, help="A key, as top=5%,20%,60%.")
+@population_options
+@click.option(
+    "--measure",
+    type=click.Choice(["distance", "realism"]),
+    default="distance",
+    show_default=True,
+    help="The Fréchet distance to real images, or the mean realism score.",
+)
+@out_option
+@one_line_errors
+def options(
+    network: str,
+    host: Path | None,
+    device: str | None,
+    adapter: str | None,
+    specs: tuple[str, ...],
+    vary: str,
+    real: Path,
+    extractor: str | None,
+    num: int,
+    artifacts: int,
+    measure: str,
+    out: Path,
+) -> None:
+    """Distance or realism over the values of one option of corrections.
+
+    \b
+    --correct ds:layer=2 --correct fid-units:layer=2 --vary units=1,5,10,20   units
+    --correct seqc --vary stop=1,2,3,4                                   stopping layer
+    --correct seqc --vary top=5%,10%,20%,40%          portion (CVPR 2021, Figure 12)
+    """
+    from ganfix_plugin.api import check_spec
+    from ganfix_plugin.errors import GanfixError
+    from ganfix_plugin.pictures import plots
+    from ganfix_plugin.sweeps import effect, over_values, with_key
+
+    plots.needed()
+    key, equals, listed = vary.partition("=")
+    values = [value.strip() for value in listed.split(",") if value.strip()]
+    if not equals or not values:
+        raise GanfixError(f"--vary {vary}: expected KEY=V1,V2,… such as top=5%,20%,60%")
+    for spec in specs:
+        for value in values:
+            check_spec(with_key(spec, key, value))
+    with _drawing(network, host, device, adapter, out) as (G, known):
+        people = _population(G, known, num, real, extractor)
+        worst = people.artifacts(artifacts)
+        before = effect(people, None, worst)
+        curves = {}
+        for spec in specs:
+            found = over_values(people, worst, spec, key, values)
+            curves[spec] = {value: getattr(each, measure) for value, each in found.items()}
+        spoken = {"distance": "Fréchet distance", "realism": "realism score"}[measure]
+        plots.lines(
+            out,
+            f"{spoken} of corrected artifacts over {key}",
+            _described(network, people, artifacts, real),
+            key,
+            f"{spoken} to real images" if measure == "distance" else f"mean {spoken}",
+            curves,
+            ("uncorrected", getattr(before, measure)),
+            lowest=measure == "distance",
+        )
+
+
+@plot.command("d-values")
+@network_options
+@click.option("--labels", type=FILE, help="A label file; without, the ends of the LR count.")
+@click.option("--num", default=5000, show_default=True, help="Without labels: seeds to rank.")
+@click.option("--top", default=500, show_default=True, help="Without labels: of each end.")
+@samples_option
+@class_option
+@out_option
+@one_line_errors
+def d_values(
+    network: str,
+    host: Path | None,
+    device: str | None,
+    adapter: str | None,
+    labels: Path | None,
+    num: int,
+    top: int,
+    samples: int,
+    class_index: int | None,
+    out: Path,
+) -> None:
+    """Does the discriminator tell artifacts from normals? Its scores of both (CVPR 2021)."""
+    from ganfix_plugin.detection.classifier import auc
+    from ganfix_plugin.detection.discriminator import d_values as values_of
+    from ganfix_plugin.detection.preparing import auto_labels
+    from ganfix_plugin.detection.seeds import check_class
+    from ganfix_plugin.labels import KINDS, read
+    from ganfix_plugin.pictures import plots
+    from ganfix_plugin.profiling.fingerprint import fingerprint
+
+    plots.needed()
+    known_labels = read(labels) if labels else None
+    with _drawing(network, host, device, adapter, out) as (G, known):
+        check_class(G, known, class_index)
+        if known_labels:
+            used, who = known_labels.check(fingerprint(G)), f"labels of {named(str(labels))}"
+        else:
+            used = auto_labels(G, num, top, adapter=adapter, samples=samples)
+            who = f"the {top} of {num:,} seeds with most and fewest active low-rate neurons"
+        found = {kind: values_of(G, known, used.seeds(kind), class_index).numpy() for kind in KINDS}
+        note = f"{named(network)} · {who}"
+        if all(map(len, found.values())):
+            import torch
+
+            area = auc(*(torch.from_numpy(-each) for each in found.values()))
+            note += f" · ROC AUC of a low D-value {area:.3f}"
+        plots.histogram(
+            out,
+            "What the discriminator says of artifacts and normals",
+            note,
+            "D-value (logit; high: real)",
+            found,
+            colours=plots.KINDS,
+        )
+
+
+@plot.command("unit")
+@network_options
+@click.option("--unit", "chosen", required=True, help="LAYER:UNIT+UNIT, such as 6:12+40.")
+@click.option("--num", default=20_000, show_default=True, help="Generations to search.")
+@click.option("--top", default=20, show_default=True, help="Images per unit.")
+@click.option("--samples", default=10_000, show_default=True, help="Of the profile, for the DS.")
+@out_option
+@one_line_errors
+def unit(
+    network: str,
+    host: Path | None,
+    device: str | None,
+    adapter: str | None,
+    chosen: str,
+    num: int,
+    top: int,
+    samples: int,
+    out: Path,
+) -> None:
+    """A unit's top-activating images and its representative generation (CVPR 2021)."""
+    from ganfix_plugin.correctors.units import UnitList
+    from ganfix_plugin.errors import GanfixError
+    from ganfix_plugin.pictures.sheet import save
+    from ganfix_plugin.pictures.units import unit_sheet
+    from ganfix_plugin.profiling.unit_images import top_seeds
+
+    try:
+        ((number, units),) = UnitList.parse(chosen).layers
+    except ValueError:
+        raise GanfixError(f"--unit {chosen}: expected LAYER:UNIT+UNIT, such as 6:12+40") from None
+    with _drawing(network, host, device, adapter, out) as (G, known):
+        layer = _layer(G, known, number)
+        if max(units) >= layer.channels:
+            raise GanfixError(f"--unit {chosen}: no unit {max(units)} in layer {layer}")
+        best = top_seeds(G, known, layer, range(num), top)
+        tops = {each: best[each].tolist() for each in units}
+        note = f"{named(network)} · layer {layer} · the {top} of {num:,} seeds that activate a "
+        note += "unit most, the strongest first, and the image of their mean feature map"
+        scores = _defective(G, known, samples).get(layer.name)
+        save(unit_sheet(G, known, layer, tops, "What units draw", note, scores), out)
+
+
+@plot.command("concepts")
+@network_options
+@click.option("--layer", "number", type=int, required=True, help="The layer's number.")
+@click.option("--units", default=60, show_default=True, help="Units of highest DS to group.")
+@click.option("--groups", default=8, show_default=True, help="At most so many groups.")
+@click.option("--num", default=20_000, show_default=True, help="Generations to search.")
+@click.option("--top", default=20, show_default=True, help="Images behind a representative one.")
+@click.option("--samples", default=10_000, show_default=True, help="Of the profile, for the DS.")
+@extractor_option
+@out_option
+@one_line_errors
+def concepts(
+    network: str,
+    host: Path | None,
+    device: str | None,
+    adapter: str | None,
+    number: int,
+    units: int,
+    groups: int,
+    num: int,
+    top: int,
+    samples: int,
+    extractor: str | None,
+    out: Path,
+) -> None:
+    """Units that draw the same, by their representative generations (CVPR 2021).
+
+    The units of highest defective score where ganfix score has made them, the first ones otherwise.
+    A group's units are listed as --correct units takes them.
+    """
+    from ganfix_plugin.detection.extractors import load_extractor
+    from ganfix_plugin.pictures.sheet import save
+    from ganfix_plugin.pictures.units import concept_sheet
+    from ganfix_plugin.profiling.unit_images import top_seeds
+
+    with _drawing(network, host, device, adapter, out) as (G, known):
+        used = load_extractor(extractor)
+        layer = _layer(G, known, number)
+        scores = _defective(G, known, samples).get(layer.name)
+        order = (
+            list(range(layer.channels))
+            if scores is None
+            else scores.argsort(descending=True, stable=True).tolist()
+        )
+        best = top_seeds(G, known, layer, range(num), top)
+        tops = {each: best[each].tolist() for each in order[:units]}
+        which = "first" if scores is None else "most defective"
+        note = f"{named(network)} · layer {layer} · its {len(tops)} {which} units, each the image "
+        note += f"of the mean feature map of its {top} of {num:,} seeds · grouped by {used.name}"
+        title = "Units by shared concept"
+        picture, found = concept_sheet(G, known, layer, tops, used, groups, title, note)
+        save(picture, out)
+    for place, group in enumerate(found, 1):
+        click.echo(f"concept {place}: --correct units:units={number}:{'+'.join(map(str, group))}")
+
+
+class _drawing:
+    """The generator and its adapter, once it is sure that the picture can be written."""
+
+    def __init__(
+        self, network: str, host: Path | None, device: str | None, adapter: str | None, out: Path
+    ) -> None:
+        self.out, self.adapter = out, adapter
+        self.opened = opened(network, host, device)
+
+    def __enter__(self) -> tuple[nn.Module, Adapter]:
+        from ganfix_plugin.adapters import find_adapter
+        from ganfix_plugin.outputs import ready
+
+        ready(self.out)
+        G = self.opened.__enter__()
+        return G, find_adapter(G, self.adapter)
+
+    def __exit__(self, *error: Any) -> None:
+        self.opened.__exit__(*error)
+        if error[0] is None:
+            click.echo(f"written to {self.out}")
+
+
+def _profiled(
+    G: nn.Module, adapter: Adapter, layers: str, samples: int, class_index: int | None
+) -> tuple[Any, tuple[Layer, ...]]:
+    from ganfix_plugin.adapters import select
+    from ganfix_plugin.options import layer_choice
+    from ganfix_plugin.profiling.profile import Settings
+    from ganfix_plugin.profiling.store import ensure
+
+    chosen = select(adapter, adapter.layers(G), layer_choice(layers))
+    return ensure(G, adapter, Settings(samples, class_index=class_index), chosen)[0], chosen
+
+
+def _batch(
+    G: nn.Module, adapter: Adapter, seeds: Sequence[int], class_index: int | None
+) -> tuple[Any, list[str]]:
+    from ganfix_plugin.detection.seeds import check_class, seed_batches
+    from ganfix_plugin.errors import GanfixError
+
+    if not 1 <= len(seeds) <= 64:
+        raise GanfixError(f"--seeds: found {len(seeds)}, expected 1 to 64 for this picture")
+    check_class(G, adapter, class_index)
+    batch = next(seed_batches(G, adapter, seeds, len(seeds), class_index))
+    return batch, [f"Seed {seed}" for seed in seeds]
+
+
+def _population(
+    G: nn.Module, adapter: Adapter, num: int, real: Path, extractor: str | None
+) -> Population:
+    from ganfix_plugin.population import Population
+
+    return Population.of(G, range(num), real, extractor, adapter.name)
+
+
+def _described(network: str, people: Population, artifacts: int, real: Path) -> str:
+    return (
+        f"{named(network)} · the {artifacts} of {len(people.seeds):,} generations of least realism "
+        f"· {len(people.real):,} real images of {real.name} · features of {people.extractor.name}"
+    )
+
+
+def _layer(G: nn.Module, adapter: Adapter, number: int) -> Layer:
+    from ganfix_plugin.correctors.units import numbered
+
+    return numbered(adapter.layers(G), number)
+
+
+def _defective(G: nn.Module, adapter: Adapter, samples: int) -> dict[str, Any]:
+    """The defective scores in the store, by layer name; empty if there are none."""
+    from ganfix_plugin.profiling.profile import Settings
+    from ganfix_plugin.profiling.store import ensure
+
+    return ensure(G, adapter, Settings(samples), ())[0].defective

@@ -1,0 +1,178 @@
+"""``--screen``: leave out the seeds of a script whose images would be the worst, unrendered.
+
+Scripts keep their seeds in one list, which click hands to their function. It is changed in place
+when the script's generator has been loaded, so that the script goes on with the seeds that remain
+and names its files by them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.adapters import Adapter, find_adapter
+from ganfix_plugin.detection.seeds import seed_batches
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.options import Options, Portion, portion
+from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.profiling.profile import GATE_RATE, Settings
+from ganfix_plugin.profiling.rates import device_of, fitting_batch, lr_count
+from ganfix_plugin.profiling.store import checked, ensure, on_device
+
+log = logging.getLogger("ganfix")
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Which seeds are not rendered.
+
+    Attributes:
+        share: those in the worst share of the generator's own distribution at psi 1.
+        replace: the seeds that follow the last one take their places, as far as they are good.
+    """
+
+    share: Portion
+    replace: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Screen:
+        """Parse ``10%`` or ``10%:replace``.
+
+        Raises:
+            GanfixError: if it is neither.
+        """
+        share, colon, way = text.partition(":")
+        try:
+            worst = portion(share)
+        except ValueError:
+            worst = Portion(0)
+        if not 0 < worst < 1 or (colon and way != "replace"):
+            raise GanfixError(
+                f"--screen {text}: expected the worst share not to render, between 0% and 100%, "
+                "such as 10%, or 10%:replace to go on to other seeds in their place"
+            )
+        return cls(worst, bool(colon))
+
+    def __str__(self) -> str:
+        return f"{self.share}{':replace' if self.replace else ''}"
+
+
+def apply(
+    screen: Screen,
+    G: nn.Module,
+    options: Mapping[str, Any],
+    seeds_option: str,
+    given: Options,
+    device: str,
+) -> int:
+    """Screen the list of seeds among a script's parsed options, in place, and say which went.
+
+    Args:
+        options: by the names of the script's function: psi and class count, a projected w has no
+            seed and is left alone.
+        given: how to measure the generator, as after ``--correct``.
+        device: where to score.
+
+    Returns:
+        How many images the script will render, as far as is known.
+    """
+    seeds = options.get(seeds_option)
+    if options.get("projected_w") is not None:
+        log.info("--screen %s: a projected w has no seed; it is rendered", screen)
+        return 1
+    adapter = find_adapter(G)
+    class_index = options.get("class_idx") if adapter.num_classes(G) else None
+    if seeds is None or (adapter.num_classes(G) and class_index is None):
+        return 1  # the script itself will say what it needs
+    score = _Scorer.of(G, adapter, screen, given, device, options.get("truncation_psi"))
+    bad = score.exceeding(seeds, class_index)
+    kept = [seed for seed in seeds if seed not in bad]
+    line = f"{len(seeds) - len(kept)} of {len(seeds)} seeds not rendered, their LR count is over "
+    line += f"{score.threshold:g}, in the worst {screen.share}"
+    line += f": {', '.join(map(str, sorted(bad)))}" if bad else ""
+    log.info("--screen %s: %s", screen, line)
+    if screen.replace and len(kept) < len(seeds):
+        instead = score.good_after(max(seeds), len(seeds) - len(kept), class_index)
+        log.info("--screen %s: in their place %s", screen, ", ".join(map(str, instead)))
+        places = iter(instead)
+        kept = [next(places) if seed in bad else seed for seed in seeds]
+    seeds[:] = kept
+    return len(kept)
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    """LR counts of the images of seeds, as the script would render them, but for random noise."""
+
+    G: nn.Module
+    adapter: Adapter
+    low_rate: list[tuple[Any, Tensor]]
+    threshold: float
+    psi: float | None
+    batch: int
+
+    @classmethod
+    def of(
+        cls,
+        G: nn.Module,
+        adapter: Adapter,
+        screen: Screen,
+        given: Options,
+        device: str,
+        psi: float | None,
+    ) -> _Scorer:
+        layers = adapter.auto(adapter.layers(G))
+        if given.profile is not None:
+            profile = checked(Path(given.profile), fingerprint(G))
+        else:
+            settings = Settings(given.samples, class_index=given.class_index)
+            profile, _ = ensure(G, adapter, settings, layers, layers, measure_on=device)
+        low_rate = [(layer, profile.low_rate(layer, GATE_RATE)) for layer in layers]
+        threshold = profile.score_at(1 - screen.share, layers)
+        there = on_device(G, device)
+        batch = fitting_batch(layers, device_of(there))
+        return cls(there, adapter, low_rate, threshold, psi, batch)
+
+    def exceeding(self, seeds: Sequence[int], class_index: int | None) -> set[int]:
+        """The seeds whose score is over the threshold."""
+        bad: set[int] = set()
+        todo = iter(seeds)
+        for z, c in seed_batches(self.G, self.adapter, seeds, self.batch, class_index):
+            scores = lr_count(self.G, self.low_rate, lambda view: self._call(view, z, c))
+            bad.update(seed for score, seed in zip(scores.tolist(), todo) if score > self.threshold)
+        return bad
+
+    def good_after(self, last: int, count: int, class_index: int | None) -> list[int]:
+        """The first seeds after one that are not over the threshold.
+
+        Raises:
+            GanfixError: if a thousand in a row are.
+        """
+        found: list[int] = []
+        start = last + 1
+        latest = start
+        while len(found) < count:
+            some = range(start, start + max(2 * (count - len(found)), self.batch))
+            bad = self.exceeding(some, class_index)
+            found += [seed for seed in some if seed not in bad]
+            latest = found[-1] if found else latest
+            start = some.stop
+            if start - latest > 1000:
+                raise GanfixError(
+                    f"--screen: all seeds from {latest + 1} to {start - 1} are over the threshold; "
+                    "choose a smaller share"
+                )
+        return found[:count]
+
+    def _call(self, view: Any, z: Tensor, c: Tensor | None) -> Any:
+        if self.psi is None or self.psi == 1:
+            return self.adapter.synthesize(view, z, c)
+        if c is None:
+            c = torch.zeros(len(z), 0, device=z.device)
+        return view(z, c, truncation_psi=self.psi, noise_mode="const")

@@ -1,0 +1,116 @@
+"""What `ganfix detect` shows: where the scores lie, and the two ends of the ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from ganfix_plugin.adapters import Adapter
+from ganfix_plugin.detection.ranking import Ranking
+from ganfix_plugin.detection.scores import Score
+from ganfix_plugin.detection.seeds import seed_batches
+from ganfix_plugin.outputs import ready
+from ganfix_plugin.passes import bare, random_state_kept
+from ganfix_plugin.pictures import plots
+from ganfix_plugin.pictures.sheet import (
+    Band,
+    Row,
+    contact,
+    heat,
+    overlay,
+    pictured,
+    save,
+    sheet,
+    side_of,
+)
+
+LARGEST = 256  # heat maps of larger images are made at this size
+
+
+def draw(
+    G: nn.Module,
+    adapter: Adapter,
+    score: Score,
+    ranking: Ranking,
+    out: Path,
+    *,
+    subject: str,
+    top: int,
+    class_index: int | None = None,
+    auc: float | None = None,
+) -> None:
+    """Write histogram.png, top.png, bottom.png and heatmaps/ into a folder.
+
+    Args:
+        subject: which generator, for people.
+        top: images on each sheet; fewer if there are fewer seeds.
+        auc: of hand labels, if there are any, for the note.
+    """
+    total = len(ranking.seeds)
+    note = f"{subject} · {total:,} seeds · {score.how}"
+    note += "" if class_index is None else f" · class {class_index}"
+    note += "" if auc is None else f" · ROC AUC on hand labels {auc:.3f}"
+    values = ranking.scores.numpy()
+    worst = 90 if score.worst_first else 10
+    marks = {"median": np.median(values), "worst 10 %": np.percentile(values, worst)}
+    title = "How artifact-like are this generator's images?"
+    plots.histogram(out / "histogram.png", title, note, score.title, {"seeds": values}, marks)
+
+    count = min(top, total)
+    see = _Eyes(G, adapter, score, class_index)
+    high = see.scale(ranking.seeds[: min(count, 32)])
+    folder = ready(out / "heatmaps", folder=True)
+    note += f" · heat maps: {score.shown}, bright is {high:.2g}"
+    percentiles = dict(zip(ranking.seeds, ranking.percentiles.tolist()))
+    scores = dict(zip(ranking.seeds, ranking.scores.tolist()))
+    side = side_of(2 * count)
+    for name, seeds in (("top", ranking.seeds[:count]), ("bottom", ranking.seeds[::-1][:count])):
+        images, heats, captions = [], [], []
+        for image, values, seed in see(seeds):
+            colours = heat(values, 0, high)
+            line = f"score {_text(scores[seed])} · percentile {percentiles[seed]:.2f} · {note}"
+            row = Row("", "", [image, colours, overlay(image, colours)])
+            band = Band("", ["image", score.shown, "both"], [row])
+            save(sheet(f"Seed {seed}", line, [band], 192), folder / f"seed{seed:04d}.png")
+            images.append(image.resize((side, side), Image.Resampling.BICUBIC))
+            heats.append(colours.resize((side, side), Image.Resampling.BICUBIC))
+            captions.append(f"{seed}: {_text(scores[seed])}")
+        end = "most" if name == "top" else "least"
+        title = f"The {count:,} {end} artifact-like of {total:,} seeds"
+        line = f"{note} · below each: its seed and score"
+        save(contact(title, line, [images, heats], captions), out / f"{name}.png")
+
+
+@dataclass(frozen=True)
+class _Eyes:
+    """Images and heat maps of seeds, a batch at a time."""
+
+    G: nn.Module
+    adapter: Adapter
+    score: Score
+    class_index: int | None
+
+    def __call__(self, seeds: Sequence[int]) -> Iterator[tuple[Image.Image, np.ndarray, int]]:
+        view = bare(self.G)
+        todo = iter(seeds)
+        for z, c in seed_batches(self.G, self.adapter, seeds, class_index=self.class_index):
+            with torch.no_grad(), random_state_kept(self.G, seed=0):
+                images = self.adapter.synthesize(view, z, c)
+                maps = self.score.heat(z, c, min(images.shape[-1], LARGEST))
+            # Seeds last: zip asks its first for one more than it yields.
+            yield from zip(pictured(images), maps.numpy(), todo)
+
+    def scale(self, seeds: Sequence[int]) -> float:
+        """What is bright in a heat map, the same for all that are shown."""
+        values = np.array([maps for _, maps, _ in self(seeds)])
+        return float(np.quantile(values, 0.995)) if values.size else 1.0
+
+
+def _text(score: float) -> str:
+    return f"{score:.0f}" if score == round(score) else f"{score:.3f}"

@@ -1,0 +1,78 @@
+"""What a unit draws: its top-activating images and its representative generation ([T21], 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.adapters import Adapter, Layer
+from ganfix_plugin.detection.seeds import seed_batches
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.passes import bare, observe, random_state_kept
+from ganfix_plugin.profiling.rates import BATCH, device_of, fitting_batch, progress
+
+TOP, OF = 20, 20_000  # [T21]: the 20 of 20K generations that activate a unit most
+
+
+def top_seeds(
+    G: nn.Module, adapter: Adapter, layer: Layer, seeds: Sequence[int], top: int = TOP
+) -> Tensor:
+    """For every unit the seeds that maximise the magnitude of its activation.
+
+    The magnitude is the mean of |h_u| over the pixels. Memory holds ``top`` numbers per unit.
+
+    Returns:
+        int64 [C, top], the strongest first.
+
+    Raises:
+        GanfixError: if there are fewer seeds than ``top``.
+    """
+    if not 1 <= top <= len(seeds):
+        raise GanfixError(
+            f"top-activating images: found {len(seeds)} seeds, expected {top} or more"
+        )
+    best = torch.full((layer.channels, top), -torch.inf)
+    which = torch.zeros(layer.channels, top, dtype=torch.long)
+    size = fitting_batch([layer], device_of(G))
+    done = 0
+
+    def visit(_: Layer, x: Tensor) -> None:
+        nonlocal best, which
+        found = x.abs().mean(dim=(2, 3)).T.cpu()
+        here = torch.tensor(seeds[done : done + len(x)]).expand(layer.channels, -1)
+        best, places = torch.cat([best, found], dim=1).topk(top, dim=1)
+        which = torch.cat([which, here], dim=1).gather(1, places)
+
+    batches = seed_batches(G, adapter, seeds, size)
+    for z, c in progress(batches, -(-len(seeds) // size), "looking for what activates the units"):
+        with random_state_kept(G, seed=0):
+            observe(G, [layer], visit, lambda view: adapter.synthesize(view, z, c))
+        done += len(z)
+    return which
+
+
+def representative(G: nn.Module, adapter: Adapter, layer: Layer, seeds: Sequence[int]) -> Tensor:
+    """The image generated on from the mean feature map of some seeds, [1, 3, H, W] in [-1, 1].
+
+    The whole feature map of the layer, all units of it, is averaged. Style-based generators go on
+    with the style of the first seed, their layers need one.
+    """
+    total: list[Tensor] = []
+    for z, c in seed_batches(G, adapter, seeds, BATCH):
+        with random_state_kept(G, seed=0):
+            observe(
+                G,
+                [layer],
+                lambda _, x: total.append(x.sum(dim=0, keepdim=True)),
+                lambda view: adapter.synthesize(view, z, c),
+            )
+    mean = torch.stack(total).sum(dim=0) / len(seeds)
+    view = bare(G)
+    view.get_submodule(layer.name).register_forward_hook(
+        lambda module, args, output: layer.write(output, mean.to(layer.read(output)))
+    )
+    z, c = next(seed_batches(G, adapter, seeds[:1]))
+    with torch.no_grad(), random_state_kept(G, seed=0):
+        return adapter.synthesize(view, z, c)

@@ -1,0 +1,132 @@
+"""--screen: seeds of the worst share are not rendered, and the others keep their names."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import ganfix_plugin as ganfix
+from ganfix_plugin import GanfixError
+from ganfix_plugin.adapters import find_adapter
+from ganfix_plugin.hosts.screening import Screen, apply
+from ganfix_plugin.labels import latents_of
+from ganfix_plugin.options import Options
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+MEASURED = Options(samples=200)
+
+
+def screened(G: nn.Module, text: str, seeds: Sequence[int], **options: Any) -> list[int]:
+    """The seeds that are left of a list."""
+    given = {"seeds": list(seeds), **options}
+    apply(Screen.parse(text), G, given, "seeds", MEASURED, "cpu")
+    return given["seeds"]
+
+
+def scores(G: nn.Module, seeds: Sequence[int], samples: int = 200) -> list[float]:
+    shape = find_adapter(G).latent_shape(G)
+    return ganfix.detect(G, latents_of(seeds, shape), samples=samples).tolist()
+
+
+def threshold(G: nn.Module, quantile: float) -> float:
+    ganfix.profile(G, samples=200)
+    profile = ganfix.profile(G, samples=200)
+    assert profile.lr_scores is not None
+    return float(torch.quantile(profile.lr_scores.double(), quantile))
+
+
+def test_the_list_of_the_script_is_changed_in_place(face: nn.Module) -> None:
+    seeds = list(range(30))
+    options = {"seeds": seeds}
+    left = apply(Screen.parse("30%"), face, options, "seeds", MEASURED, "cpu")
+    assert options["seeds"] is seeds and 0 < left == len(seeds) < 30
+
+
+def test_the_seeds_over_the_quantile_of_the_profile_go_and_the_order_stays(
+    face: nn.Module,
+) -> None:
+    seeds = [7, 3, *range(20, 50), 3]
+    limit = threshold(face, 0.7)
+    kept = [seed for seed, score in zip(seeds, scores(face, seeds)) if score <= limit]
+    assert screened(face, "30%", seeds) == kept
+
+
+def test_about_the_share_that_was_asked_for_goes(face: nn.Module) -> None:
+    assert 200 - len(screened(face, "30%", range(200))) == pytest.approx(60, abs=25)
+
+
+def test_replaced_seeds_are_the_next_good_ones(face: nn.Module) -> None:
+    kept = screened(face, "30%", range(30))
+    replaced = screened(face, "30%:replace", range(30))
+    assert len(replaced) == 30
+    new = [seed for seed in replaced if seed not in range(30)]
+    assert [seed for seed in replaced if seed < 30] == kept
+    good = screened(face, "30%", range(30, 90))
+    assert new == good[: len(new)]
+
+
+def test_truncation_is_taken_into_account(stylegan2: nn.Module) -> None:
+    plain = screened(stylegan2, "50%", range(40))
+    truncated = screened(stylegan2, "50%", range(40), truncation_psi=0.3)
+    assert len(truncated) > len(plain)
+    assert screened(stylegan2, "50%", range(40), truncation_psi=1.0) == plain
+
+
+def test_classes_are_those_that_the_script_was_told(build_stylegan2: Any) -> None:
+    G = build_stylegan2(c_dim=3)
+    one, two = (screened(G, "50%", range(60), class_idx=k) for k in (0, 2))
+    assert one != two
+
+
+def test_a_projected_w_is_left_alone(face: nn.Module, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ganfix")
+    assert screened(face, "30%", range(20), projected_w="w.npz") == list(range(20))
+    assert "a projected w has no seed" in caplog.text
+
+
+def test_what_went_is_said(face: nn.Module, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ganfix")
+    kept = screened(face, "30%", range(20))
+    gone = ", ".join(str(seed) for seed in range(20) if seed not in kept)
+    assert f"{20 - len(kept)} of 20 seeds not rendered" in caplog.text
+    assert f"in the worst 30%: {gone}" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["10", "0%", "100%", "x", "10%:skip", ""])
+def test_other_shares_are_refused(text: str) -> None:
+    with pytest.raises(GanfixError, match="--screen .*: expected the worst share"):
+        Screen.parse(text)
+
+
+def run(script: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "ganfix_plugin", "run", "--device=cpu", script, *arguments]
+    return subprocess.run(list(map(str, line)), capture_output=True, text=True, env=os.environ)
+
+
+def test_an_unmodified_script_renders_what_is_left_under_the_same_names(
+    face: nn.Module, tmp_path: Path
+) -> None:
+    line = ["--seeds=0-11", f"--outdir={tmp_path}", "--correct=none:samples=200", "--screen=30%"]
+    done = run(EXAMPLES / "face_gan" / "generate.py", *line)
+    assert done.returncode == 0, done.stderr
+    kept = screened(face, "30%", range(12))
+    assert sorted(file.name for file in tmp_path.iterdir()) == [f"seed{k:04d}.png" for k in kept]
+    assert Image.open(tmp_path / f"seed{kept[0]:04d}.png").size == (64, 64)
+
+
+def test_scripts_without_a_seed_per_image_refuse_it_with_the_reason(network_pickle: Path) -> None:
+    done = run(EXAMPLES / "stylegan2_small" / "style_mixing.py", "--screen=10%")
+    assert done.returncode == 1
+    assert "--screen 10%: style_mixing.py has no seed per image: only generate.py" in done.stderr
+    done = run(EXAMPLES / "pggan_small" / "synthesize.py", "--screen=10%")
+    assert done.returncode == 1 and "from one random stream" in done.stderr
