@@ -135,7 +135,9 @@ def tune(
         raise GanfixError(f"tune {given}: no setting could be tried; attach it once to see why")
     best = min(tried[1:], key=lambda trial: trial.overall)
     other = _Part(G, known, used, reference, held_out)
-    return Tuning(tuple(tried), best, tuple(other.comparison(best.spec)))
+    measured = tuple(item for item in given.items if item[0] in ("class", "profile", "samples"))
+    papers = [CorrectionSpec(name, measured) for name in PAPERS]
+    return Tuning(tuple(tried), best, tuple(other.comparison(papers, best.spec)))
 
 
 def split(labels: Labels, seed: int, with_clean: bool) -> tuple[Kinds, Kinds, list[Sample]]:
@@ -281,12 +283,12 @@ class _Part:
             sum(same) / len(same),
         )
 
-    def comparison(self, best: str) -> Iterator[Trial]:
+    def comparison(self, papers: Sequence[CorrectionSpec], best: str) -> Iterator[Trial]:
         """No correction, the papers' defaults as far as they can be attached, and the best."""
         yield self.trial("")
-        for name in PAPERS:
+        for spec in papers:
             try:
-                yield self.trial(str(check_spec(name)))
+                yield self.trial(str(check_spec(spec)))
             except GanfixError as error:
-                log.info("%s: left out (%s)", name, error)
+                log.info("%s: left out (%s)", spec, error)
         yield self.trial(best)

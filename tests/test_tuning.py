@@ -1,0 +1,157 @@
+"""The search of a corrector's options: what is tried, what is found, and on which images."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from conftest import EXAMPLES
+from prepared import EXTRACTOR, SAMPLES, error, judged, run, uncorrected
+from torch import nn
+
+from ganfix_plugin import GanfixError, attach
+from ganfix_plugin.adapters import find_adapter
+from ganfix_plugin.detection.extractors import load_extractor
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
+from ganfix_plugin.metrics.frechet import Gaussian
+from ganfix_plugin.spec import CorrectionSpec
+from ganfix_plugin.tuning import Trial, Tuning, choices, propose, split, tune
+
+SPEC = f"seqabl:samples={SAMPLES}"
+
+
+PGGAN = EXAMPLES / "pggan_small"
+NETWORK = [f"--network={PGGAN / 'checkpoints' / 'pggan_footwear32.safetensors'}", "--host", PGGAN]
+
+
+@pytest.fixture(scope="module")
+def found(cache: Path, _pggan: nn.Module) -> Tuning:
+    return tune(_pggan, SPEC, judged(_pggan), trials=7, extractor=EXTRACTOR)
+
+
+def test_no_correction_comes_first_and_the_defaults_second(found: Tuning) -> None:
+    none, defaults = found.trials[:2]
+    assert (none.spec, none.change, none.untouched) == ("", 0, 1)
+    assert defaults.spec == f"seqabl:samples={SAMPLES},layers=auto,rate=0.3,side=low,dead=with"
+
+
+def test_as_many_settings_are_tried_as_were_asked_for_each_once(found: Tuning) -> None:
+    assert len({each.spec for each in found.trials}) == len(found.trials) == 1 + 7
+
+
+def test_the_best_is_the_one_whose_generations_are_closest_to_clean_images(found: Tuning) -> None:
+    assert found.best.overall == min(each.overall for each in found.trials[1:])
+
+
+def test_the_papers_defaults_and_the_best_are_judged_on_held_out_images(found: Tuning) -> None:
+    specs = [each.spec for each in found.held_out]
+    assert specs[0] == ""
+    assert specs[1].startswith("seqabl:") and specs[-1] == found.best.spec
+    assert found.held_out[0].overall != found.trials[0].overall
+
+
+def test_the_same_seed_finds_the_same(found: Tuning, pggan: nn.Module) -> None:
+    again = tune(pggan, SPEC, judged(pggan), trials=3, extractor=EXTRACTOR)
+    other = tune(pggan, SPEC, judged(pggan), trials=3, seed=1, extractor=EXTRACTOR)
+    assert again.trials[0] == found.trials[0] != other.trials[0]
+    assert again == tune(pggan, SPEC, judged(pggan), trials=3, extractor=EXTRACTOR)
+
+
+def test_a_trial_is_what_attaching_the_setting_does(found: Tuning, pggan: nn.Module) -> None:
+    (artifacts, normals), _, clean = split(judged(pggan), 0, with_clean=True)
+    extractor = load_extractor(EXTRACTOR)
+    reference = Gaussian.of(extractor.features(uncorrected(pggan, clean)))  # type: ignore[arg-type]
+    spec = found.trials[1].spec
+    with attach(pggan, spec):
+        corrected = uncorrected(pggan, [*artifacts, *normals])  # type: ignore[list-item]
+    features = extractor.features(corrected)
+    expected = reference.distance_to_samples(features)
+    assert found.trials[1].overall == pytest.approx(expected, rel=1e-6)
+    expected = reference.distance_to_samples(features[: len(artifacts)])
+    assert found.trials[1].artifacts == pytest.approx(expected, rel=1e-6)
+    plain = uncorrected(pggan, normals)  # type: ignore[arg-type]
+    change = 127.5 * (corrected[len(artifacts) :] - plain).abs().mean()
+    assert found.trials[1].change == pytest.approx(float(change), rel=1e-4)
+
+
+def test_gated_settings_leave_normals_untouched(pggan: nn.Module) -> None:
+    fixed = f"{SPEC},gate=lr:50%,rate=0.3,layers=1"
+    found = tune(pggan, f"{fixed},side=low", judged(pggan), trials=2, extractor=EXTRACTOR)
+    assert 0 < found.trials[1].untouched < 1
+
+
+def test_the_parts_of_a_split_share_no_image(pggan: nn.Module) -> None:
+    searched, held_out, clean = split(judged(pggan), 0, with_clean=True)
+    every = [*searched[0], *searched[1], *held_out[0], *held_out[1], *clean]
+    assert len(every) == len(set(every)) == 80
+
+
+@pytest.mark.parametrize(("kind", "count", "least"), [(ARTIFACT, 15, 16), (NORMAL, 31, 32)])
+def test_too_few_labels_are_refused_with_the_number_needed(
+    kind: str, count: int, least: int
+) -> None:
+    other = NORMAL if kind == ARTIFACT else ARTIFACT
+    items = [Label(seed, kind if seed < count else other) for seed in range(count + 40)]
+    with pytest.raises(GanfixError, match=f"found {count} of class {kind}, expected at least"):
+        split(Labels("a", tuple(items)), 0, with_clean=True)
+
+
+def test_keys_that_are_given_stay_and_the_layers_are_each_alone_and_all_up_to_each(
+    pggan: nn.Module,
+) -> None:
+    known = find_adapter(pggan)
+    auto = known.auto(known.layers(pggan))
+    open_keys = choices(CorrectionSpec.parse("seqabl:rate=0.2,lowest=1%"), auto)
+    assert set(open_keys) == {"gate", "layers"}
+    assert open_keys["layers"] == ("", "1", "3", "5", "1+3", "1+3+5")
+
+
+def test_settings_are_never_proposed_twice_and_run_out() -> None:
+    given, keys = CorrectionSpec.parse("seqabl:rate=0.2"), {"gate": ("", "lr:50%", "lr:70%")}
+    seen: set[str] = set()
+    tried = [Trial("", 1, 1, 0, 1)]
+    proposed = [propose(given, keys, tried, 9, random.Random(0), seen) for _ in range(5)]
+    assert len(set(proposed[:3])) == 3 and proposed[3:] == ["", ""]
+
+
+def test_the_front_has_no_setting_that_another_beats_in_both() -> None:
+    points = [(0, 9), (1, 5), (2, 6), (3, 4), (3, 3), (5, 3)]
+    trials = tuple(Trial(str(i), 0, b, a, 0) for i, (a, b) in enumerate(points))
+    front = Tuning(trials, trials[0], ()).front
+    assert [each.spec for each in front] == ["0", "1", "4"]
+
+
+def test_labels_of_another_network_are_refused(pggan: nn.Module, stylegan2: nn.Module) -> None:
+    with pytest.raises(GanfixError, match="labels: are of another generator"):
+        tune(pggan, SPEC, judged(stylegan2), extractor=EXTRACTOR)
+
+
+def test_nothing_left_to_search_is_an_error(pggan: nn.Module) -> None:
+    with pytest.raises(GanfixError, match="no key is left to search"):
+        tune(pggan, "truncation:gate=off", judged(pggan), extractor=EXTRACTOR)
+
+
+def test_the_command_prints_the_spec_to_paste_and_writes_record_and_plot(
+    tmp_path: Path, pggan: nn.Module
+) -> None:
+    write(judged(pggan), tmp_path / "labels.csv")
+    out = tmp_path / "out"
+    shown = run(
+        *("tune", *NETWORK, "--device=cpu"),
+        *("--correct", SPEC, "--labels", tmp_path / "labels.csv", "--extractor", EXTRACTOR),
+        *("--trials", 3, "--out", out),
+    )
+    assert shown.exit_code == 0, shown.output
+    record = json.loads((out / "trials.json").read_text())
+    assert f"--correct {record['best']}" in shown.output
+    assert "than seqabl by default" in shown.output
+    assert len(record["trials"]) == 4
+    assert sorted(each.name for each in out.iterdir()) == ["pareto.png", "trials.json"]
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_search(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "out"
+    assert "cannot be made" in error(run("tune", *NETWORK, "--device=cpu", "--out", out))
