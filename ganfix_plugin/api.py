@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from torch import Tensor, nn
 
 from ganfix_plugin import correctors, options, registry
 from ganfix_plugin.adapters import Adapter, Layer, find_adapter, select, unwrap
-from ganfix_plugin.attachment import Attachment, Correction, Gated, attached
+from ganfix_plugin.attachment import Attachment, Correction, Gated, attached, baked
 from ganfix_plugin.correctors import Corrector, Subject
 from ganfix_plugin.detection.artifact import ArtifactScorer
 from ganfix_plugin.detection.classifier import Classifier
 from ganfix_plugin.detection.lr import lr_scorer
-from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.options import LayerChoice, Options, Portion, layer_choice
 from ganfix_plugin.passes import random_state_kept
 from ganfix_plugin.profiling.fingerprint import fingerprint
@@ -63,8 +64,10 @@ def attach(
     G = _finished(G)
     known = find_adapter(G, adapter, layers)
     corrections = [_correction(G, known, each, measure_on) for each in bound]
-    already = attached(G)
+    already, before = attached(G), baked(G)
     for correction in corrections:
+        if before and correction.layers:
+            _beside_baked(G, correction)
         if correction.text in already:
             raise GanfixError(f"{type(G).__name__} already carries {correction.text}; detach it")
         already += [correction.text] if correction.layers else []
@@ -199,23 +202,34 @@ def list_correctors() -> dict[str, str]:
     return {name: correctors.load(name).help for name in names}
 
 
+def _beside_baked(G: nn.Module, correction: Correction) -> None:
+    """Say that a generator out of an exported pickle will be corrected twice."""
+    what = f"{type(G).__name__} comes out of ganfix export and carries corrections already"
+    if not isinstance(correction.edits, Mapping):
+        raise GanfixError(
+            f"{what}; {correction.text} decides by an uncorrected first pass and cannot be added: "
+            "open the network that was exported"
+        )
+    warnings.warn(
+        f"{what} (ganfix export --check FILE); {correction.text} is added to them",
+        GanfixWarning,
+        stacklevel=3,
+    )
+
+
 def _correction(G: nn.Module, adapter: Adapter, spec: BoundSpec, measure_on: Any) -> Correction:
     """What a spec comes to on G, measured as far as it needs."""
     all_layers = adapter.layers(G)
     given = spec.options
     choice = getattr(given, "layers", None)
     chosen = all_layers if choice is None else select(adapter, all_layers, choice)
-    needed: Sequence[Layer] = chosen if "rates" in spec.corrector.needs else ()
-    by_count = given.gate is not None and given.gate.score == "lr"
-    gate_layers = select(adapter, all_layers, LayerChoice()) if by_count else ()
-    measured = None
-    if spec.corrector.needs or gate_layers:
-        measured = _measured(G, adapter, given, needed, gate_layers, measure_on)
+    measured = measured_for(G, adapter, spec, measure_on)
     entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
     subject = Subject(tuple(chosen), measured, entry, adapter.mean_latent(G))
     edits = spec.corrector.edits(given, subject)
     gate = None
-    if given.gate and measured and by_count:
+    if given.gate and measured and given.gate.score == "lr":
+        gate_layers = select(adapter, all_layers, LayerChoice())
         threshold = given.gate.threshold
         if isinstance(threshold, Portion):
             threshold = measured.score_at(threshold, gate_layers)
@@ -228,20 +242,36 @@ def _correction(G: nn.Module, adapter: Adapter, spec: BoundSpec, measure_on: Any
     return Correction(str(spec), entry, edits, gate)
 
 
-def _measured(
-    G: nn.Module,
-    adapter: Adapter,
-    given: Options,
-    needed: Sequence[Layer],
-    gate_layers: Sequence[Layer],
-    measure_on: Any,
-) -> Profile:
+def measured_for(
+    G: nn.Module, adapter: Adapter, spec: BoundSpec, measure_on: Any = None
+) -> Profile | None:
+    """The profile that a spec's corrector and gate read, measured as far as they need.
+
+    None where they need nothing.
+    """
+    given, all_layers = spec.options, adapter.layers(G)
+    needed, gate_layers = layers_read(adapter, spec, all_layers)
+    if not spec.corrector.needs and not gate_layers:
+        return None
     if given.profile is not None:
         return checked(Path(given.profile), fingerprint(G))
     settings = Settings(given.samples, class_index=given.class_index)
     by_quantile = given.gate and isinstance(given.gate.threshold, Portion)
     layers, scored = (*needed, *gate_layers), gate_layers if by_quantile else ()
     return ensure(G, adapter, settings, layers, scored, measure_on=measure_on)[0]
+
+
+def layers_read(
+    adapter: Adapter, spec: BoundSpec, layers: Sequence[Layer]
+) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
+    """The layers whose activation rates a corrector needs, and those its gate counts over."""
+    given = spec.options
+    needed: tuple[Layer, ...] = ()
+    if "rates" in spec.corrector.needs:
+        choice = getattr(given, "layers", None)
+        needed = tuple(layers) if choice is None else select(adapter, layers, choice)
+    by_count = given.gate is not None and given.gate.score == "lr"
+    return needed, select(adapter, layers, LayerChoice()) if by_count else ()
 
 
 def _finished(G: nn.Module) -> nn.Module:

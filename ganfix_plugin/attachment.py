@@ -397,9 +397,23 @@ def add_counts(more: Mapping[str, Mapping[str, int]]) -> None:
 
 def attached(G: nn.Module) -> list[str]:
     """The canonical specs of the corrections that a generator carries already."""
-    tables = ("_forward_pre_hooks", "_forward_hooks")
-    hooks = (hook for m in G.modules() for table in tables for hook in getattr(m, table).values())
-    return list(dict.fromkeys(hook.text for hook in hooks if isinstance(hook, _Hook)))
+    texts = (hook.text for _, _, hook in placed(G) if isinstance(hook, _Hook))
+    return list(dict.fromkeys(texts))
+
+
+def baked(G: nn.Module) -> list[str]:
+    """What the hooks of a generator out of an exported pickle say about themselves (`carried`)."""
+    texts = (getattr(hook, "ganfix", None) for _, _, hook in placed(G))
+    return list(dict.fromkeys(text for text in texts if text))
+
+
+def placed(G: nn.Module) -> Iterator[tuple[dict[int, Any], int, Any]]:
+    """Everybody's forward hooks on a generator: the table that each is in, its id, the hook."""
+    for module in G.modules():
+        tables: tuple[dict[int, Any], ...] = (module._forward_pre_hooks, module._forward_hooks)
+        for hooks in tables:
+            for key, hook in list(hooks.items()):
+                yield hooks, key, hook
 
 
 def _hooks(token: str, correction: Correction) -> Iterator[tuple[str, _Hook]]:
