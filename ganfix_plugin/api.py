@@ -29,11 +29,12 @@ from ganfix_plugin.profiling.store import checked, classifier_path, ensure
 from ganfix_plugin.spec import CorrectionSpec
 
 log = logging.getLogger("ganfix")
+BUNDLE = ".safetensors"
 
 
 def attach(
     G: nn.Module,
-    *specs: str | CorrectionSpec,
+    *specs: str | CorrectionSpec | BoundSpec,
     adapter: str | None = None,
     layers: Sequence[str] | None = None,
     measure_on: torch.device | str | None = None,
@@ -50,7 +51,8 @@ def attach(
 
     Args:
         G: a generator in evaluation mode, DataParallel and DistributedDataParallel included.
-        specs: one or more ``NAME[:key=value,…]``, applied in the order given.
+        specs: one or more ``NAME[:key=value,…]``, or bundles of `export`, applied in the order
+            given.
         adapter: an adapter's name, where none or several recognise G.
         layers: module names to work on, for a generator that no adapter knows.
         measure_on: measure a copy of G on this device; by default G itself where it is.
@@ -58,7 +60,7 @@ def attach(
     Raises:
         GanfixError: on a bad spec, an unknown or unsuitable generator; G is then as it was.
     """
-    bound = [check_spec(spec) for spec in specs]
+    bound = [check_spec(each) for spec in specs for each in unbundled(spec)]
     if not bound:
         raise GanfixError("attach: expected at least one correction, such as 'seqabl'")
     G = _finished(G)
@@ -104,6 +106,20 @@ def check_spec(spec: str | CorrectionSpec | BoundSpec) -> BoundSpec:
     except GanfixError as error:
         raise GanfixError(f"--correct {error}") from None
     return BoundSpec(corrector, options.bind(parsed, corrector.options))
+
+
+def unbundled(spec: str | CorrectionSpec | BoundSpec) -> list[str | CorrectionSpec | BoundSpec]:
+    """The specs in a bundle (`export`), told to read its numbers; any other spec as it is.
+
+    Raises:
+        GanfixError: if the file is missing or damaged, or a profile without specs.
+    """
+    if not isinstance(spec, str) or not spec.endswith(BUNDLE):
+        return [spec]
+    bundle = Profile.load(Path(spec))
+    if not bundle.correct:
+        raise GanfixError(f"--correct {spec}: a profile and no bundle; write NAME:profile={spec}")
+    return [f"{each}{',' if ':' in each else ':'}profile={spec}" for each in bundle.correct]
 
 
 def profile(

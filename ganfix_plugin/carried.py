@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -108,7 +108,7 @@ class EditHook(Hook):
             cap = cap.to(x.device, x.dtype)
             return cap[None].contiguous(memory_format=torch.channels_last) if channels_last else cap
         found = self.numbers.to(x.device, x.dtype, copy=True)
-        return found[:, None, None] if self.kind == "scale" else found
+        return found[..., None, None] if self.kind == "scale" else found
 
 
 class InputEditHook(EditHook):
@@ -120,7 +120,7 @@ class InputEditHook(EditHook):
 
     argument: str
 
-    def __call__(self, module: nn.Module, args: Any, kwargs: Any = None) -> Any:  # type: ignore[override]
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         y = self._edited(module, args[0] if args else kwargs[self.argument])
         if y is None:
@@ -171,10 +171,8 @@ class GateHook(Hook):
             if name not in kept:
                 kept[name] = unpack(packed, shape)
             dict(view.named_modules())[name].register_forward_hook(probe(name, kept[name]))
-        try:
+        with suppress(_Stop):
             call(view)
-        except _Stop:
-            pass
         return torch.stack(counts).sum(dim=0, dtype=torch.int32)
 
 

@@ -25,8 +25,8 @@ from torch import nn
 
 from ganfix_plugin import carried
 from ganfix_plugin._version import __version__
-from ganfix_plugin.adapters import find_adapter
-from ganfix_plugin.api import BoundSpec, attach, check_spec, layers_read, measured_for
+from ganfix_plugin.adapters import Layer, find_adapter
+from ganfix_plugin.api import BUNDLE, BoundSpec, attach, check_spec, layers_read, measured_for
 from ganfix_plugin.attachment import (
     Correction,
     EditHook,
@@ -38,12 +38,11 @@ from ganfix_plugin.attachment import (
     placed,
 )
 from ganfix_plugin.detection.lr import LRScorer
-from ganfix_plugin.edits import Cap, Scale, Towards
+from ganfix_plugin.edits import Cap, Edit, Scale, Towards
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.profiling.profile import Profile, Settings
 
-BUNDLE = ".safetensors"
 _MARK = '{"ganfix-export-1": '
 
 
@@ -119,9 +118,10 @@ def export(
             _bundle(G, bound, adapter, measure_on).save(temporary)
         return path
     persistent = _persistence(G, path)
-    with _written(path) as temporary, attach(
-        G, *bound, adapter=adapter, measure_on=measure_on
-    ) as done:
+    with (
+        _written(path) as temporary,
+        attach(G, *bound, adapter=adapter, measure_on=measure_on) as done,
+    ):
         about = About(
             tuple(each.text for each in done.corrections),
             tuple(tuple(layer.index for layer in each.layers) for each in done.corrections),
@@ -159,9 +159,7 @@ def contents(path: Path) -> list[About]:
 # --- the pickle
 
 
-def _twin(
-    hook: Any, persistent: Callable[[type], type], about: str, G: nn.Module
-) -> carried.Hook:
+def _twin(hook: Any, persistent: Callable[[type], type], about: str, G: nn.Module) -> carried.Hook:
     """The carried twin of a hook that `attach` has placed."""
     twin, attributes = _TWINS[type(hook)]
     found: carried.Hook = persistent(twin)()
@@ -210,10 +208,14 @@ _TWINS: dict[type, tuple[type[carried.Hook], Callable[[Any, nn.Module], dict[str
 }
 
 
-def _refuse_uncarried(correction: Correction) -> None:
+def _refuse_second_pass(correction: Correction) -> Mapping[Layer, Edit]:
     if not isinstance(correction.edits, Mapping):
         raise _needs_classifier(correction.text, "it decides about each image by looking at it")
-    for layer, edit in correction.edits.items():
+    return correction.edits
+
+
+def _refuse_uncarried(correction: Correction) -> None:
+    for layer, edit in _refuse_second_pass(correction).items():
         if type(edit) not in _NUMBERS:
             known = ", ".join(each.__name__ for each in _NUMBERS)
             raise GanfixError(
@@ -229,8 +231,8 @@ def _refuse_uncarried(correction: Correction) -> None:
 
 def _needs_classifier(spec: str, why: str) -> GanfixError:
     return GanfixError(
-        f"export: {spec} needs the artifact classifier ({why}), and a network pickle cannot carry "
-        "it with its feature extractor; use seqabl, ds or units, or gate=lr"
+        f"export: {spec} needs the artifact classifier ({why}), which an export cannot carry with "
+        "its feature extractor; use seqabl, ds, fid-units or units, and gate=lr"
     )
 
 
@@ -259,7 +261,9 @@ def _bundle(
 ) -> Profile:
     """The numbers that some specs read, and the specs, as a profile file."""
     known = find_adapter(G, adapter)
-    attach(G, *specs, adapter=adapter, measure_on=measure_on).detach()  # all that can fail
+    with attach(G, *specs, adapter=adapter, measure_on=measure_on) as done:
+        for correction in done.corrections:
+            _refuse_second_pass(correction)
     found = [measured_for(G, known, spec, measure_on) for spec in specs]
     profiles = {each.settings: each for each in found if each}
     if len(profiles) > 1:

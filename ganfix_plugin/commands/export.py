@@ -17,13 +17,14 @@ def _show(context: click.Context, parameter: click.Parameter, path: Path | None)
     """Say what is baked into a file, and leave with status 1 if nothing is."""
     if path is None:
         return
-    from ganfix_plugin.export import BUNDLE, contents
+    from ganfix_plugin.api import BUNDLE
+    from ganfix_plugin.export import contents
     from ganfix_plugin.profiling.profile import Profile
 
     if path.suffix == BUNDLE:
         bundle = Profile.load(path)
         for spec in bundle.correct:
-            click.echo(f"{spec}\nuse it by --correct {path}")
+            click.echo(spec)
         click.echo(f"generator {bundle.fingerprint}, ganfix {bundle.version}")
         sys.exit(0 if bundle.correct else 1)
     found = contents(path)
@@ -82,9 +83,8 @@ def export(
     corrects on another machine, where ganfix then measures nothing.
     """
     import ganfix_plugin as ganfix
-    from ganfix_plugin.api import check_spec
+    from ganfix_plugin.api import BUNDLE, check_spec
     from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.export import BUNDLE
     from ganfix_plugin.hosts.devices import resolve_device
     from ganfix_plugin.hosts.network import open_networks
 

@@ -191,9 +191,9 @@ class Profile:
                 group, _, layer = name.partition("/")
                 if layer:
                     groups[group][layer] = tensor
-            lists = {name: tuple(meta.pop(name, ())) for name in ("scored", "correct")}
+            meta |= {name: tuple(meta.get(name, ())) for name in ("scored", "correct")}
             scores = tensors.get("lr_scores")
-            return cls(settings=settings, lr_scores=scores, **lists, **groups, **meta)
+            return cls(settings=settings, lr_scores=scores, **groups, **meta)
         except FileNotFoundError:
             raise GanfixError(f"profile {path}: no such file") from None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
