@@ -9,6 +9,7 @@ pickling and spawned processes, and work in every copy of the generator by thems
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -325,6 +326,7 @@ class Attachment:
             self._place(module, hook)
         for module, _ in plan:
             _ends_last(module)
+        _recompile()
 
     def _place(self, module: nn.Module, hook: _Hook) -> None:
         hooks: dict[int, Any] = getattr(module, hook.table)
@@ -340,6 +342,8 @@ class Attachment:
 
     def detach(self) -> None:
         """Take the hooks off. Copies made meanwhile stay corrected."""
+        if self._places:
+            _recompile()
         while self._places:
             hooks, key = self._places.pop()
             hooks.pop(key, None)
@@ -378,6 +382,12 @@ class Attachment:
                     f"{correction.text}: nothing was corrected, because none of its layers "
                     f"({names}) ever ran; is this the generator that the script uses?"
                 )
+
+
+def _recompile() -> None:
+    """Drop what torch.compile has captured: it holds the hooks of its time and sees no others."""
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
 
 
 def process_counts() -> dict[str, dict[str, int]]:

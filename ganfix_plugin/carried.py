@@ -202,9 +202,11 @@ def unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def bare(module: nn.Module) -> nn.Module:
-    """A view of a module tree without anyone's hooks but torch's own, such as spectral norm's."""
+    """A view of a module tree without anyone's hooks but torch's own, such as spectral norm's, and
+    not compiled."""
+    module = module._modules.get("_orig_mod") or module  # torch.compile(module)
     view: nn.Module = object.__new__(type(module))
-    vars(view).update(vars(module))
+    vars(view).update(vars(module), _compiled_call_impl=None)
     for table, hooks in vars(module).items():
         if "_hooks" in table and isinstance(hooks, dict):
             vars(view)[table] = OrderedDict(
@@ -221,7 +223,9 @@ def bare(module: nn.Module) -> nn.Module:
 @contextmanager
 def random_state_kept(module: nn.Module) -> Iterator[None]:
     """Leave torch's random state, on the CPU and where a module is, as it was before."""
-    device = next((each.device for each in module.parameters()), torch.device("cpu"))
+    # A replica of DataParallel's has buffers, but its parameters are plain attributes.
+    tensors = [*module.parameters(), *module.buffers()]
+    device = tensors[0].device if tensors else torch.device("cpu")
     cpu = torch.get_rng_state()
     cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     mps = torch.mps.get_rng_state() if device.type == "mps" else None

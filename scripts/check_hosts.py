@@ -332,14 +332,14 @@ def exported_ada(bench: Bench) -> Iterator[Fact]:
     """The scripts that only stylegan2-ada-pytorch has."""
     network = f"--network={bench.work / 'net' / 'net.pkl'}"
     target = f"--target={bench.work / 'net' / 'seed0000.png'}"
-    gated = f"{CORRECT},gate=lr:0"  # near the mean latent, where projector starts, few are active
-    _, alone = export(bench, "net", gated)
+    specs = (CORRECT, "--correct=random:of=units,samples=64,gate=lr:50%")
+    _, alone = export(bench, "net", *specs)
     for script, picture, *line in (
         ("style_mixing.py", "grid.png", "--rows=0,1", "--cols=2"),
         ("projector.py", "proj.png", target, "--num-steps=3", "--save-video=0"),
     ):
         out = bench.work / "mine", bench.work / "alone", bench.work / "plain"
-        succeeded(bench.launched(script, network, *line, f"--outdir={out[0]}", gated))
+        succeeded(bench.launched(script, network, *line, f"--outdir={out[0]}", *specs))
         succeeded(bench.alone(script, alone, *line, f"--outdir={out[1]}"))
         succeeded(bench.alone(script, network, *line, f"--outdir={out[2]}"))
         mine, without, plain = (np.asarray(PIL.Image.open(each / picture)) for each in out)
