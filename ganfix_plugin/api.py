@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -114,7 +115,8 @@ def unbundled(spec: str | CorrectionSpec | BoundSpec) -> list[str | CorrectionSp
     Raises:
         GanfixError: if the file is missing or damaged, or a profile without specs.
     """
-    if not isinstance(spec, str) or not spec.endswith(BUNDLE):
+    # A name and a colon open a spec, whose last key may be a file: seqabl:profile=X.safetensors.
+    if not isinstance(spec, str) or not re.fullmatch(rf"(?![a-z][a-z0-9_-]*:).*{BUNDLE}", spec):
         return [spec]
     bundle = Profile.load(Path(spec))
     if not bundle.correct:

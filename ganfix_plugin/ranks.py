@@ -6,8 +6,11 @@ nobody, and a part that a killed rank has begun is done by another, or by the ne
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 
 import torch
@@ -34,6 +37,30 @@ def _group() -> tuple[int, int]:
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
+@contextmanager
+def first_prints() -> Iterator[None]:
+    """In here, only rank 0 prints what all of them would."""
+    if not rank():
+        yield
+        return
+    log = logging.getLogger("ganfix")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def first_speaks() -> None:
+    """To be called before an error is shown: what went wrong in every rank, rank 0 alone says.
+
+    The launcher ends all ranks as soon as one has left, so that the others only have to wait.
+    """
+    time.sleep(min(2 * rank(), 20))
+
+
 def shared(
     folder: Path, work: Callable[[int, int], Tensors], done: Callable[[], bool]
 ) -> list[Tensors]:
@@ -51,18 +78,21 @@ def shared(
     first, parts = _group()
     if parts == 1:
         return [work(0, 1)]
-    folder.mkdir(parents=True, exist_ok=True)
     order = [(first + step) % parts for step in range(parts)]
-    # What nobody works on first, then wait for what others work on; or take it over, if they died.
-    for timeout in (0, -1):
-        for part in order:
-            try:
-                with FileLock(f"{folder}-{part}.lock", timeout=timeout):
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        # What nobody works on first, then wait for what others work on; or take it over if they
+        # died.
+        for timeout in (0, -1):
+            for part in order:
+                with suppress(Timeout), FileLock(folder / f"{part}.lock", timeout=timeout):
                     if not done() and not _file(folder, part).exists():
                         _save(work(part, parts), _file(folder, part))
-            except Timeout:
-                continue
-    return [] if done() else [load_file(_file(folder, part)) for part in range(parts)]
+        return [] if done() else [load_file(_file(folder, part)) for part in range(parts)]
+    except FileNotFoundError:
+        if not done():
+            raise
+        return []  # and whoever was done has removed the folder
 
 
 def _file(folder: Path, part: int) -> Path:
@@ -71,5 +101,5 @@ def _file(folder: Path, part: int) -> Path:
 
 def _save(tensors: Tensors, file: Path) -> None:
     temporary = file.with_suffix(".writing")
-    save_file({name: each.contiguous() for name, each in tensors.items()}, temporary)
+    save_file(tensors, temporary)
     os.replace(temporary, file)

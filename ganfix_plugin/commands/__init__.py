@@ -40,17 +40,21 @@ def network_options(command: Command) -> Command:
 
 
 def one_line_errors(command: Command) -> Command:
-    """Show a GanfixError as click shows its own: one line, status 1."""
+    """Show a GanfixError as click shows its own: one line, status 1. Of the ranks of torchrun only
+    the first prints."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from ganfix_plugin import ranks
         from ganfix_plugin.errors import GanfixError
         from ganfix_plugin.hosts.console import speak
 
         speak()
         try:
-            return command(*args, **kwargs)
+            with ranks.first_prints():
+                return command(*args, **kwargs)
         except GanfixError as error:
+            ranks.first_speaks()
             raise click.ClickException(str(error)) from None
 
     return wrapped

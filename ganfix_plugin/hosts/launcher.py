@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
+from ganfix_plugin import ranks
 from ganfix_plugin.api import check_spec, unbundled
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts import Situation, devices, find_host, flags, no_host
@@ -58,6 +59,7 @@ def run(
         return status
     except GanfixError as error:
         sys.stdout, sys.stderr = streams
+        ranks.first_speaks()
         complain(error)
         return 1
     except BaseException as error:

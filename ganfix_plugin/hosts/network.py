@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 from ganfix_plugin.detection.extractors import discriminator_is
@@ -18,6 +20,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts import Host, Situation, find_host
 from ganfix_plugin.hosts.devices import resolve_device
 from ganfix_plugin.hosts.session import Session
+from ganfix_plugin.ranks import world
 
 
 @contextmanager
@@ -37,6 +40,8 @@ def open_network(
         GanfixError: if there is no such network, or no host that could open it.
     """
     where = resolve_device(device)
+    if where == "cuda" and world() > 1:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     discriminator_is(None)
     if re.fullmatch(r"[\w.]+:\w+", network):
         with importable((checkout or Path.cwd()).resolve()):
