@@ -324,7 +324,9 @@ def exported(bench: Bench) -> Iterator[Fact]:
 
 def fid(done: Done) -> object:
     """The FID that calc_metrics.py has printed."""
-    (record,) = (json.loads(line) for line in done.stdout.splitlines() if line[:1] == "{")
+    (record,) = (
+        json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"results"')
+    )
     return record["results"]["fid50k_full"]
 
 

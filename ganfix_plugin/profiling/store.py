@@ -15,7 +15,7 @@ from pathlib import Path
 import platformdirs
 import torch
 from filelock import FileLock, Timeout
-from torch import nn
+from torch import Tensor, nn
 
 from ganfix_plugin._version import __version__
 from ganfix_plugin.adapters import Adapter, Latents, Layer
@@ -169,7 +169,7 @@ def _measure(
         )
         if not parts:
             return profile
-        new = {name: torch.stack([each[name] for each in parts if each]).sum(0) for name in missing}
+        new = {name: _sum([each[name] for each in parts if each]) for name in missing}
         profile = replace(profile, counts={**profile.counts, **new})
     if scored and not profile.has_scores(scored):
         log.info("measuring LR scores: %d latents", settings.samples)
@@ -188,6 +188,10 @@ def _measure(
         names = tuple(layer.name for layer in scored)
         profile = replace(profile, lr_scores=lr_scores, scored=names)
     return profile
+
+
+def _sum(counts: Sequence[Tensor]) -> Tensor:
+    return torch.stack(tuple(counts)).sum(dim=0, dtype=counts[0].dtype)
 
 
 def _key(layers: Sequence[Layer], scored: Sequence[Layer], batch: int) -> str:
