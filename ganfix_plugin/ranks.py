@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -62,15 +63,15 @@ def first_speaks() -> None:
 
 
 def shared(
-    folder: Path, work: Callable[[int, int], Tensors], done: Callable[[], bool]
+    folder: Path, work: Callable[[int, int], Tensors], done: Callable[[], bool] = lambda: False
 ) -> list[Tensors]:
     """What ``work`` returns for each part, every part done by one process.
 
     Args:
         folder: where the ranks leave their parts; its name must hold everything that the numbers
-            depend on. Whoever has used the parts removes it.
+            depend on. The last rank removes it.
         work: called with a part's number and how many there are.
-        done: whether another rank has used all parts already.
+        done: whether another rank has already used all parts and removed the folder.
 
     Returns:
         The parts in order; none if they are ``done``.
@@ -88,7 +89,13 @@ def shared(
                 with suppress(Timeout), FileLock(folder / f"{part}.lock", timeout=timeout):
                     if not done() and not _file(folder, part).exists():
                         _save(work(part, parts), _file(folder, part))
-        return [] if done() else [load_file(_file(folder, part)) for part in range(parts)]
+        if done():
+            return []
+        found = [load_file(_file(folder, part)) for part in range(parts)]
+        (folder / f"{first}.read").touch()
+        if len(list(folder.glob("*.read"))) == parts:
+            shutil.rmtree(folder, ignore_errors=True)
+        return found
     except FileNotFoundError:
         if not done():
             raise

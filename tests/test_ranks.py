@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from generators import dcgan
+from prepared import judged, prepare
+from torch import nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError, ranks
+from ganfix_plugin.detection.preparing import score_units
 from ganfix_plugin.profiling.profile import Profile
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -84,6 +87,22 @@ def test_more_ranks_than_batches_are_no_problem(
     assert torch.equal(found.lr_scores, alone.lr_scores)  # type: ignore[arg-type]
 
 
+def test_scoring_in_ranks_comes_to_the_scores_of_one_process_bit_for_bit(
+    pggan: nn.Module, caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, _, _ = prepare(pggan)
+    labels, options = judged(pggan, 60), {"samples": 100, "batch": 4}  # 30 artifacts, 8 batches
+    alone, _ = score_units(pggan, labels, head, **options)  # type: ignore[arg-type]
+    for rank in range(3):  # the first does everything, the others find it done
+        monkeypatch.setenv("GANFIX_CACHE", str(caches / "ranks"))
+        ranked(monkeypatch, rank, 3)
+        found, path = score_units(pggan, labels, head, **options)  # type: ignore[arg-type]
+        for name, scores in alone.defective.items():
+            assert torch.equal(found.defective[name], scores)
+        assert found.made == alone.made
+    assert {each.suffix for each in path.parent.iterdir()} <= {".safetensors", ".lock"}
+
+
 def test_a_part_that_was_finished_before_a_failure_is_not_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,8 +117,8 @@ def test_a_part_that_was_finished_before_a_failure_is_not_done_again(
 
     ranked(monkeypatch, 0, 3)
     with pytest.raises(MemoryError):
-        ranks.shared(tmp_path / "parts", work, lambda: False)
-    found = ranks.shared(tmp_path / "parts", work, lambda: False)
+        ranks.shared(tmp_path / "parts", work)
+    found = ranks.shared(tmp_path / "parts", work)
     assert done == [0, 1, 2, 2]
     assert [int(each["part"]) for each in found] == [0, 1, 2]
 
