@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
@@ -54,12 +53,19 @@ def first_prints() -> Iterator[None]:
         log.setLevel(level)
 
 
-def first_speaks() -> None:
-    """To be called before an error is shown: what went wrong in every rank, rank 0 alone says.
-
-    The launcher ends all ranks as soon as one has left, so that the others only have to wait.
-    """
-    time.sleep(min(2 * rank(), 20))
+def first_to_fail() -> bool:
+    """Whether this rank should say what went wrong: under torchrun only the first one that fails,
+    since what one rank cannot do, the others mostly cannot do either, and all are ended."""
+    own = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if not own or world() == 1:
+        return True
+    try:
+        (Path(own).parents[1] / "ganfix-failed").touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def shared(

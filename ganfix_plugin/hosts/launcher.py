@@ -59,8 +59,8 @@ def run(
         return status
     except GanfixError as error:
         sys.stdout, sys.stderr = streams
-        ranks.first_speaks()
-        complain(error)
+        if ranks.first_to_fail():
+            complain(error)
         return 1
     except BaseException as error:
         error.__traceback__ = _without_our_frames(error.__traceback__)
