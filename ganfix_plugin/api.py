@@ -25,7 +25,7 @@ from ganfix_plugin.options import LayerChoice, Options, Portion, layer_choice
 from ganfix_plugin.passes import random_state_kept
 from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
-from ganfix_plugin.profiling.rates import BATCH, lr_count
+from ganfix_plugin.profiling.rates import BATCH, like_parameters, lr_count
 from ganfix_plugin.profiling.store import checked, classifier_path, ensure
 from ganfix_plugin.spec import CorrectionSpec
 
@@ -203,12 +203,12 @@ def detect(
         )
     measured, _ = ensure(G, known, Settings(samples), chosen)
     low_rate = [(layer, measured.low_rate(layer, rate)) for layer in chosen]
-    like = next(G.parameters(), latents)  # scripts draw float64 by numpy
     scores = []
     with random_state_kept(G, seed=0):
         for start in range(0, len(latents), batch):
-            z = latents[start : start + batch].to(like)
-            c = None if labels is None else labels[start : start + batch].to(like)
+            some = slice(start, start + batch)
+            c = None if labels is None else labels[some]
+            z, c = like_parameters(G, latents[some], c)
             score = lr_count(G, low_rate, lambda view: known.synthesize(view, z, c))
             scores.append(score.cpu())
     return torch.cat(scores).float() if scores else torch.zeros(0)

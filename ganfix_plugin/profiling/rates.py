@@ -139,11 +139,19 @@ def device_of(G: nn.Module) -> torch.device:
 def latent_batches(
     latents: Latents, samples: int, batch: int, G: nn.Module, what: str, part: Part = ALL
 ) -> Iterable[tuple[Tensor, Tensor | None]]:
-    """(z, c) batches of a stream on the generator's device, with a progress bar."""
+    """(z, c) batches of a stream as the generator's own tensors are, with a progress bar."""
     index, parts = part
-    batches = islice(latents.batches(samples, batch, device_of(G)), index, None, parts)
+    every = islice(latents.batches(samples, batch, device_of(G)), index, None, parts)
+    batches = (like_parameters(G, z, c) for z, c in every)
     total = len(range(index, -(-samples // batch), parts))
     return progress(batches, total, f"measuring {what}")
+
+
+def like_parameters(G: nn.Module, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Latents and labels on the device and of the type of a generator's parameters, which may be
+    half precision."""
+    like = next(G.parameters(), z)
+    return z.to(like), None if c is None else c.to(like)
 
 
 def progress(steps: Iterable[T], total: int, what: str) -> Iterable[T]:
