@@ -105,6 +105,8 @@ def export(
         if spec.options.gate and spec.options.gate.score == "artifact":
             raise _needs_classifier(str(spec), "gate=artifact asks it about every image")
     networks = generator if isinstance(generator, dict) else {"G_ema": generator}
+    if "G_ema" not in networks:
+        raise GanfixError(f"export: found {', '.join(networks)}, expected a dict with G_ema")
     G: nn.Module = networks["G_ema"]
     before = baked(G) or attached(G)
     if before:
@@ -131,9 +133,10 @@ def export(
             raise GanfixError(f"export: {' '.join(about.specs)} edits nothing; there is no need")
         for correction in done.corrections:
             _refuse_uncarried(correction)
+        mark = str(about)  # one object, which the pickle holds once
         for hooks, key, hook in list(placed(G)):
             if type(hook) in _TWINS:
-                hooks[key] = _twin(hook, persistent, str(about), G)
+                hooks[key] = _twin(hook, persistent, mark, G)
         with temporary.open("wb") as file:
             pickle.dump(networks, file)
     return path
@@ -296,11 +299,11 @@ def _written(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
         os.close(handle)
-        os.chmod(name, 0o666 & ~_umask())
     except OSError as error:
         raise GanfixError(f"{path}: cannot be written ({error.strerror})") from None
     try:
         yield Path(name)
+        os.chmod(name, 0o666 & ~_umask())  # temporary files are their owner's only
         os.replace(name, path)
     except OSError as error:
         raise GanfixError(f"{path}: cannot be written ({error.strerror})") from None

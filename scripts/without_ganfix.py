@@ -28,7 +28,8 @@ class OnCpu(TorchFunctionMode):
             return args[0]
         if func is torch.Tensor.cuda:
             return args[0].cpu()
-        args = tuple(_on_cpu(each) for each in args)
+        if func is torch.Tensor.to:
+            args = tuple(_on_cpu(each) for each in args)
         return func(*args, **{name: _on_cpu(each) for name, each in (kwargs or {}).items()})
 
 

@@ -101,12 +101,11 @@ def test_equal_pixels_in_a_checkout_where_ganfix_is_not_installed(
     assert torch.equal(torch.load(found), wanted)
 
 
-@pytest.mark.parametrize("noise_mode", ["const", "random"])
 @pytest.mark.parametrize("specs", SPECS, ids=" ".join)
 def test_an_exported_generator_gives_the_pixels_of_an_attached_one(
-    stylegan2: nn.Module, exported: Export, specs: tuple[str, ...], noise_mode: str
+    stylegan2: nn.Module, exported: Export, specs: tuple[str, ...]
 ) -> None:
-    z = latents(stylegan2, 12)
+    z, noise_mode = latents(stylegan2, 12), "random"
     before = images(stylegan2, z, noise_mode)
     with attach(stylegan2, *specs):
         wanted = images(stylegan2, z, noise_mode)
@@ -145,7 +144,7 @@ def test_parameters_and_buffers_keep_their_names(stylegan2: nn.Module, exported:
     stylegan2.load_state_dict(alone.state_dict())
 
 
-@pytest.mark.parametrize("specs", SPECS, ids=" ".join)
+@pytest.mark.parametrize("specs", [SPECS[0], SPECS[-1]], ids=" ".join)
 def test_synthesis_called_directly_is_corrected_and_gradients_are_those_of_attach(
     stylegan2: nn.Module, exported: Export, specs: tuple[str, ...]
 ) -> None:
