@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,26 +15,27 @@ from torch import Tensor, nn
 
 from ganfix_plugin import correctors, options, registry
 from ganfix_plugin.adapters import Adapter, Layer, find_adapter, select, unwrap
-from ganfix_plugin.attachment import Attachment, Correction, Gated, attached
+from ganfix_plugin.attachment import Attachment, Correction, Gated, attached, baked
 from ganfix_plugin.correctors import Corrector, Subject
 from ganfix_plugin.detection.artifact import ArtifactScorer
 from ganfix_plugin.detection.classifier import Classifier
 from ganfix_plugin.detection.lr import lr_scorer
-from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.options import LayerChoice, Options, Portion, layer_choice
 from ganfix_plugin.passes import random_state_kept
 from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
-from ganfix_plugin.profiling.rates import BATCH, lr_count
+from ganfix_plugin.profiling.rates import BATCH, like_parameters, lr_count
 from ganfix_plugin.profiling.store import checked, classifier_path, ensure
 from ganfix_plugin.spec import CorrectionSpec
 
 log = logging.getLogger("ganfix")
+BUNDLE = ".safetensors"
 
 
 def attach(
     G: nn.Module,
-    *specs: str | CorrectionSpec,
+    *specs: str | CorrectionSpec | BoundSpec,
     adapter: str | None = None,
     layers: Sequence[str] | None = None,
     measure_on: torch.device | str | None = None,
@@ -49,7 +52,8 @@ def attach(
 
     Args:
         G: a generator in evaluation mode, DataParallel and DistributedDataParallel included.
-        specs: one or more ``NAME[:key=value,…]``, applied in the order given.
+        specs: one or more ``NAME[:key=value,…]``, or bundles of `export`, applied in the order
+            given.
         adapter: an adapter's name, where none or several recognise G.
         layers: module names to work on, for a generator that no adapter knows.
         measure_on: measure a copy of G on this device; by default G itself where it is.
@@ -57,14 +61,16 @@ def attach(
     Raises:
         GanfixError: on a bad spec, an unknown or unsuitable generator; G is then as it was.
     """
-    bound = [check_spec(spec) for spec in specs]
+    bound = [check_spec(each) for spec in specs for each in unbundled(spec)]
     if not bound:
         raise GanfixError("attach: expected at least one correction, such as 'seqabl'")
     G = _finished(G)
     known = find_adapter(G, adapter, layers)
     corrections = [_correction(G, known, each, measure_on) for each in bound]
-    already = attached(G)
+    already, before = attached(G), baked(G)
     for correction in corrections:
+        if before and correction.layers:
+            _beside_baked(G, correction)
         if correction.text in already:
             raise GanfixError(f"{type(G).__name__} already carries {correction.text}; detach it")
         already += [correction.text] if correction.layers else []
@@ -101,6 +107,21 @@ def check_spec(spec: str | CorrectionSpec | BoundSpec) -> BoundSpec:
     except GanfixError as error:
         raise GanfixError(f"--correct {error}") from None
     return BoundSpec(corrector, options.bind(parsed, corrector.options))
+
+
+def unbundled(spec: str | CorrectionSpec | BoundSpec) -> list[str | CorrectionSpec | BoundSpec]:
+    """The specs in a bundle (`export`), told to read its numbers; any other spec as it is.
+
+    Raises:
+        GanfixError: if the file is missing or damaged, or a profile without specs.
+    """
+    # A name and a colon open a spec, whose last key may be a file: seqabl:profile=X.safetensors.
+    if not isinstance(spec, str) or not re.fullmatch(rf"(?![a-z][a-z0-9_-]*:).*{BUNDLE}", spec):
+        return [spec]
+    bundle = Profile.load(Path(spec))
+    if not bundle.correct:
+        raise GanfixError(f"--correct {spec}: a profile and no bundle; write NAME:profile={spec}")
+    return [f"{each}{',' if ':' in each else ':'}profile={spec}" for each in bundle.correct]
 
 
 def profile(
@@ -182,12 +203,12 @@ def detect(
         )
     measured, _ = ensure(G, known, Settings(samples), chosen)
     low_rate = [(layer, measured.low_rate(layer, rate)) for layer in chosen]
-    like = next(G.parameters(), latents)  # scripts draw float64 by numpy
     scores = []
     with random_state_kept(G, seed=0):
         for start in range(0, len(latents), batch):
-            z = latents[start : start + batch].to(like)
-            c = None if labels is None else labels[start : start + batch].to(like)
+            some = slice(start, start + batch)
+            c = None if labels is None else labels[some]
+            z, c = like_parameters(G, latents[some], c)
             score = lr_count(G, low_rate, lambda view: known.synthesize(view, z, c))
             scores.append(score.cpu())
     return torch.cat(scores).float() if scores else torch.zeros(0)
@@ -199,23 +220,34 @@ def list_correctors() -> dict[str, str]:
     return {name: correctors.load(name).help for name in names}
 
 
+def _beside_baked(G: nn.Module, correction: Correction) -> None:
+    """Say that a generator out of an exported pickle will be corrected twice."""
+    what = f"{type(G).__name__} comes out of ganfix export and carries corrections already"
+    if not isinstance(correction.edits, Mapping):
+        raise GanfixError(
+            f"{what}; {correction.text} decides by an uncorrected first pass and cannot be added: "
+            "open the network that was exported"
+        )
+    warnings.warn(
+        f"{what} (ganfix export --check FILE); {correction.text} is added to them",
+        GanfixWarning,
+        stacklevel=3,
+    )
+
+
 def _correction(G: nn.Module, adapter: Adapter, spec: BoundSpec, measure_on: Any) -> Correction:
     """What a spec comes to on G, measured as far as it needs."""
     all_layers = adapter.layers(G)
     given = spec.options
     choice = getattr(given, "layers", None)
     chosen = all_layers if choice is None else select(adapter, all_layers, choice)
-    needed: Sequence[Layer] = chosen if "rates" in spec.corrector.needs else ()
-    by_count = given.gate is not None and given.gate.score == "lr"
-    gate_layers = select(adapter, all_layers, LayerChoice()) if by_count else ()
-    measured = None
-    if spec.corrector.needs or gate_layers:
-        measured = _measured(G, adapter, given, needed, gate_layers, measure_on)
+    measured = measured_for(G, adapter, spec, measure_on)
     entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
     subject = Subject(tuple(chosen), measured, entry, adapter.mean_latent(G))
     edits = spec.corrector.edits(given, subject)
     gate = None
-    if given.gate and measured and by_count:
+    if given.gate and measured and given.gate.score == "lr":
+        gate_layers = select(adapter, all_layers, LayerChoice())
         threshold = given.gate.threshold
         if isinstance(threshold, Portion):
             threshold = measured.score_at(threshold, gate_layers)
@@ -228,20 +260,36 @@ def _correction(G: nn.Module, adapter: Adapter, spec: BoundSpec, measure_on: Any
     return Correction(str(spec), entry, edits, gate)
 
 
-def _measured(
-    G: nn.Module,
-    adapter: Adapter,
-    given: Options,
-    needed: Sequence[Layer],
-    gate_layers: Sequence[Layer],
-    measure_on: Any,
-) -> Profile:
+def measured_for(
+    G: nn.Module, adapter: Adapter, spec: BoundSpec, measure_on: Any = None
+) -> Profile | None:
+    """The profile that a spec's corrector and gate read, measured as far as they need.
+
+    None where they need nothing.
+    """
+    given, all_layers = spec.options, adapter.layers(G)
+    needed, gate_layers = layers_read(adapter, spec, all_layers)
+    if not spec.corrector.needs and not gate_layers:
+        return None
     if given.profile is not None:
         return checked(Path(given.profile), fingerprint(G))
     settings = Settings(given.samples, class_index=given.class_index)
     by_quantile = given.gate and isinstance(given.gate.threshold, Portion)
     layers, scored = (*needed, *gate_layers), gate_layers if by_quantile else ()
     return ensure(G, adapter, settings, layers, scored, measure_on=measure_on)[0]
+
+
+def layers_read(
+    adapter: Adapter, spec: BoundSpec, layers: Sequence[Layer]
+) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
+    """The layers whose activation rates a corrector needs, and those its gate counts over."""
+    given = spec.options
+    needed: tuple[Layer, ...] = ()
+    if "rates" in spec.corrector.needs:
+        choice = getattr(given, "layers", None)
+        needed = tuple(layers) if choice is None else select(adapter, layers, choice)
+    by_count = given.gate is not None and given.gate.score == "lr"
+    return needed, select(adapter, layers, LayerChoice()) if by_count else ()
 
 
 def _finished(G: nn.Module) -> nn.Module:

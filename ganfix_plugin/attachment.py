@@ -9,6 +9,7 @@ pickling and spawned processes, and work in every copy of the generator by thems
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -325,6 +326,7 @@ class Attachment:
             self._place(module, hook)
         for module, _ in plan:
             _ends_last(module)
+        _recompile()
 
     def _place(self, module: nn.Module, hook: _Hook) -> None:
         hooks: dict[int, Any] = getattr(module, hook.table)
@@ -340,6 +342,8 @@ class Attachment:
 
     def detach(self) -> None:
         """Take the hooks off. Copies made meanwhile stay corrected."""
+        if self._places:
+            _recompile()
         while self._places:
             hooks, key = self._places.pop()
             hooks.pop(key, None)
@@ -380,6 +384,12 @@ class Attachment:
                 )
 
 
+def _recompile() -> None:
+    """Drop what torch.compile has captured: it holds the hooks of its time and sees no others."""
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
+
+
 def process_counts() -> dict[str, dict[str, int]]:
     """What every correction did in this process, by token: for a process that adds them up."""
     with _counting:
@@ -397,9 +407,23 @@ def add_counts(more: Mapping[str, Mapping[str, int]]) -> None:
 
 def attached(G: nn.Module) -> list[str]:
     """The canonical specs of the corrections that a generator carries already."""
-    tables = ("_forward_pre_hooks", "_forward_hooks")
-    hooks = (hook for m in G.modules() for table in tables for hook in getattr(m, table).values())
-    return list(dict.fromkeys(hook.text for hook in hooks if isinstance(hook, _Hook)))
+    texts = (hook.text for _, _, hook in placed(G) if isinstance(hook, _Hook))
+    return list(dict.fromkeys(texts))
+
+
+def baked(G: nn.Module) -> list[str]:
+    """What the hooks of a generator out of an exported pickle say about themselves (`carried`)."""
+    texts = (getattr(hook, "ganfix", None) for _, _, hook in placed(G))
+    return list(dict.fromkeys(text for text in texts if text))
+
+
+def placed(G: nn.Module) -> Iterator[tuple[dict[int, Any], int, Any]]:
+    """Everybody's forward hooks on a generator: the table that each is in, its id, the hook."""
+    for module in G.modules():
+        tables: tuple[dict[int, Any], ...] = (module._forward_pre_hooks, module._forward_hooks)
+        for hooks in tables:
+            for key, hook in list(hooks.items()):
+                yield hooks, key, hook
 
 
 def _hooks(token: str, correction: Correction) -> Iterator[tuple[str, _Hook]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ganfix_plugin._version import __version__
-from ganfix_plugin.commands import detect, measure, one_line_errors, plot, prepare, tune
+from ganfix_plugin.commands import detect, export, measure, one_line_errors, plot, prepare, tune
 
 device_option = click.option(
     "--device",
@@ -88,5 +88,6 @@ for command in (
     prepare.score,
     prepare.prepare,
     tune.tune,
+    export.export,
 ):
     main.add_command(command)

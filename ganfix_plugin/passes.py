@@ -6,6 +6,7 @@ at its image. They go through `observe`, which costs the time of the layers up t
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganfix_plugin.adapters import Layer
+from ganfix_plugin.adapters import Layer, uncompiled
 from ganfix_plugin.errors import GanfixError
 
 _HOOKS = (
@@ -50,7 +51,8 @@ class _Probe:
 
 
 def bare(module: nn.Module, keep: tuple[type, ...] = ()) -> nn.Module:
-    """A view of a module tree without anyone's hooks, except those of exactly the types ``keep``.
+    """A view of a module tree without anyone's hooks, except those of exactly the types ``keep``,
+    and not compiled.
 
     Parameters, buffers and all other attributes are the module's own; only the tree of modules is
     new, so hooks put on the view are seen by no other thread and by nobody's summary. Hooks that
@@ -59,9 +61,10 @@ def bare(module: nn.Module, keep: tuple[type, ...] = ()) -> nn.Module:
     seen: dict[int, nn.Module] = {}
 
     def view(original: nn.Module) -> nn.Module:
+        original = uncompiled(original)  # compiled code would run the original's hooks
         if id(original) not in seen:
             copy = object.__new__(type(original))
-            copy.__dict__ = original.__dict__.copy()
+            copy.__dict__ = {**original.__dict__, "_compiled_call_impl": None}
             seen[id(original)] = copy
             for name in _HOOKS:
                 hooks = original.__dict__.get(name)
@@ -155,7 +158,9 @@ def random_state_kept(module: nn.Module, seed: int | None = None) -> Iterator[No
 
 
 def _sources(module: nn.Module) -> list[torch.Generator]:
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    # A replica of DataParallel's has buffers, but its parameters are plain attributes.
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    device = next((tensor.device for tensor in tensors), torch.device("cpu"))
     sources = [torch.random.default_generator]
     if device.type == "cuda":
         sources.append(torch.cuda.default_generators[device.index])

@@ -11,7 +11,9 @@ them does not hold.
 
 from __future__ import annotations
 
+import atexit
 import difflib
+import functools
 import json
 import os
 import shutil
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +50,9 @@ class Bench:
     checkout: Path
     work: Path
 
-    def call(self, *command: str | Path, **variables: str) -> Done:
+    def call(
+        self, *command: str | Path, python: str | Path = sys.executable, **variables: str
+    ) -> Done:
         """Run Python in the working folder, whose checkpoints/ genforce reads."""
         env = {key: value for key, value in os.environ.items() if key != "GANFIX_DEVICE"}
         env |= {
@@ -59,7 +64,7 @@ class Bench:
             "OMP_NUM_THREADS": "1",
             **variables,
         }
-        line = [sys.executable, *map(str, command)]
+        line = [str(python), *map(str, command)]
         return subprocess.run(line, cwd=self.work, env=env, capture_output=True, text=True)
 
     def ganfix(self, *arguments: str | Path) -> Done:
@@ -74,9 +79,25 @@ class Bench:
         """Through the second door."""
         return self.call(self.checkout / script, *arguments, GANFIX_DEVICE="cpu")
 
+    def alone(self, script: str, *arguments: str) -> Done:
+        """On the CPU in a Python that cannot import ganfix."""
+        shim = ROOT / "scripts" / "without_ganfix.py"
+        return self.call(shim, self.checkout / script, *arguments, python=without_ganfix())
+
     def git_status(self) -> str:
         line = ["git", "-C", str(self.checkout), "status", "--porcelain"]
         return subprocess.run(line, capture_output=True, text=True, check=True).stdout
+
+
+@functools.cache
+def without_ganfix() -> Path:
+    """A Python with the packages of this one but ganfix, whose installation here is a link."""
+    folder = Path(tempfile.mkdtemp(prefix="ganfix-without-"))
+    atexit.register(shutil.rmtree, folder)
+    venv.create(folder, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "packages.pth").write_text("\n".join(each for each in sys.path if "-packages" in each))
+    return folder / "bin" / "python"
 
 
 @dataclass
@@ -258,6 +279,89 @@ def metrics(bench: Bench) -> Iterator[Fact]:
     )
 
 
+def export(bench: Bench, network: str, *specs: str) -> tuple[Path, str]:
+    """Export a corrected network pickle; its file, and the option that names it."""
+    before, out = bench.work / network / "net.pkl", bench.work / f"exported-{network}" / "net.pkl"
+    line = [f"--network={before}", f"--host={bench.checkout}", "--device=cpu", f"--out={out}"]
+    succeeded(bench.ganfix("export", *line, *specs))
+    return out, f"--network={out}"
+
+
+def exported(bench: Bench) -> Iterator[Fact]:
+    """An exported pickle, where there is no ganfix, against the launcher with --correct."""
+    gated = f"{CORRECT},gate=lr:50%"
+    several = (gated, "--correct=truncation:psi=0.8", "--correct=random:of=units")
+    script = {"ada": "generate.py", "sg3": "gen_images.py"}[bench.kind]
+    for network, specs, *noise in (
+        ("net", (CORRECT,)),
+        ("net", several),
+        ("noisy", (gated,), "--noise-mode=random"),
+    ):
+        wanted = Drawing(bench, script, network, tuple(noise)).draw(*specs)
+        out, _ = export(bench, network, *specs)
+        found = Drawing(bench, script, out.parent.name, tuple(noise)).draw(door=bench.alone)
+        yield f"{script} {' '.join((*specs, *noise))}: equal pixels", equal(found, wanted)
+        sizes = (path.stat().st_size for path in (out, bench.work / network / "net.pkl"))
+        more = next(sizes) - (size := next(sizes))
+        yield f"… in a file {more} bytes larger", more < 0.01 * size + 65536
+    shown = succeeded(bench.ganfix("export", "--check", out)).stdout
+    yield "--check shows what is baked in", shown.startswith("seqabl:gate=lr:50%,samples=64")
+    again = ["export", f"--network={out}", f"--host={bench.checkout}", CORRECT, "--out=twice.pkl"]
+    yield "exporting it again is refused", "already" in bench.ganfix(*again).stderr
+    there = Drawing(bench, script, out.parent.name)
+    there.draw(CORRECT)
+    yield "--correct on top of it warns", "carries corrections already" in there.said
+
+    _, micro = export(bench, "micro", gated)
+    line = [f"--data={bench.work / 'data.zip'}", "--metrics=fid50k_full", "--verbose=1"]
+    before = f"--network={bench.work / 'micro' / 'net.pkl'}"
+    # 50,000 images twice would take as long as all other checks; here the copy makes 1,000.
+    metric = bench.checkout / "metrics" / "metric_main.py"
+    source = metric.read_text()
+    metric.write_text(source.replace("max_real=None, num_gen=50000", "max_real=None, num_gen=1000"))
+    wanted_fid, found_fid, plain_fid = (
+        fid(succeeded(call("calc_metrics.py", *line, *more)))
+        for call, *more in (
+            (bench.launched, before, gated),
+            (bench.alone, micro),
+            (bench.alone, before),
+        )
+    )
+    metric.write_text(source)
+    yield (
+        f"calc_metrics.py on 1,000 images: FID {found_fid}, equal, uncorrected {plain_fid}",
+        found_fid == wanted_fid != plain_fid,
+    )
+
+
+def fid(done: Done) -> object:
+    """The FID that calc_metrics.py has printed."""
+    (record,) = (
+        json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"results"')
+    )
+    return record["results"]["fid50k_full"]
+
+
+def exported_ada(bench: Bench) -> Iterator[Fact]:
+    """The scripts that only stylegan2-ada-pytorch has."""
+    network = f"--network={bench.work / 'net' / 'net.pkl'}"
+    target = f"--target={bench.work / 'net' / 'seed0000.png'}"
+    specs = (CORRECT, "--correct=random:of=units,samples=64,gate=lr:50%")
+    _, alone = export(bench, "net", *specs)
+    for script, picture, *line in (
+        ("style_mixing.py", "grid.png", "--rows=0,1", "--cols=2"),
+        ("projector.py", "proj.png", target, "--num-steps=3", "--save-video=0"),
+    ):
+        out = bench.work / "mine", bench.work / "alone", bench.work / "plain"
+        succeeded(bench.launched(script, network, *line, f"--outdir={out[0]}", *specs))
+        succeeded(bench.alone(script, alone, *line, f"--outdir={out[1]}"))
+        succeeded(bench.alone(script, network, *line, f"--outdir={out[2]}"))
+        mine, without, plain = (np.asarray(PIL.Image.open(each / picture)) for each in out)
+        yield f"{script}: equal pixels", equal(mine, without) and not equal(mine, plain)
+        for folder in out:
+            shutil.rmtree(folder)
+
+
 def ada(bench: Bench) -> Iterator[Fact]:
     network = f"--network={bench.work / 'net' / 'net.pkl'}"
     out = bench.work / "mix"
@@ -323,6 +427,9 @@ def groups(bench: Bench) -> Iterator[tuple[str, Iterator[Fact]]]:
     if bench.kind != "genforce":
         yield f"{bench.kind} {script}", screening(bench, script)
         yield bench.kind, metrics(bench)
+        yield f"{bench.kind}, exported, without ganfix", exported(bench)
+    if bench.kind == "ada":
+        yield "ada, exported, without ganfix", exported_ada(bench)
 
 
 def kind_of(checkout: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from generators import Noisy, dcgan, numbered, recorded
+from generators import Noisy, dcgan, latents, numbered, recorded
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
@@ -191,3 +191,13 @@ def test_a_generator_in_training_mode_is_not_measured() -> None:
         with pytest.raises(GanfixError, match=r"training mode; .* call G.eval\(\) first"):
             measure()
     assert torch.equal(G[3].running_mean, mean)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_generator_in_half_precision_can_be_measured(own_cache: Path, dtype: torch.dtype) -> None:
+    whole = ganfix.profile(dcgan(), samples=300).counts
+    G = dcgan().to(dtype)
+    half = ganfix.profile(G, samples=300).counts
+    for name, counts in whole.items():
+        assert (counts - half[name]).abs().max() <= 10  # few activations are so near to zero
+    assert ganfix.detect(G, latents(G, 4), samples=300).shape == (4,)

@@ -156,11 +156,19 @@ class Latents:
 
 
 def unwrap(G: Any) -> nn.Module:
-    """The generator inside DataParallel or DistributedDataParallel."""
+    """The generator inside DataParallel, DistributedDataParallel and torch.compile's wrapper."""
     if not isinstance(G, nn.Module):
         raise GanfixError(f"expected a generator (torch.nn.Module), found {type(G).__name__}")
-    parallel = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-    return G.module if isinstance(G, parallel) else G
+    if isinstance(G, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return unwrap(G.module)
+    original = uncompiled(G)
+    return G if original is G else unwrap(original)
+
+
+def uncompiled(module: nn.Module) -> nn.Module:
+    """The module that ``torch.compile(module)`` was made of; any other module is its own."""
+    original = module._modules.get("_orig_mod")
+    return module if original is None else original
 
 
 def find_adapter(

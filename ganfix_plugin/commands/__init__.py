@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,17 +41,22 @@ def network_options(command: Command) -> Command:
 
 
 def one_line_errors(command: Command) -> Command:
-    """Show a GanfixError as click shows its own: one line, status 1."""
+    """Show a GanfixError as click shows its own: one line, status 1. Of the ranks of torchrun only
+    one prints."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from ganfix_plugin import ranks
         from ganfix_plugin.errors import GanfixError
         from ganfix_plugin.hosts.console import speak
 
         speak()
         try:
-            return command(*args, **kwargs)
+            with ranks.first_prints():
+                return command(*args, **kwargs)
         except GanfixError as error:
+            if not ranks.first_to_fail():
+                sys.exit(1)
             raise click.ClickException(str(error)) from None
 
     return wrapped

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -24,12 +25,13 @@ from ganfix_plugin.metrics.frechet import Gaussian
 from ganfix_plugin.metrics.manifold import Manifold
 from ganfix_plugin.options import LayerChoice
 from ganfix_plugin.passes import bare
-from ganfix_plugin.profiling.defective import OverlapSums, score_artifacts, thresholds
+from ganfix_plugin.profiling.defective import OverlapSums, in_order, score_artifacts, thresholds
 from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import BATCH, device_of
 from ganfix_plugin.profiling.store import update
 from ganfix_plugin.profiling.unit_fid import unit_fids
+from ganfix_plugin.ranks import Tensors, shared, world
 
 log = logging.getLogger("ganfix")
 REAL = "real"
@@ -118,6 +120,10 @@ def score_units(
 ) -> tuple[Profile, Path]:
     """Thresholds and defective scores of units, into the stored profile.
 
+    Ranks that are started together (torchrun) score a part of the artifacts each, and come to what
+    one process does, bit for bit. The thresholds are one rank's work: their histograms depend on
+    the order of what they have seen.
+
     Raises:
         GanfixError: on labels of another generator, or without any labelled artifact.
     """
@@ -146,18 +152,36 @@ def score_units(
         return replace(profile, thresholds={**kept, **new}, made=notes)
 
     # Saved by itself, so that scoring that is interrupted goes on from here.
-    _, path = update(G, known, settings, with_thresholds)
+    stored, path = update(G, known, settings, with_thresholds)
+    limits = {layer.name: stored.thresholds[layer.name] for layer in chosen}
+    extractor = classifier.load_extractor().to(device_of(G))
+    log.info("scoring the units of %d layers on %d artifacts", len(chosen), len(artifacts))
+    how = f"classifier={classifier.digest()},artifacts={len(artifacts)}"
+    how += f",cam={cam:g},active={active:g}"
+    key = f"{how},{made},{artifacts},{[layer.name for layer in chosen]}"
+    mark = hashlib.sha256(key.encode()).hexdigest()[:16]
+    sums = OverlapSums(limits, cam, active)
+
+    def by_batch(part: int, parts: int) -> Tensors:
+        """Sums of batches part, part + parts, …: [batches, C] by layer name."""
+        found: dict[str, list[Tensor]] = {layer.name: [] for layer in chosen}
+        every = seed_batches(G, known, artifacts, batch)
+        for one in islice(every, part, None, parts):
+            of_one = OverlapSums(limits, cam, active)
+            score_artifacts(G, known, chosen, classifier, extractor, [one], of_one)
+            for name, each in of_one.sums.items():
+                found[name].append(each)
+        return {name: torch.stack(rows) for name, rows in found.items() if rows}
+
+    if world() > 1:
+        folder = path.with_suffix(f".{mark}-{batch}-{world()}-{torch.get_num_threads()}.parts")
+        in_order(shared(folder, by_batch), sums)
+        sums.artifacts = len(artifacts)
 
     def with_scores(profile: Profile) -> Profile:
-        limits = {layer.name: profile.thresholds[layer.name] for layer in chosen}
-        sums = OverlapSums(limits, cam, active)
-        extractor = classifier.load_extractor().to(device_of(G))
-        log.info("scoring the units of %d layers on %d artifacts", len(chosen), len(artifacts))
-        how = f"classifier={classifier.digest()},artifacts={len(artifacts)}"
-        how += f",cam={cam:g},active={active:g}"
-        key = f"{how},{made},{artifacts},{[layer.name for layer in chosen]}"
-        partial = path.with_suffix(f".{hashlib.sha256(key.encode()).hexdigest()[:16]}.partial")
-        sums.resume(partial)
+        partial = path.with_suffix(f".{mark}.partial")
+        if not sums.artifacts:
+            sums.resume(partial)
         rest = seed_batches(G, known, artifacts[sums.artifacts :], batch)
         score_artifacts(G, known, chosen, classifier, extractor, rest, sums, partial)
         partial.unlink(missing_ok=True)

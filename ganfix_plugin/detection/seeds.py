@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ganfix_plugin.adapters import Adapter
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.labels import Sample, latents_of
-from ganfix_plugin.profiling.rates import BATCH, device_of
+from ganfix_plugin.profiling.rates import BATCH, like_parameters
 
 Batch = tuple[Tensor, Tensor | None]
 
@@ -22,18 +22,17 @@ def seed_batches(
     batch: int = BATCH,
     class_index: int | None = None,
 ) -> Iterator[Batch]:
-    """Yield (z, one-hot c or None) on the generator's device.
+    """Yield (z, one-hot c or None) as the generator's own tensors are.
 
     Args:
         class_index: the class of all images; None deals the classes of a conditional generator
             round by seed.
     """
-    where = device_of(G)
     for start in range(0, len(samples), batch):
         some = samples[start : start + batch]
         z = latents_of(some, adapter.latent_shape(G))
         c = labels_of(G, adapter, some, class_index)
-        yield z.to(where), None if c is None else c.to(where)
+        yield like_parameters(G, z, c)
 
 
 def labels_of(

@@ -91,6 +91,8 @@ class Host:
         load: the generator of a network's name or file, called while the checkout can be imported.
         seeds: the scripts that render one image per seed, each with the name of the click option
             that holds them as a list; ``seedless`` says why the others do not.
+        networks: everything in a network's file, the generator under "G_ema", where such files
+            carry the code of their classes; None where they hold weights only.
         refused: scripts that ganfix does not run, each with the reason.
         breakages: what has to be mended around its scripts.
     """
@@ -104,6 +106,7 @@ class Host:
     load: Callable[[str], Any]
     seeds: Mapping[str, str] = field(default_factory=dict)
     seedless: str = ""
+    networks: Callable[[str], dict[str, Any]] | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
     breakages: tuple[Breakage, ...] = ()
 

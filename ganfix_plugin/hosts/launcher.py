@@ -16,7 +16,8 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from ganfix_plugin.api import check_spec
+from ganfix_plugin import ranks
+from ganfix_plugin.api import check_spec, unbundled
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts import Situation, devices, find_host, flags, no_host
 from ganfix_plugin.hosts.console import complain, speak
@@ -58,7 +59,8 @@ def run(
         return status
     except GanfixError as error:
         sys.stdout, sys.stderr = streams
-        complain(error)
+        if ranks.first_to_fail():
+            complain(error)
         return 1
     except BaseException as error:
         error.__traceback__ = _without_our_frames(error.__traceback__)
@@ -70,8 +72,9 @@ def _prepare(
     target: str, arguments: Sequence[str], device: str | None, module: bool
 ) -> tuple[ModuleSpec, Session, list[str]]:
     """What to run, in which session, with which arguments; all errors before it runs are here."""
-    specs, others = flags.take(arguments)
+    given, others = flags.take(arguments)
     screens, others = flags.take(others, flags.SCREEN)
+    specs = [str(spec) for each in given for spec in unbundled(each)]
     for spec in specs:
         check_spec(spec)
     screen = Screen.parse(screens[0]) if screens else None

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import torch
 from torch import nn
 
 from ganfix_plugin.detection.extractors import discriminator_is
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts import Situation, find_host
+from ganfix_plugin.hosts import Host, Situation, find_host
 from ganfix_plugin.hosts.devices import resolve_device
 from ganfix_plugin.hosts.session import Session
+from ganfix_plugin.ranks import world
 
 
 @contextmanager
@@ -35,22 +39,51 @@ def open_network(
     Raises:
         GanfixError: if there is no such network, or no host that could open it.
     """
-    folder = (checkout or Path.cwd()).resolve()
     where = resolve_device(device)
+    if where == "cuda" and world() > 1:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     discriminator_is(None)
-    with importable(folder):
-        if re.fullmatch(r"[\w.]+:\w+", network):
+    if re.fullmatch(r"[\w.]+:\w+", network):
+        with importable((checkout or Path.cwd()).resolve()):
             yield _ready(_call(network), network, where)
-            return
+        return
+    with _host_of(network, checkout, where) as host:
+        yield _ready(host.load(network), network, where)
+
+
+@contextmanager
+def open_networks(
+    network: str, checkout: Path | None = None, device: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Everything in a network's file, the generator under "G_ema", on the CPU.
+
+    Raises:
+        GanfixError: as `open_network`, and where files hold weights only (genforce).
+    """
+    with _host_of(network, checkout, resolve_device(device)) as host:
+        if host.networks is None:
+            raise GanfixError(
+                f"--network {network}: a file of {host.title} holds weights only and cannot carry "
+                "code; write spec and profile to a bundle instead: --out NAME.safetensors"
+            )
+        networks = host.networks(network)
+        networks["G_ema"] = _ready(networks["G_ema"], network, "cpu")
+        yield networks
+
+
+@contextmanager
+def _host_of(network: str, checkout: Path | None, device: str) -> Iterator[Host]:
+    """The host that opens a network, while its checkout can be imported and is mended."""
+    folder = (checkout or Path.cwd()).resolve()
+    with importable(folder):
         found = find_host(folder)
         if not found:
             raise GanfixError(
                 f"--network {network}: {folder} is no checkout of a known host, which its classes "
                 "are imported from; run this there, or give --host DIR"
             )
-        host, _ = found
-        with Session(host, Situation(folder, where)).installed():
-            yield _ready(host.load(network), network, where)
+        with Session(found[0], Situation(folder, device)).installed():
+            yield found[0]
 
 
 @contextmanager

@@ -30,15 +30,15 @@ def _detect(folder: Path) -> bool:
     return defines(folder / "legacy.py", "load_network_pkl")
 
 
-def _load(network: str) -> Any:
-    """The moving average "G_ema" in a network pickle, a file or a URL."""
+def _networks(network: str) -> dict[str, Any]:
+    """What a network pickle holds, a file or a URL: the moving average is "G_ema"."""
     legacy = importlib.import_module("legacy")
     util = importlib.import_module("dnnlib.util")
     try:
         with util.open_url(network) as file:
-            networks = legacy.load_network_pkl(file)
+            networks: dict[str, Any] = legacy.load_network_pkl(file)
         discriminator_is(networks.get("D"))
-        return networks["G_ema"]
+        return networks
     except OSError as error:
         raise GanfixError(f"--network {network}: cannot be read: {error}") from error
     except (AssertionError, KeyError, pickle.UnpicklingError) as error:
@@ -163,7 +163,8 @@ HOST = Host(
         Seam("metrics.metric_main", "report_metric", _report_apart),
         Seam("torch_utils.misc", "print_module_summary", _summarise_uncounted),
     ),
-    load=_load,
+    load=lambda network: _networks(network)["G_ema"],
+    networks=_networks,
     breakages=(
         CUDA_ELSEWHERE,
         NCCL,

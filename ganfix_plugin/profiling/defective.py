@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -164,6 +164,15 @@ def score_artifacts(
         sums.add(on, binary_masks(cams, sums.cam, images.shape[-1]))
         if partial and number % 8 == 0:
             sums.save(partial)
+
+
+def in_order(parts: Sequence[Mapping[str, Tensor]], sums: OverlapSums) -> None:
+    """Add the sums of batches that ranks have made, [batches, C] by layer name, of which part i of
+    n holds batches i, i + n, …: in the order of the batches, since sums of floats depend on it."""
+    for name in sums.sums:
+        rows = [part.get(name, torch.zeros(0)) for part in parts]
+        for batch in range(sum(map(len, rows))):
+            sums.sums[name] += rows[batch % len(parts)][batch // len(parts)]
 
 
 def _upsampled(x: Tensor, side: int) -> Tensor:

@@ -72,6 +72,7 @@ class Profile:
         defective: by layer name, float64 [C]: each unit's defective score, not normalised.
         unit_fid: by layer name, float64 [C]: FID of each unit's top-activating images ([B19]).
         made: how thresholds, defective and unit_fid were made.
+        correct: the specs that the file was exported with; a bundle has some, the store's has none.
     """
 
     fingerprint: str
@@ -86,6 +87,7 @@ class Profile:
     defective: dict[str, Tensor] = field(default_factory=dict)
     unit_fid: dict[str, Tensor] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
+    correct: tuple[str, ...] = ()
 
     def rates(self, layer: Layer) -> Tensor:
         """Activation rates R_n of a layer, float32 [C, H, W].
@@ -189,9 +191,9 @@ class Profile:
                 group, _, layer = name.partition("/")
                 if layer:
                     groups[group][layer] = tensor
-            scored = tuple(meta.pop("scored", ()))
+            meta |= {name: tuple(meta.get(name, ())) for name in ("scored", "correct")}
             scores = tensors.get("lr_scores")
-            return cls(settings=settings, lr_scores=scores, scored=scored, **groups, **meta)
+            return cls(settings=settings, lr_scores=scores, **groups, **meta)
         except FileNotFoundError:
             raise GanfixError(f"profile {path}: no such file") from None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:

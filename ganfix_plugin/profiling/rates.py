@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -12,9 +13,15 @@ from tqdm import tqdm
 
 from ganfix_plugin.adapters import Adapter, Latents, Layer
 from ganfix_plugin.passes import observe
+from ganfix_plugin.ranks import rank
 
 BATCH = 32
 T = TypeVar("T")
+
+Part = tuple[int, int]
+"""(i, n): batches i, i + n, i + 2n, …"""
+
+ALL: Part = (0, 1)
 
 
 class _Bar(tqdm):
@@ -34,6 +41,7 @@ def count_active(
     latents: Latents,
     samples: int,
     batch: int | None = None,
+    part: Part = ALL,
 ) -> dict[str, Tensor]:
     """Count over latents how often each neuron of some layers is activated, f_n(z) > 0.
 
@@ -45,6 +53,7 @@ def count_active(
         latents: the stream of inputs; its first ``samples`` are used.
         batch: latents per pass, at most 255, by default `fitting_batch`; the counts depend on it
             no more than the generator itself does.
+        part: only these of the batches; the counts of all parts sum up to those of ``ALL``.
 
     Returns:
         int32 [C, H, W] by layer name, on the CPU.
@@ -60,7 +69,7 @@ def count_active(
         else:
             counts[layer.name] = active
 
-    for z, c in latent_batches(latents, samples, batch, G, "rates"):
+    for z, c in latent_batches(latents, samples, batch, G, "rates", part):
         observe(G, layers, visit, lambda view: adapter.synthesize(view, z, c))
     return {name: count.cpu() for name, count in counts.items()}
 
@@ -72,11 +81,13 @@ def count_low_rate(
     latents: Latents,
     samples: int,
     batch: int | None = None,
+    part: Part = ALL,
 ) -> Tensor:
-    """The LR count of each of the first ``samples`` latents of a stream: int32 [samples]."""
-    scores = []
+    """The LR count of each of the first ``samples`` latents of a stream: int32 [samples], or of a
+    part of their batches."""
+    scores = [torch.zeros(0, dtype=torch.int32)]
     batch = batch or fitting_batch([layer for layer, _ in low_rate], device_of(G))
-    for z, c in latent_batches(latents, samples, batch, G, "scores"):
+    for z, c in latent_batches(latents, samples, batch, G, "scores", part):
         score = lr_count(G, low_rate, lambda view: adapter.synthesize(view, z, c))
         scores.append(score.cpu())
     return torch.cat(scores)
@@ -126,13 +137,24 @@ def device_of(G: nn.Module) -> torch.device:
 
 
 def latent_batches(
-    latents: Latents, samples: int, batch: int, G: nn.Module, what: str
+    latents: Latents, samples: int, batch: int, G: nn.Module, what: str, part: Part = ALL
 ) -> Iterable[tuple[Tensor, Tensor | None]]:
-    """(z, c) batches of a stream on the generator's device, with a progress bar."""
-    batches = latents.batches(samples, batch, device_of(G))
-    return progress(batches, -(-samples // batch), f"measuring {what}")
+    """(z, c) batches of a stream as the generator's own tensors are, with a progress bar."""
+    index, parts = part
+    every = islice(latents.batches(samples, batch, device_of(G)), index, None, parts)
+    batches = (like_parameters(G, z, c) for z, c in every)
+    total = len(range(index, -(-samples // batch), parts))
+    return progress(batches, total, f"measuring {what}")
+
+
+def like_parameters(G: nn.Module, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Latents and labels on the device and of the type of a generator's parameters, which may be
+    half precision."""
+    like = next(G.parameters(), z)
+    return z.to(like), None if c is None else c.to(like)
 
 
 def progress(steps: Iterable[T], total: int, what: str) -> Iterable[T]:
-    """The same steps, with a progress bar on a terminal."""
-    return _Bar(steps, total=total, desc=f"ganfix: {what}", leave=False, disable=None)
+    """The same steps, with a progress bar on a terminal; of several ranks only the first's."""
+    hidden = True if rank() else None
+    return _Bar(steps, total=total, desc=f"ganfix: {what}", leave=False, disable=hidden)

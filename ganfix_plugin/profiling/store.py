@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from pathlib import Path
 import platformdirs
 import torch
 from filelock import FileLock, Timeout
-from torch import nn
+from torch import Tensor, nn
 
 from ganfix_plugin._version import __version__
 from ganfix_plugin.adapters import Adapter, Latents, Layer
@@ -22,8 +24,13 @@ from ganfix_plugin.passes import random_state_kept
 from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
 from ganfix_plugin.profiling.rates import BATCH, count_active, count_low_rate, device_of
+from ganfix_plugin.ranks import Tensors, shared, world
 
 log = logging.getLogger("ganfix")
+
+Share = Callable[[str, Callable[[int, int], Tensors]], list[Tensors]]
+"""Called with the name of a work and a function of a part's number and how many there are: what
+the parts came to, or nothing if another rank has used them already."""
 
 
 def cache_folder() -> Path:
@@ -67,6 +74,9 @@ def ensure(
 ) -> tuple[Profile, Path]:
     """The stored profile of a generator, after measuring what it lacks.
 
+    Ranks that are started together (torchrun) measure a part each, and one of them writes; the
+    numbers are those of one process with the same batches.
+
     Args:
         layers: whose activation rates are needed.
         scored: the layers over which a gate's LR scores are needed, if any are.
@@ -78,19 +88,38 @@ def ensure(
     mark = fingerprint(G)
     path = profile_path(mark, adapter, settings)
     blank = Profile(mark, type(G).__name__, adapter.name, settings, __version__)
-    # os.path.exists, because Path.exists raises where a folder may not be looked into.
-    profile = checked(path, mark) if os.path.exists(path) else blank
+
+    def stored() -> Profile:
+        # os.path.exists, because Path.exists raises where a folder may not be looked into.
+        return checked(path, mark) if os.path.exists(path) else blank
+
+    def done() -> bool:
+        return _complete(stored(), layers, scored)
+
+    profile = stored()
     if _complete(profile, layers, scored):
         return profile, path
+
+    def measure(profile: Profile, share: Share) -> Profile:
+        measured = on_device(G, measure_on)
+        with random_state_kept(measured, settings.seed):
+            return _measure(measured, adapter, profile, layers, scored, batch, share)
+
+    new, folder = None, path.with_suffix(f".{_key(layers, scored, batch)}.parts")
+    if world() > 1:
+        with _writable(path):
+            folder.mkdir(parents=True, exist_ok=True)
+        new = measure(profile, lambda what, work: shared(folder / what, work, done))
     with _locked(path):
         # Another process may have finished the same work while this one waited.
-        profile = checked(path, mark) if path.exists() else blank
+        profile = stored()
         if not _complete(profile, layers, scored):
-            measured = on_device(G, measure_on)
-            with random_state_kept(measured, settings.seed):
-                profile = _measure(measured, adapter, profile, layers, scored, batch)
+            new = new or measure(profile, lambda what, work: [work(0, 1)])
+            counts = {**profile.counts, **new.counts}
+            profile = replace(profile, counts=counts, lr_scores=new.lr_scores, scored=new.scored)
             profile.save(path)
             log.info("profile saved to %s", path)
+    shutil.rmtree(folder, ignore_errors=True)
     return profile, path
 
 
@@ -117,7 +146,9 @@ def _measure(
     layers: Sequence[Layer],
     scored: Sequence[Layer],
     batch: int,
+    share: Share,
 ) -> Profile:
+    """The profile with what it lacks; or without it, if another rank was done before."""
     settings = profile.settings
     classes = adapter.num_classes(G)
     if settings.samples < 1:
@@ -131,17 +162,44 @@ def _measure(
     if missing:
         numbers = "+".join(str(layer.index) for layer in missing.values())
         log.info("measuring activation rates: %d latents, layers %s", settings.samples, numbers)
-        new = count_active(G, adapter, list(missing.values()), latents, settings.samples, batch)
+        todo = list(missing.values())
+        parts = share(
+            "rates",
+            lambda i, n: count_active(G, adapter, todo, latents, settings.samples, batch, (i, n)),
+        )
+        if not parts:
+            return profile
+        new = {name: _sum([each[name] for each in parts if each]) for name in missing}
         profile = replace(profile, counts={**profile.counts, **new})
     if scored and not profile.has_scores(scored):
         log.info("measuring LR scores: %d latents", settings.samples)
         low_rate = [(layer, profile.low_rate(layer, GATE_RATE)) for layer in scored]
         # Other latents than the counted ones: a neuron is rarer among those that defined it.
         others = replace(latents, seed=settings.seed + 1)
-        lr_scores = count_low_rate(G, adapter, low_rate, others, settings.samples, batch)
+
+        def count(i: int, n: int) -> Tensors:
+            counted = count_low_rate(G, adapter, low_rate, others, settings.samples, batch, (i, n))
+            return {"lr_scores": counted}
+
+        parts = share("scores", count)
+        if not parts:
+            return profile
+        lr_scores = torch.cat([each["lr_scores"] for each in parts]).sort().values
         names = tuple(layer.name for layer in scored)
-        profile = replace(profile, lr_scores=lr_scores.sort().values, scored=names)
+        profile = replace(profile, lr_scores=lr_scores, scored=names)
     return profile
+
+
+def _sum(counts: Sequence[Tensor]) -> Tensor:
+    return torch.stack(tuple(counts)).sum(dim=0, dtype=counts[0].dtype)
+
+
+def _key(layers: Sequence[Layer], scored: Sequence[Layer], batch: int) -> str:
+    """A short name for a work that ranks share: everything that the numbers of a part depend on,
+    beside the generator and the settings."""
+    names = [[layer.name for layer in some] for some in (layers, scored)]
+    what = f"{names} {batch} {world()} {torch.get_num_threads()}"
+    return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
 def on_device(G: nn.Module, device: torch.device | str | None) -> nn.Module:
@@ -151,24 +209,31 @@ def on_device(G: nn.Module, device: torch.device | str | None) -> nn.Module:
 
 
 @contextmanager
-def _locked(path: Path):  # type: ignore[no-untyped-def]
+def _locked(path: Path) -> Iterator[None]:
     """Hold the lock of a store file, after making sure that it will be possible to write it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(path.parent, os.W_OK):
-            raise PermissionError(13, "Permission denied")
+    with _writable(path):
         lock = FileLock(f"{path}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
             log.info("waiting for another process that measures the same generator")
             lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Make sure that a store file can be written; errors in here say that it cannot."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+        yield
     except OSError as error:
         raise GanfixError(
             f"cannot write the profile to {path.parent}: {error.strerror or error}; "
             "set GANFIX_CACHE to a folder that can be written"
         ) from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -1,0 +1,102 @@
+"""`ganfix export`: a corrected network for places without ganfix."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ganfix_plugin.commands import network_options, one_line_errors, opened
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@one_line_errors
+def _show(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    """Say what is baked into a file, and leave with status 1 if nothing is."""
+    if path is None:
+        return
+    from ganfix_plugin.api import BUNDLE
+    from ganfix_plugin.export import contents
+    from ganfix_plugin.profiling.profile import Profile
+
+    if path.suffix == BUNDLE:
+        bundle = Profile.load(path)
+        for spec in bundle.correct:
+            click.echo(spec)
+        click.echo(f"generator {bundle.fingerprint}, ganfix {bundle.version}")
+        sys.exit(0 if bundle.correct else 1)
+    found = contents(path)
+    for about in found:
+        for spec, layers in zip(about.specs, about.layers):
+            click.echo(f"{spec} · layers {'+'.join(map(str, layers)) or 'none'}")
+        click.echo(f"generator {about.generator}, ganfix {about.version}")
+    if not found:
+        click.echo(f"{path}: nothing is baked in")
+    sys.exit(0 if found else 1)
+
+
+@click.command()
+@network_options
+@click.option(
+    "--correct",
+    "specs",
+    multiple=True,
+    required=True,
+    metavar="NAME[:key=value,…]",
+    help="What to bake in; may be given several times. Corrections that need a classifier are "
+    "refused.",
+)
+@click.option(
+    "--out",
+    type=FILE,
+    required=True,
+    help="The corrected network pickle; or a .safetensors file, a bundle.",
+)
+@click.option(
+    "--check",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_show,
+    help="Only say what is baked into this file; the exit status is 1 if nothing is.",
+)
+@one_line_errors
+def export(
+    network: str,
+    host: Path | None,
+    device: str | None,
+    adapter: str | None,
+    specs: tuple[str, ...],
+    out: Path,
+) -> None:
+    """Write a corrected network that needs no ganfix.
+
+    \b
+    ganfix export --network ffhq.pkl --correct seqabl:gate=lr:70% --out corrected.pkl
+    ganfix export --check corrected.pkl
+
+    A network pickle of NVIDIA's comes out as one that any checkout of its codebase opens, corrected
+    and without ganfix. For other generators, whose files hold weights only, --out NAME.safetensors
+    writes a bundle, the specs and the numbers that they need: with it, --correct NAME.safetensors
+    corrects on another machine, where ganfix then measures nothing.
+    """
+    import ganfix_plugin as ganfix
+    from ganfix_plugin.api import BUNDLE, check_spec
+    from ganfix_plugin.errors import GanfixError
+    from ganfix_plugin.hosts.devices import resolve_device
+    from ganfix_plugin.hosts.network import open_networks
+
+    for spec in specs:
+        check_spec(spec)
+    if Path(network).exists() and out.exists() and out.samefile(network):
+        raise GanfixError(f"--out {out}: is the network itself; write another file")
+    if out.suffix == BUNDLE:
+        with opened(network, host, device) as G:
+            ganfix.export(G, *specs, out=out, adapter=adapter)
+    else:
+        with open_networks(network, host, device) as networks:
+            where = resolve_device(device)
+            ganfix.export(networks, *specs, out=out, adapter=adapter, measure_on=where)
+    click.echo(f"written to {out}")

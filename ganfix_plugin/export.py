@@ -1,0 +1,317 @@
+"""A corrected generator for places without ganfix, or without the measurements.
+
+A network pickle of NVIDIA's carries the code of its classes. So it can carry the corrections too:
+each hook that `attach` places is replaced by its twin in `carried.py`, made persistent by the
+host's own `torch_utils.persistence`, and the usual dict is pickled. Everywhere else a bundle has to
+do: the profile's numbers and the specs in one file, for ``--correct FILE`` on another machine.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import pickle
+import pickletools
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ganfix_plugin import carried
+from ganfix_plugin._version import __version__
+from ganfix_plugin.adapters import Layer, find_adapter
+from ganfix_plugin.api import BUNDLE, BoundSpec, attach, check_spec, layers_read, measured_for
+from ganfix_plugin.attachment import (
+    Correction,
+    EditHook,
+    EndHook,
+    GateHook,
+    InputEditHook,
+    attached,
+    baked,
+    placed,
+)
+from ganfix_plugin.detection.lr import LRScorer
+from ganfix_plugin.edits import Cap, Edit, Scale, Towards
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.profiling.profile import Profile, Settings
+
+_MARK = '{"ganfix-export-1": '
+
+
+@dataclass(frozen=True)
+class About:
+    """What was baked into a network pickle.
+
+    Attributes:
+        specs: every correction with all its options, in order.
+        layers: the numbers of the layers that each of them edits; -1 is the generator's input.
+        generator: the fingerprint of the uncorrected generator, which its profile has too.
+        version: the ganfix that wrote it.
+    """
+
+    specs: tuple[str, ...]
+    layers: tuple[tuple[int, ...], ...]
+    generator: str
+    version: str = __version__
+
+    def __str__(self) -> str:
+        return f"{_MARK}{json.dumps(asdict(self))}}}"
+
+    @classmethod
+    def parse(cls, text: str) -> About:
+        found = json.loads(text)["ganfix-export-1"]
+        layers = tuple(tuple(numbers) for numbers in found.pop("layers"))
+        return cls(specs=tuple(found.pop("specs")), layers=layers, **found)
+
+
+def export(
+    generator: nn.Module | dict[str, Any],
+    *specs: str,
+    out: Path | str,
+    adapter: str | None = None,
+    measure_on: Any = None,
+) -> Path:
+    """Write a corrected network that needs no ganfix, or a bundle of specs and profile.
+
+    ::
+
+        networks = legacy.load_network_pkl(file)  # in a checkout of stylegan2-ada-pytorch
+        ganfix.export(networks, "seqabl:gate=lr:70%", out="corrected.pkl")
+        ganfix.export(G, "seqabl:gate=lr:70%", out="bundle.safetensors")  # any other generator
+
+    Args:
+        generator: everything in a network pickle, as the host's ``legacy.load_network_pkl`` returns
+            it, of which "G_ema" is corrected; for a bundle also a generator.
+        specs: one or more ``NAME[:key=value,…]``, applied in the order given.
+        out: the file; a bundle if it ends in ``.safetensors``.
+        adapter: an adapter's name, where none or several recognise the generator.
+        measure_on: measure a copy of the generator on this device; by default itself where it is.
+
+    Raises:
+        GanfixError: on a bad spec, a correction that needs a classifier, a generator that carries
+            corrections already or whose class no pickle can carry, or a file that cannot be
+            written; ``generator`` is then as it was.
+    """
+    bound = [check_spec(spec) for spec in specs]
+    for spec in bound:
+        if spec.options.gate and spec.options.gate.score == "artifact":
+            raise _needs_classifier(str(spec), "gate=artifact asks it about every image")
+    networks = generator if isinstance(generator, dict) else {"G_ema": generator}
+    if "G_ema" not in networks:
+        raise GanfixError(f"export: found {', '.join(networks)}, expected a dict with G_ema")
+    G: nn.Module = networks["G_ema"]
+    before = baked(G) or attached(G)
+    if before:
+        raise GanfixError(
+            f"{type(G).__name__} carries corrections already ({_shortly(before)}); export the "
+            "uncorrected network with all the corrections you want"
+        )
+    path = Path(out)
+    if path.suffix == BUNDLE:
+        with _written(path) as temporary:
+            _bundle(G, bound, adapter, measure_on).save(temporary)
+        return path
+    persistent = _persistence(G, path)
+    with (
+        _written(path) as temporary,
+        attach(G, *bound, adapter=adapter, measure_on=measure_on) as done,
+    ):
+        about = About(
+            tuple(each.text for each in done.corrections),
+            tuple(tuple(layer.index for layer in each.layers) for each in done.corrections),
+            fingerprint(G),
+        )
+        if not any(about.layers):
+            raise GanfixError(f"export: {' '.join(about.specs)} edits nothing; there is no need")
+        for correction in done.corrections:
+            _refuse_uncarried(correction)
+        mark = str(about)  # one object, which the pickle holds once
+        for hooks, key, hook in list(placed(G)):
+            if type(hook) in _TWINS:
+                hooks[key] = _twin(hook, persistent, mark, G)
+        with temporary.open("wb") as file:
+            pickle.dump(networks, file)
+    return path
+
+
+def contents(path: Path) -> list[About]:
+    """What is baked into a network pickle; nothing in it is executed, or even loaded.
+
+    Raises:
+        GanfixError: if the file cannot be read, or is no pickle.
+    """
+    try:
+        with path.open("rb") as file:
+            texts = (value for _, value, _ in pickletools.genops(file) if isinstance(value, str))
+            found = dict.fromkeys(text for text in texts if text.startswith(_MARK))
+    except OSError as error:
+        raise GanfixError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise GanfixError(f"{path}: no network pickle ({error})") from None
+    return [About.parse(text) for text in found]
+
+
+# --- the pickle
+
+
+def _twin(hook: Any, persistent: Callable[[type], type], about: str, G: nn.Module) -> carried.Hook:
+    """The carried twin of a hook that `attach` has placed."""
+    twin, attributes = _TWINS[type(hook)]
+    found: carried.Hook = persistent(twin)()
+    vars(found).update(ganfix=about, token=hook.token, **attributes(hook, G))
+    return found
+
+
+def _edit(hook: EditHook, G: nn.Module) -> dict[str, Any]:
+    return {"gated": hook.gated, **_NUMBERS[type(hook.edit)](hook.edit)}
+
+
+def _input_edit(hook: InputEditHook, G: nn.Module) -> dict[str, Any]:
+    declared = inspect.signature(G.get_submodule(hook.layer.name).forward).parameters
+    return {**_edit(hook, G), "argument": next(iter(declared))}
+
+
+def _gate(hook: GateHook, G: nn.Module) -> dict[str, Any]:
+    scorer = hook.gate.scorer
+    assert isinstance(scorer, LRScorer)
+    low_rate = {
+        layer.name: (carried.pack(neurons), tuple(neurons.shape))
+        for layer, neurons in scorer.low_rate
+    }
+    return {"threshold": hook.gate.threshold, "low_rate": low_rate}
+
+
+def _cap(edit: Cap) -> dict[str, Any]:
+    shape = tuple(edit.neurons.shape)
+    return {"kind": "cap", "numbers": carried.pack(edit.neurons), "shape": shape}
+
+
+_NUMBERS: dict[type, Callable[[Any], dict[str, Any]]] = {
+    Cap: _cap,
+    Scale: lambda edit: {"kind": "scale", "numbers": edit.factor.cpu().clone()},
+    Towards: lambda edit: {
+        "kind": "towards",
+        "numbers": edit.mean.cpu().clone(),
+        "psi": edit.psi,
+    },
+}
+_TWINS: dict[type, tuple[type[carried.Hook], Callable[[Any, nn.Module], dict[str, Any]]]] = {
+    EditHook: (carried.EditHook, _edit),
+    InputEditHook: (carried.InputEditHook, _input_edit),
+    GateHook: (carried.GateHook, _gate),
+    EndHook: (carried.EndHook, lambda hook, G: {}),
+}
+
+
+def _refuse_second_pass(correction: Correction) -> Mapping[Layer, Edit]:
+    if not isinstance(correction.edits, Mapping):
+        raise _needs_classifier(correction.text, "it decides about each image by looking at it")
+    return correction.edits
+
+
+def _refuse_uncarried(correction: Correction) -> None:
+    for layer, edit in _refuse_second_pass(correction).items():
+        if type(edit) not in _NUMBERS:
+            known = ", ".join(each.__name__ for each in _NUMBERS)
+            raise GanfixError(
+                f"export: {correction.text} edits layer {layer.index} by {type(edit).__name__}; a "
+                f"network pickle can carry the edits of ganfix_plugin.edits: {known}"
+            )
+        if layer.item is not None:
+            raise GanfixError(
+                f"export: {layer.name} returns its feature map in a tuple or dict; a network "
+                "pickle can carry corrections of layers that return it by itself"
+            )
+
+
+def _needs_classifier(spec: str, why: str) -> GanfixError:
+    return GanfixError(
+        f"export: {spec} needs the artifact classifier ({why}), which an export cannot carry with "
+        "its feature extractor; use seqabl, ds, fid-units or units, and gate=lr"
+    )
+
+
+def _persistence(G: nn.Module, path: Path) -> Callable[[type], type]:
+    """The host's decorator of classes whose instances pickle together with their source."""
+    module = sys.modules.get("torch_utils.persistence")
+    if module is None or not module.is_persistent(G):
+        raise GanfixError(
+            f"{path}: {type(G).__name__} does not come out of a network pickle of NVIDIA's and "
+            f"carries no code; write a bundle of spec and profile instead: out=NAME{BUNDLE}"
+        )
+    decorator: Callable[[type], type] = module.persistent_class
+    return decorator
+
+
+def _shortly(texts: Sequence[str]) -> str:
+    specs = [About.parse(text).specs if text.startswith(_MARK) else (text,) for text in texts]
+    return " ".join(spec for each in specs for spec in each)
+
+
+# --- the bundle
+
+
+def _bundle(
+    G: nn.Module, specs: Sequence[BoundSpec], adapter: str | None, measure_on: Any
+) -> Profile:
+    """The numbers that some specs read, and the specs, as a profile file."""
+    known = find_adapter(G, adapter)
+    with attach(G, *specs, adapter=adapter, measure_on=measure_on) as done:
+        for correction in done.corrections:
+            _refuse_second_pass(correction)
+    found = [measured_for(G, known, spec, measure_on) for spec in specs]
+    profiles = {each.settings: each for each in found if each}
+    if len(profiles) > 1:
+        raise GanfixError(
+            "export: the corrections read different profiles; give all of them the same samples, "
+            "class and profile"
+        )
+    blank = Profile(fingerprint(G), type(G).__name__, known.name, Settings(0), __version__)
+    profile = next(iter(profiles.values()), blank)
+    read = {
+        layer.name
+        for spec in specs
+        for some in layers_read(known, spec, known.layers(G))
+        for layer in some
+    }
+    counts = {name: each for name, each in profile.counts.items() if name in read}
+    return replace(profile, counts=counts, correct=tuple(map(str, specs)))
+
+
+# --- the file
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place if all goes well; made now, so that a
+    place that cannot be written fails before the work."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(21, "is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+        os.close(handle)
+    except OSError as error:
+        raise GanfixError(f"{path}: cannot be written ({error.strerror})") from None
+    try:
+        yield Path(name)
+        os.chmod(name, 0o666 & ~_umask())  # temporary files are their owner's only
+        os.replace(name, path)
+    except OSError as error:
+        raise GanfixError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,150 @@
+"""Ranks of torchrun measure a part each; the result is that of one process, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from generators import dcgan
+from prepared import judged, prepare
+from torch import nn
+
+import ganfix_plugin as ganfix
+from ganfix_plugin import GanfixError, ranks
+from ganfix_plugin.detection.preparing import score_units
+from ganfix_plugin.profiling.profile import Profile
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture
+def caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A folder with a store for each name."""
+    monkeypatch.setenv("GANFIX_CACHE", str(tmp_path / "own"))
+    yield tmp_path
+
+
+def ranked(monkeypatch: pytest.MonkeyPatch, rank: int, world: int) -> None:
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("WORLD_SIZE", str(world))
+
+
+def profiled(folder: Path, *before: str, more: tuple[str, ...] = ()) -> Done:
+    """`ganfix profile` of a small generator, into a store of this name."""
+    tests = str(Path(__file__).parent)
+    env = {**os.environ, "PYTHONPATH": tests, "OMP_NUM_THREADS": "1", "GANFIX_CACHE": str(folder)}
+    line = ["-m", "ganfix_plugin", "profile", "--network=generators:dcgan", "--device=cpu"]
+    line += ["--samples=330", "--batch=20", *more]
+    return subprocess.run([*before, *line], env=env, capture_output=True, text=True)
+
+
+def test_two_processes_measure_what_one_does_bit_for_bit(tmp_path: Path) -> None:
+    one = profiled(tmp_path / "one", sys.executable)
+    two = profiled(tmp_path / "two", *TORCHRUN)
+    assert (one.returncode, two.returncode) == (0, 0), two.stderr
+    (first,) = (tmp_path / "one" / "profiles").glob("*.safetensors")
+    (second,) = (tmp_path / "two" / "profiles").glob("*.safetensors")
+    assert first.read_bytes() == second.read_bytes()
+    assert two.stdout == one.stdout
+    assert two.stderr.count("profile saved") <= 1
+    assert not list((tmp_path / "two").rglob("*.parts"))
+
+
+def test_what_is_wrong_in_every_rank_is_said_once(tmp_path: Path) -> None:
+    done = profiled(tmp_path, *TORCHRUN, more=("--class=3",))
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert said == ["Error: class=3: Sequential has no classes"]
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_rank_alone_does_the_parts_of_those_that_never_come(
+    caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = ganfix.profile(dcgan(), samples=330, batch=20)
+    monkeypatch.setenv("GANFIX_CACHE", str(caches / "late"))
+    ranked(monkeypatch, 1, 3)
+    found = ganfix.profile(dcgan(), samples=330, batch=20)
+    assert all(torch.equal(found.counts[name], alone.counts[name]) for name in alone.counts)
+    assert torch.equal(found.lr_scores, alone.lr_scores)  # type: ignore[arg-type]
+    assert not list(caches.rglob("*.parts"))
+
+
+def test_more_ranks_than_batches_are_no_problem(
+    caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = ganfix.profile(dcgan(), samples=30, batch=20)
+    monkeypatch.setenv("GANFIX_CACHE", str(caches / "many"))
+    ranked(monkeypatch, 0, 5)
+    found = ganfix.profile(dcgan(), samples=30, batch=20)
+    assert all(torch.equal(found.counts[name], alone.counts[name]) for name in alone.counts)
+    assert torch.equal(found.lr_scores, alone.lr_scores)  # type: ignore[arg-type]
+
+
+def test_scoring_in_ranks_comes_to_the_scores_of_one_process_bit_for_bit(
+    pggan: nn.Module, caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, _, _ = prepare(pggan)
+    labels, options = judged(pggan, 60), {"samples": 100, "batch": 4}  # 30 artifacts, 8 batches
+    alone, _ = score_units(pggan, labels, head, **options)  # type: ignore[arg-type]
+    for rank in range(3):  # the first does everything, the others find it done
+        monkeypatch.setenv("GANFIX_CACHE", str(caches / "ranks"))
+        ranked(monkeypatch, rank, 3)
+        found, path = score_units(pggan, labels, head, **options)  # type: ignore[arg-type]
+        for name, scores in alone.defective.items():
+            assert torch.equal(found.defective[name], scores)
+        assert found.made == alone.made
+    assert {each.suffix for each in path.parent.iterdir()} <= {".safetensors", ".lock"}
+
+
+def test_a_part_that_was_finished_before_a_failure_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[int] = []
+
+    def work(part: int, parts: int) -> dict[str, torch.Tensor]:
+        if part == 2 and len(done) < 3:
+            done.append(part)
+            raise MemoryError("no more")
+        done.append(part)
+        return {"part": torch.tensor([part])}
+
+    ranked(monkeypatch, 0, 3)
+    with pytest.raises(MemoryError):
+        ranks.shared(tmp_path / "parts", work)
+    found = ranks.shared(tmp_path / "parts", work)
+    assert done == [0, 1, 2, 2]
+    assert [int(each["part"]) for each in found] == [0, 1, 2]
+
+
+def test_a_rank_that_comes_when_all_is_done_does_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(part: int, parts: int) -> dict[str, torch.Tensor]:
+        raise AssertionError("there is nothing to do")
+
+    ranked(monkeypatch, 1, 2)
+    assert ranks.shared(tmp_path / "parts", work, lambda: True) == []
+
+
+def test_a_store_that_cannot_be_written_is_said_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GANFIX_CACHE", str(tmp_path / "file"))
+    ranked(monkeypatch, 0, 2)
+    with pytest.raises(GanfixError, match="cannot write the profile"):
+        ganfix.profile(dcgan(), samples=64)
+
+
+def test_the_profile_is_that_of_all_latents(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ranked(monkeypatch, 0, 2)
+    found: Profile = ganfix.profile(dcgan(), samples=330, batch=20)
+    assert found.settings.samples == 330
+    assert found.lr_scores is not None and len(found.lr_scores) == 330
