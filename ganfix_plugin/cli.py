@@ -8,7 +8,16 @@ from pathlib import Path
 import click
 
 from ganfix_plugin._version import __version__
-from ganfix_plugin.commands import detect, measure, one_line_errors, plot, prepare, tune
+from ganfix_plugin.commands import (
+    detect,
+    judge,
+    measure,
+    one_line_errors,
+    plot,
+    prepare,
+    tune,
+    web,
+)
 
 device_option = click.option(
     "--device",
@@ -88,5 +97,7 @@ for command in (
     prepare.score,
     prepare.prepare,
     tune.tune,
+    web.label,
+    judge.judge,
 ):
     main.add_command(command)
