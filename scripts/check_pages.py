@@ -408,7 +408,9 @@ def accessibility(browser: Browser, folder: Path, out: Path) -> None:
 
 def look_at(page: Page, out: Path, name: str) -> None:
     """A screenshot, and axe-core's opinion."""
-    page.wait_for_timeout(400)
+    shown = "[...document.images].filter((each) => each.checkVisibility())"
+    wait_for(page, f"{shown}.every((image) => image.seen)")
+    page.wait_for_timeout(100)
     page.screenshot(path=out / f"{name}.png")
     found = Axe().run(page).response["violations"]
     told = "; ".join(f"{v['id']}: {v['nodes'][0]['html'][:80]}" for v in found)
