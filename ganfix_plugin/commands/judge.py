@@ -93,7 +93,7 @@ def judge(
     known = read_criteria(criteria) if criteria else ()
     merged = merge(read(each) for each in files) if files else None
     with pages_installed():
-        from ganfix_plugin.web import studio
+        from ganfix_plugin.web import start
         from ganfix_plugin.web.server import Place
 
         names = raters_of(raters)
@@ -104,8 +104,8 @@ def judge(
         closing(Answers(file, fingerprint(G))) as answers,
     ):
         given = merged.check(answers.generator) if merged else None
-        seeds = studio.artifacts(answers, given, num)
-        studio.judge(G, answers, place, names, specs, seeds, criteria=known, adapter=adapter)
+        seeds = start.artifacts(answers, given, num)
+        start.judge(G, answers, place, names, specs, seeds, criteria=known, adapter=adapter)
 
 
 def _show_summary(answers: Answers, out: Path | None) -> None:

@@ -131,7 +131,7 @@ def label(
     if not 1 <= num <= 100_000:
         raise GanfixError(f"--num {num}: expected 1 to 100000")
     with pages_installed():
-        from ganfix_plugin.web import studio
+        from ganfix_plugin.web import start
         from ganfix_plugin.web.server import Place
 
         names = raters_of(raters)
@@ -142,7 +142,7 @@ def label(
         closing(Answers(file, fingerprint(G))) as answers,
     ):
         options |= {"num": num, "criteria": known, "adapter": adapter}
-        studio.label(G, answers, place, names, **options)
+        start.label(G, answers, place, names, **options)
 
 
 @labels.command("export")
