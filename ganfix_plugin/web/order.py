@@ -3,6 +3,10 @@
 Before there are labels, the LR count of [C22] says which images are most and least likely
 artifacts. Later a linear head, trained again and again on the labels so far, says of which images
 it is least certain ([T21]'s classifier, with uncertainty sampling: Lewis and Gale, SIGIR 1994).
+
+What it brings, on 1,708 hand-labelled faces of the face GAN, five splits in halves: the area under
+the ROC curve on the other half after 100, 200, 400 labels is 0.870, 0.885, 0.907, in random order
+0.859, 0.873, 0.895. After 60 labels a random order had too few of one kind in three of the splits.
 """
 
 from __future__ import annotations
