@@ -21,7 +21,10 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["ganfix_plugin", "ganfix_plugin.*"]),
-    package_data={"ganfix_plugin": ["py.typed"]},
+    package_data={
+        "ganfix_plugin": ["py.typed"],
+        "ganfix_plugin.web": ["static/*", "criteria/*.txt"],
+    },
     install_requires=[
         "torch>=2.0",
         "click>=8.0",
@@ -49,7 +52,18 @@ setup(
         ],
         # The plots of ganfix detect and ganfix plot.
         "pictures": ["matplotlib>=3.7"],
-        "dev": ["pytest>=8", "ruff", "mypy", "imageio", "types-tqdm", "matplotlib>=3.7"],
+        # The pages of ganfix label and ganfix judge.
+        "web": ["flask>=3", "waitress>=3"],
+        "dev": [
+            "pytest>=8",
+            "ruff",
+            "mypy",
+            "imageio",
+            "types-tqdm",
+            "matplotlib>=3.7",
+            "flask>=3",
+            "waitress>=3",
+        ],
     },
     entry_points={
         "console_scripts": ["ganfix = ganfix_plugin.cli:main"],

@@ -8,7 +8,17 @@ from pathlib import Path
 import click
 
 from ganfix_plugin._version import __version__
-from ganfix_plugin.commands import detect, export, measure, one_line_errors, plot, prepare, tune
+from ganfix_plugin.commands import (
+    detect,
+    export,
+    judge,
+    measure,
+    one_line_errors,
+    plot,
+    prepare,
+    tune,
+    web,
+)
 
 device_option = click.option(
     "--device",
@@ -89,5 +99,7 @@ for command in (
     prepare.prepare,
     tune.tune,
     export.export,
+    web.label,
+    judge.judge,
 ):
     main.add_command(command)

@@ -17,23 +17,26 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 
 
+NETWORK_HELP = (
+    "A network pickle, a genforce model name or .pth, or module:function returning a generator."
+)
+device_option = click.option("--device", envvar="GANFIX_DEVICE", help="cpu, cuda or mps.")
+adapter_option = click.option(
+    "--adapter", help="An adapter's name, where none or several recognise it."
+)
+
+
 def network_options(command: Command) -> Command:
     """``--network`` and what belongs to it, the same for every command that opens a generator."""
     options = (
-        click.option(
-            "--network",
-            required=True,
-            metavar="NETWORK",
-            help="A network pickle, a genforce model name or .pth, or module:function returning a "
-            "generator.",
-        ),
+        click.option("--network", required=True, metavar="NETWORK", help=NETWORK_HELP),
         click.option(
             "--host",
             type=click.Path(exists=True, file_okay=False, path_type=Path),
             help="The codebase's checkout. [default: the current folder]",
         ),
-        click.option("--device", envvar="GANFIX_DEVICE", help="cpu, cuda or mps."),
-        click.option("--adapter", help="An adapter's name, where none or several recognise it."),
+        device_option,
+        adapter_option,
     )
     for option in reversed(options):
         command = option(command)

@@ -1,0 +1,1 @@
+"""Pages on which people label generations and judge corrections, served to their own browser."""

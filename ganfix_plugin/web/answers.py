@@ -1,0 +1,227 @@
+"""What people answered, in SQLite: an answer is on disk before its page hears that it is saved."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.labels import KINDS, Label, Labels
+
+FORMAT = "ganfix-answers-1"
+SKIP = "skip"
+ANSWERS = (*KINDS, SKIP)
+IMPROVED, SAME, WORSE = VERDICTS = ("improved", "same", "worse")
+OVERALL = ""  # the criterion of the question that is about the whole image
+UNCORRECTED = ""  # the correction of images as the generator makes them
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS labels (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    rater TEXT NOT NULL,
+    correction TEXT NOT NULL,
+    seed INTEGER NOT NULL,
+    answer TEXT NOT NULL CHECK (answer IN ('artifact', 'normal', 'skip')),
+    criterion TEXT NOT NULL,
+    at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    UNIQUE (rater, correction, seed)
+);
+CREATE TABLE IF NOT EXISTS verdicts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    rater TEXT NOT NULL,
+    correction TEXT NOT NULL,
+    seed INTEGER NOT NULL,
+    criterion TEXT NOT NULL,
+    verdict TEXT NOT NULL CHECK (verdict IN ('improved', 'same', 'worse')),
+    at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    UNIQUE (rater, correction, seed, criterion)
+);
+CREATE TABLE IF NOT EXISTS lr_counts (
+    samples INTEGER NOT NULL,
+    seed INTEGER NOT NULL,
+    count REAL NOT NULL,
+    PRIMARY KEY (samples, seed)
+);
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One rater's word on one image: "artifact", "normal" or "skip", and by which criterion."""
+
+    seed: int
+    answer: str
+    criterion: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One rater's word on a correction of one image: "improved", "same" or "worse"."""
+
+    rater: str
+    correction: str
+    seed: int
+    criterion: str
+    verdict: str
+
+
+class Answers:
+    """The answers about one generator, in a file; safe to use from several threads."""
+
+    def __init__(self, path: Path, generator: str | None = None):
+        """Open the file; with a ``generator`` (its fingerprint), begin it if there is none.
+
+        Raises:
+            GanfixError: if it cannot be opened, is no file of answers, or is of another generator.
+        """
+        if generator is None and not path.exists():
+            raise GanfixError(
+                f"answers {path}: no such file; ganfix label and ganfix judge make it"
+            )
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=10, check_same_thread=False)
+            self._prepare(generator)
+        except (sqlite3.Error, OSError) as error:
+            raise GanfixError(f"answers {path}: cannot be used as one ({error})") from None
+        found = self._about("generator")
+        if generator is not None and found != generator:
+            raise GanfixError(
+                f"answers {path}: are about another generator (fingerprint {found[:16]}, this one "
+                f"has {generator[:16]}); give another --answers FILE"
+            )
+        self.generator = found
+        self.secret = self._about("secret")
+
+    def _prepare(self, generator: str | None) -> None:
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
+        if tables and "about" not in tables:
+            raise GanfixError(f"answers {self.path}: is a database of something else")
+        # Answers survive a power cut too: the log is flushed at every commit.
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.executescript(_SCHEMA)
+        if generator is not None:
+            about = {"format": FORMAT, "generator": generator, "secret": secrets.token_hex(16)}
+            with self._db:
+                self._db.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", about.items())
+        if self._about("format") != FORMAT:
+            raise GanfixError(f"answers {self.path}: expected format {FORMAT}")
+
+    def _about(self, key: str) -> str:
+        rows = self._rows("SELECT value FROM about WHERE key = ?", key)
+        return str(rows[0][0]) if rows else ""
+
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()
+
+    def label(self, rater: str, correction: str, answers: Iterable[Answer]) -> None:
+        """Keep a rater's answers, all or none; a later word on a seed replaces the earlier one."""
+        rows = [(rater, correction, each.seed, each.answer, each.criterion) for each in answers]
+        with self._lock, self._db:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO labels (rater, correction, seed, answer, criterion) "
+                "VALUES (?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    def unlabel(self, rater: str, correction: str, seed: int) -> None:
+        """Take an answer back, if there is one."""
+        with self._lock, self._db:
+            self._db.execute(
+                "DELETE FROM labels WHERE rater = ? AND correction = ? AND seed = ?",
+                (rater, correction, seed),
+            )
+
+    def labelled(self, rater: str, correction: str) -> list[Answer]:
+        """A rater's answers in the order in which they were given."""
+        rows = self._rows(
+            "SELECT seed, answer, criterion FROM labels WHERE rater = ? AND correction = ? "
+            "ORDER BY id",
+            rater,
+            correction,
+        )
+        return [Answer(*row) for row in rows]
+
+    def labels(self, correction: str = UNCORRECTED) -> Labels:
+        """Everybody's answers but the skipped ones, as a label file holds them."""
+        rows = self._rows(
+            "SELECT seed, answer, rater, criterion FROM labels "
+            "WHERE correction = ? AND answer != ? ORDER BY seed, rater",
+            correction,
+            SKIP,
+        )
+        return Labels(self.generator, tuple(Label(*row) for row in rows))
+
+    def judge(self, rater: str, correction: str, seed: int, verdicts: Mapping[str, str]) -> None:
+        """Keep a rater's verdicts on one correction, by criterion, in the place of earlier ones."""
+        rows = [(rater, correction, seed, *each) for each in verdicts.items()]
+        with self._lock, self._db:
+            self._db.executemany(
+                "INSERT OR REPLACE INTO verdicts (rater, correction, seed, criterion, verdict) "
+                "VALUES (?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    def unjudge(self, rater: str, correction: str, seed: int) -> None:
+        """Take the verdicts on one correction back."""
+        with self._lock, self._db:
+            self._db.execute(
+                "DELETE FROM verdicts WHERE rater = ? AND correction = ? AND seed = ?",
+                (rater, correction, seed),
+            )
+
+    def judged(self, rater: str, correction: str) -> list[int]:
+        """The seeds that a rater compared, in the order in which that was done."""
+        rows = self._rows(
+            "SELECT seed FROM verdicts WHERE rater = ? AND correction = ? GROUP BY seed "
+            "ORDER BY MAX(id)",
+            rater,
+            correction,
+        )
+        return [seed for (seed,) in rows]
+
+    def verdicts(self, correction: str) -> list[Verdict]:
+        """Everybody's verdicts on a correction."""
+        rows = self._rows(
+            "SELECT rater, correction, seed, criterion, verdict FROM verdicts "
+            "WHERE correction = ? ORDER BY id",
+            correction,
+        )
+        return [Verdict(*row) for row in rows]
+
+    def corrections(self) -> list[str]:
+        """The corrections that somebody judged, the first one first."""
+        rows = self._rows(
+            "SELECT correction FROM (SELECT correction, at FROM labels UNION ALL "
+            "SELECT correction, at FROM verdicts) WHERE correction != ? "
+            "GROUP BY correction ORDER BY MIN(at), correction",
+            UNCORRECTED,
+        )
+        return [text for (text,) in rows]
+
+    def lr_counts(self, samples: int, seeds: Sequence[int]) -> list[float] | None:
+        """The LR counts of seeds, by rates of so many samples, if all of them were kept."""
+        rows = self._rows("SELECT seed, count FROM lr_counts WHERE samples = ?", samples)
+        kept: dict[int, float] = dict(rows)
+        return [kept[seed] for seed in seeds] if kept.keys() >= set(seeds) else None
+
+    def keep_lr_counts(self, samples: int, counts: Mapping[int, float]) -> None:
+        """Keep LR counts by seed, so that the next start need not count."""
+        rows = [(samples, *each) for each in counts.items()]
+        with self._lock, self._db:
+            self._db.executemany("INSERT OR REPLACE INTO lr_counts VALUES (?, ?, ?)", rows)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()

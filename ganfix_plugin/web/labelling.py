@@ -1,0 +1,158 @@
+"""Requests of the labelling page: what is to be done, images, answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from flask import Flask, Request, Response, abort, g, request
+
+from ganfix_plugin.web.answers import ANSWERS, Answer, Answers
+from ganfix_plugin.web.criteria import Criterion
+from ganfix_plugin.web.renderer import Picture, Renderer
+
+AHEAD = 96  # the most that a page may ask for at once
+UNDO = 100  # answers that can be taken back after a reload
+
+
+@dataclass(frozen=True)
+class Task:
+    """What raters are asked to label.
+
+    Attributes:
+        title: what the page is called.
+        generator: its class and the beginning of its fingerprint.
+        correction: the canonical spec of what corrects the images, or "".
+        seeds: all of them.
+        order: from a rater to the seeds in the order in which they come.
+        criteria: by which an image can be an artifact; may be empty.
+        next_page: where to go on when all is done, or "".
+        closed: whether a rater's answers can no longer be changed.
+        answered: called after every change.
+    """
+
+    title: str
+    generator: str
+    correction: str
+    seeds: frozenset[int]
+    order: Callable[[str], Sequence[int]]
+    criteria: tuple[Criterion, ...]
+    next_page: str = ""
+    closed: Callable[[str], bool] = lambda rater: False
+    answered: Callable[[], None] = lambda: None
+
+
+def add_labelling(app: Flask, task: Task, answers: Answers, renderer: Renderer) -> None:
+    """Add the requests of the labelling page to an app."""
+    corrected = bool(task.correction)
+
+    def labelled() -> list[Answer]:
+        return [a for a in answers.labelled(g.rater, task.correction) if a.seed in task.seeds]
+
+    def counts() -> dict[str, Any]:
+        found = Counter(each.answer for each in labelled())
+        return {"counts": {answer: found[answer] for answer in ANSWERS}}
+
+    def change() -> None:
+        if task.closed(g.rater):
+            abort(409, "these answers are final, since the next question has begun")
+
+    @app.get("/<rater>/state")
+    def state(rater: str) -> dict[str, Any]:
+        return {
+            **counts(),
+            "title": task.title,
+            "rater": rater,
+            "generator": task.generator,
+            "total": len(task.seeds),
+            "criteria": [asdict(each) for each in task.criteria],
+            "recent": [asdict(each) for each in labelled()[-UNDO:]],
+            "next_page": task.next_page,
+            "blind": corrected,
+            "key": key_of(answers, task.correction),
+        }
+
+    @app.get("/<rater>/queue")
+    def queue(rater: str) -> dict[str, Any]:
+        seeds = waiting(task, answers, rater)[: asked_for(AHEAD)]
+        renderer.prefetch(Picture(seed, corrected) for seed in seeds)
+        return {"seeds": seeds}
+
+    @app.get("/<rater>/images/<int:seed>.png")
+    def image(rater: str, seed: int) -> Response:
+        if seed not in task.seeds:
+            abort(404)
+        return png(renderer, Picture(seed, corrected, "small" in request.args))
+
+    @app.post("/<rater>/answers")
+    def answer(rater: str) -> dict[str, Any]:
+        given = read_answers(body_of(request), task)
+        change()
+        answers.label(rater, task.correction, given)
+        task.answered()
+        return counts()
+
+    @app.delete("/<rater>/answers/<int:seed>")
+    def undo(rater: str, seed: int) -> dict[str, Any]:
+        if seed not in task.seeds:
+            abort(404)
+        change()
+        answers.unlabel(rater, task.correction, seed)
+        task.answered()
+        return counts()
+
+
+def waiting(task: Task, answers: Answers, rater: str) -> list[int]:
+    """The seeds that a rater has still to label, in the rater's order."""
+    done = {each.seed for each in answers.labelled(rater, task.correction)}
+    return [seed for seed in task.order(rater) if seed not in done]
+
+
+def read_answers(body: Any, task: Task) -> list[Answer]:
+    """The answers in a request, or an end of the request with status 400."""
+    if not isinstance(body, list) or not 1 <= len(body) <= AHEAD:
+        abort(400, f"expected a list of 1 to {AHEAD} answers")
+    names = {"", *(each.name for each in task.criteria)}
+    found = []
+    for item in body:
+        if not isinstance(item, dict) or set(item) != {"seed", "answer", "criterion"}:
+            abort(400, "expected answers with seed, answer and criterion")
+        seed, answer, criterion = item["seed"], item["answer"], item["criterion"]
+        if type(seed) is not int or seed not in task.seeds:
+            abort(400, f"{seed!r} is none of the seeds to label")
+        if not isinstance(answer, str) or answer not in ANSWERS:
+            abort(400, f"expected an answer of {', '.join(ANSWERS)}")
+        if not isinstance(criterion, str) or criterion not in names:
+            abort(400, "expected one of the criteria, or an empty one")
+        found.append(Answer(seed, answer, criterion))
+    return found
+
+
+def body_of(request: Request) -> Any:
+    """What a request says in JSON; anything else ends it with status 400 or 415."""
+    try:
+        return request.get_json()
+    except RecursionError:
+        abort(400, "nested too deeply")
+
+
+def asked_for(most: int) -> int:
+    """How many items a request asks for, or an end of the request with status 400."""
+    text = request.args.get("n", "24")
+    if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= most):
+        abort(400, f"n: expected 1 to {most}")
+    return int(text)
+
+
+def png(renderer: Renderer, picture: Picture) -> Response:
+    """An image as a response."""
+    return Response(renderer.png(picture), content_type="image/png")
+
+
+def key_of(answers: Answers, correction: str) -> str:
+    """Under what a browser keeps answers that are not saved yet: another task has another key."""
+    text = f"{answers.generator} {answers.secret} {correction}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

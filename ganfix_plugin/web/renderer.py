@@ -1,0 +1,154 @@
+"""Images by seed, from one thread that owns the generator, a little ahead of who looks at them."""
+
+from __future__ import annotations
+
+import heapq
+import io
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ganfix_plugin.adapters import Adapter
+from ganfix_plugin.detection.seeds import seed_batches
+from ganfix_plugin.passes import bare
+
+CACHE_BYTES = 128 * 2**20
+SMALL = 256  # side of an image in a grid; smaller images are shown as they are
+_NOW, _SOON, _IDLE = range(3)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What can be looked at: the image of a seed, as it is or corrected, whole or for a grid."""
+
+    seed: int
+    corrected: bool = False
+    small: bool = False
+
+
+class Renderer:
+    """Renders what is asked for at once, then what will be asked for soon, then what can wait.
+
+    `run` must be called by the thread that opened the generator: what its host needs mended may be
+    mended in that thread only. All other methods are for other threads. Encoded images are kept up
+    to ``limit`` bytes, the least recently used ones are dropped.
+    """
+
+    def __init__(self, G: nn.Module, adapter: Adapter, limit: int = CACHE_BYTES):
+        """``G`` carries the correction, if there is one; uncorrected images leave it out."""
+        self._G, self._adapter, self._limit = G, adapter, limit
+        self._jobs: list[tuple[int, int, Callable[[], Any], Future[Any]]] = []
+        self._numbers = itertools.count()
+        self._pending: dict[Picture, Future[bytes]] = {}
+        self._cache: OrderedDict[Picture, bytes] = OrderedDict()
+        self._bytes = 0
+        self._stopped = False
+        self._changed = threading.Condition()
+
+    def run(self, forever: bool = True) -> None:
+        """Render until `stop`, or until all is rendered that was asked for."""
+        while True:
+            with self._changed:
+                # In steps, so that Ctrl-C is noticed on every system.
+                while forever and not self._jobs and not self._stopped:
+                    self._changed.wait(0.5)
+                if self._stopped or not self._jobs:
+                    return
+                _, _, work, future = heapq.heappop(self._jobs)
+            if future.done():  # it was wanted twice
+                continue
+            try:
+                future.set_result(work())
+            except Exception as error:  # whoever asked for the image hears of it
+                future.set_exception(error)
+
+    def stop(self) -> None:
+        """End `run`; who still waits gets a CancelledError."""
+        with self._changed:
+            self._stopped = True
+            for *_, future in self._jobs:
+                future.cancel()
+            self._changed.notify_all()
+
+    def png(self, picture: Picture) -> bytes:
+        """An image as PNG, from the cache or as soon as it is rendered."""
+        with self._changed:
+            if picture in self._cache:
+                self._cache.move_to_end(picture)
+                return self._cache[picture]
+            future = self._ask(picture, _NOW)
+        return future.result()
+
+    def prefetch(self, pictures: Iterable[Picture]) -> None:
+        """Render these soon, unless they are there."""
+        with self._changed:
+            for picture in pictures:
+                if picture not in self._cache and picture not in self._pending:
+                    self._ask(picture, _SOON)
+
+    def image(self, seed: int) -> Tensor:
+        """The uncorrected image [1, C, H, W] of a seed, when nobody waits for another one."""
+        with self._changed:
+            future = self._put(_IDLE, lambda: self._render(seed, corrected=False), Future())
+        return future.result()
+
+    @property
+    def cached_bytes(self) -> int:
+        """What the cache holds."""
+        return self._bytes
+
+    def _ask(self, picture: Picture, priority: int) -> Future[bytes]:
+        """Render a picture once, however many ask; a more urgent wish overtakes an earlier one."""
+        if picture not in self._pending:
+            self._pending[picture] = Future()
+        elif priority != _NOW:
+            return self._pending[picture]
+        return self._put(priority, lambda: self._keep(picture), self._pending[picture])
+
+    def _put(self, priority: int, work: Callable[[], Any], future: Future[Any]) -> Future[Any]:
+        if self._stopped:
+            future.cancel()
+        heapq.heappush(self._jobs, (priority, next(self._numbers), work, future))
+        self._changed.notify_all()
+        return future
+
+    def _keep(self, picture: Picture) -> bytes:
+        content = b""
+        try:
+            content = encoded(self._render(picture.seed, picture.corrected), picture.small)
+        finally:
+            with self._changed:
+                del self._pending[picture]
+                if content:
+                    self._cache[picture] = content
+                    self._bytes += len(content)
+                while self._bytes > self._limit and len(self._cache) > 1:
+                    _, dropped = self._cache.popitem(last=False)
+                    self._bytes -= len(dropped)
+        return content
+
+    def _render(self, seed: int, corrected: bool) -> Tensor:
+        # One by one: the pixels are those of the host's script, which renders one by one too.
+        ((z, c),) = seed_batches(self._G, self._adapter, [seed], 1)
+        G = self._G if corrected else bare(self._G)
+        with torch.no_grad():
+            return self._adapter.synthesize(G, z, c)
+
+
+def encoded(images: Tensor, small: bool = False) -> bytes:
+    """The first of some images [N, 1 or 3, H, W] in [-1, 1] as PNG, rounded as the hosts do."""
+    pixels = (images[0].permute(1, 2, 0).float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+    picture = Image.fromarray(pixels.expand(-1, -1, 3).cpu().numpy())
+    if small:
+        picture.thumbnail((SMALL, SMALL), Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    picture.save(content, "PNG", compress_level=1)
+    return content.getvalue()

@@ -1,0 +1,115 @@
+"""An app on a port: started early so that a taken port is noticed early, served from a thread."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import PurePath
+
+import waitress
+from flask import Flask, Response, abort
+from werkzeug.exceptions import HTTPException
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.web.guard import Guard, is_loopback
+
+log = logging.getLogger("ganfix")
+LARGEST_BODY = 64 * 1024
+CONNECTIONS = 6  # of one browser; each may wait for an image while another brings an answer
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A port that this process listens on already."""
+
+    address: str
+    socket: socket.socket
+
+    @classmethod
+    def open(cls, address: str, port: int) -> Place:
+        """Listen; port 0 takes any that is free.
+
+        Raises:
+            GanfixError: if the port is taken, or the address is not this machine's.
+        """
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        try:
+            return cls(address, socket.create_server((address, port), family=family))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise GanfixError(
+                f"{address} port {port}: cannot listen there ({reason}); give another --port"
+            ) from None
+
+    @property
+    def port(self) -> int:
+        """Its number."""
+        return int(self.socket.getsockname()[1])
+
+
+def new_app(guard: Guard, pages: dict[str, str]) -> Flask:
+    """An app that serves a rater's pages (path → file) and what belongs to them, to raters only.
+
+    Everything is read once, from the package: no request names a file.
+    """
+    app = Flask("ganfix", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    app.url_map.merge_slashes = False  # a path is one of ours as it is, or none
+    guard.protect(app)
+    shipped = {item.name: item.read_bytes() for item in (files(__package__) / "static").iterdir()}
+
+    def page(name: str) -> Response:
+        return Response(shipped[name], content_type=_TYPES[PurePath(name).suffix])
+
+    @app.get("/<rater>/static/<name>")
+    def static(rater: str, name: str) -> Response:
+        if name not in shipped:
+            abort(404)
+        return page(name)
+
+    for path, name in pages.items():
+        app.add_url_rule(f"/<rater>/{path}", name, lambda rater, name=name: page(name))
+
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> tuple[dict[str, str], int]:
+        return {"error": error.description or error.name}, error.code or 500
+
+    return app
+
+
+def serve(app: Flask, place: Place, raters: int) -> None:
+    """Serve from a thread, until the process ends."""
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+    server = waitress.create_server(
+        app,
+        sockets=[place.socket],
+        threads=CONNECTIONS * raters,
+        ident=None,
+        max_request_body_size=LARGEST_BODY,
+        max_request_header_size=16 * 1024,
+        channel_timeout=30,
+        clear_untrusted_proxy_headers=True,
+    )
+    threading.Thread(target=server.run, name="server", daemon=True).start()
+
+
+def invite(guard: Guard, place: Place) -> list[str]:
+    """What to print: a link for each rater, and what it means to listen beyond this machine."""
+    lines = [f"{rater}: {link}" for rater, link in guard.links(place.port).items()]
+    if not is_loopback(place.address):
+        lines += [
+            f"Warning: listening on {place.address}, so other machines can connect. Whoever has a "
+            "link can look at the images and answer in that rater's name, and the connection is "
+            "not encrypted: others on the network can read the link. An ssh tunnel is safer: "
+            f"ssh -L {place.port}:127.0.0.1:{place.port} THIS_MACHINE",
+        ]
+    return lines

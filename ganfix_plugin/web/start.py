@@ -1,0 +1,169 @@
+"""What `ganfix label` and `ganfix judge` start: the order, the renderer and the pages of a task."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+import torch
+from flask import Flask
+from torch import nn
+
+from ganfix_plugin.adapters import Adapter, find_adapter
+from ganfix_plugin.api import attach, detect
+from ganfix_plugin.detection.extractors import default_extractor, load_extractor
+from ganfix_plugin.detection.seeds import seed_batches
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.labels import ARTIFACT, Labels
+from ganfix_plugin.web.answers import UNCORRECTED, Answers
+from ganfix_plugin.web.criteria import Criterion
+from ganfix_plugin.web.guard import Guard
+from ganfix_plugin.web.judging import add_judging
+from ganfix_plugin.web.labelling import Task, add_labelling, waiting
+from ganfix_plugin.web.order import Learner, Queue, from_both_ends, shuffled
+from ganfix_plugin.web.renderer import Picture, Renderer
+from ganfix_plugin.web.server import Place, invite, new_app, serve
+
+log = logging.getLogger("ganfix")
+INFORMATIVE, RANDOM = "informative", "random"
+
+
+def label(
+    G: nn.Module,
+    answers: Answers,
+    place: Place,
+    raters: Sequence[str],
+    *,
+    num: int,
+    order: str = INFORMATIVE,
+    criteria: tuple[Criterion, ...] = (),
+    adapter: str | None = None,
+    extractor: str | None = None,
+    samples: int = 10_000,
+) -> None:
+    """Serve the labelling page until the process is interrupted."""
+    known = find_adapter(G, adapter)
+    renderer = Renderer(G, known)
+    if order == RANDOM:
+        queue = Queue(shuffled(range(num), "order"))
+    else:
+        queue = Queue(from_both_ends(range(num), _lr_counts(G, known, answers, num, samples)))
+    learner = _learner(queue, renderer, answers, extractor) if order == INFORMATIVE else None
+    task = Task(
+        title="Label generations",
+        generator=f"{type(G).__name__} {answers.generator[:8]}",
+        correction=UNCORRECTED,
+        seeds=frozenset(range(num)),
+        order=lambda rater: queue.now,
+        criteria=criteria,
+        answered=learner.changed if learner else lambda: None,
+    )
+    guard = Guard.of(raters, place.address)
+    app = new_app(guard, {"": "label.html"})
+    _open(app, guard, place, task, answers, renderer)
+    if learner:
+        threading.Thread(target=learner.run, name="learner", daemon=True).start()
+    renderer.run()
+
+
+def judge(
+    G: nn.Module,
+    answers: Answers,
+    place: Place,
+    raters: Sequence[str],
+    specs: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    criteria: tuple[Criterion, ...] = (),
+    adapter: str | None = None,
+) -> None:
+    """Serve the two questions about corrections of some seeds until the process is interrupted.
+
+    First the corrected images alone: artifact or normal? Then each beside its original: which one
+    is better? Every rater has an order, and sides, of their own.
+    """
+    known = find_adapter(G, adapter)
+    with attach(G, *specs, adapter=adapter) as attachment:
+        correction = "; ".join(each.text for each in attachment.corrections)
+        renderer = Renderer(G, known)
+
+        def order(rater: str) -> list[int]:
+            return shuffled(seeds, answers.secret, rater, correction)
+
+        task = Task(
+            title="Artifact or normal?",
+            generator=f"{type(G).__name__} {answers.generator[:8]}",
+            correction=correction,
+            seeds=frozenset(seeds),
+            order=order,
+            criteria=criteria,
+            next_page="pairs",
+            closed=lambda rater: bool(answers.judged(rater, correction)),
+        )
+        guard = Guard.of(raters, place.address)
+        app = new_app(guard, {"": "label.html", "pairs": "judge.html"})
+        add_judging(app, task, answers, renderer)
+        log.info("%d images, corrected by %s", len(seeds), correction)
+        _open(app, guard, place, task, answers, renderer)
+        renderer.run()
+
+
+def artifacts(answers: Answers, labels: Labels | None, most: int) -> list[int]:
+    """The seeds to correct: those labelled artifact, by a file or in the answers; a choice of them
+    where they are more than ``most``.
+
+    Raises:
+        GanfixError: if there are none.
+    """
+    found = (labels or answers.labels()).seeds(ARTIFACT)
+    if not found:
+        raise GanfixError(
+            f"answers {answers.path}: nothing is labelled artifact there; run ganfix label first, "
+            "or give --labels FILE"
+        )
+    return sorted(shuffled(found, answers.secret)[:most])
+
+
+def _open(
+    app: Flask, guard: Guard, place: Place, task: Task, answers: Answers, renderer: Renderer
+) -> None:
+    """Let the raters in, when the image that each of them sees first is ready."""
+    add_labelling(app, task, answers, renderer)
+    first = [seed for rater in guard.tokens for seed in waiting(task, answers, rater)[:1]]
+    renderer.prefetch(Picture(seed, bool(task.correction)) for seed in first)
+    renderer.run(forever=False)
+    serve(app, place, len(guard.tokens))
+    for line in invite(guard, place):
+        print(line, flush=True)
+
+
+def _lr_counts(
+    G: nn.Module, adapter: Adapter, answers: Answers, num: int, samples: int
+) -> list[float]:
+    """The LR count of each seed, counted once and kept with the answers."""
+    seeds = range(num)
+    kept = answers.lr_counts(samples, seeds)
+    if kept is None:
+        log.info("counting the active low-rate neurons of %d generations", num)
+        parts = [
+            detect(G, z, c, adapter=adapter.name, samples=samples)
+            for z, c in seed_batches(G, adapter, seeds, 1000)
+        ]
+        kept = torch.cat(parts).tolist()
+        answers.keep_lr_counts(samples, dict(zip(seeds, kept)))
+    return kept
+
+
+def _learner(
+    queue: Queue, renderer: Renderer, answers: Answers, extractor: str | None
+) -> Learner | None:
+    """The learner; without one, if the default feature extractor is not installed."""
+    try:
+        used = load_extractor(extractor or default_extractor())
+    except GanfixError as error:
+        if extractor:
+            raise
+        log.info("queue: by the LR count only, since there is no classifier: %s", error)
+        return None
+    return Learner(queue, renderer.image, used, answers.labels)

@@ -1,0 +1,120 @@
+"""What raters found of a correction, as [T21] reports it (Tables 3 and 5, Figure 17)."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import mean, stdev
+
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Sample
+from ganfix_plugin.web.answers import IMPROVED, OVERALL, VERDICTS, Answers
+
+NEITHER = "neither"
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share by rater, each in [0, 1], with the number of images that it is of."""
+
+    by_rater: dict[str, float]
+    counts: dict[str, int]
+
+    @classmethod
+    def of(cls, answers: Iterable[tuple[str, str]], wanted: str) -> Share:
+        """How often each rater gave the wanted answer, from (rater, answer)."""
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        for rater, answer in answers:
+            found[rater][answer] += 1
+        shares = {rater: found[rater][wanted] / found[rater].total() for rater in sorted(found)}
+        return cls(shares, {rater: found[rater].total() for rater in shares})
+
+    @property
+    def mean(self) -> float | None:
+        """Over raters, each weighing the same; None without any."""
+        return mean(self.by_rater.values()) if self.by_rater else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over raters (n - 1); None for fewer than two."""
+        return stdev(self.by_rater.values()) if len(self.by_rater) > 1 else None
+
+    def __str__(self) -> str:
+        if self.mean is None:
+            return "–"
+        spread = "" if self.deviation is None else f" ± {self.deviation:.1%}"
+        return f"{self.mean:.1%}{spread}"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of one correction.
+
+    Attributes:
+        correction: its canonical spec.
+        corrected: share of corrected images that were labelled normal.
+        improved: share of corrected images that were found better than their originals.
+        by_criterion: the latter by criterion.
+        verdicts: improved, same and worse, the mean of the raters' shares.
+        unanimous: images by what all their raters said: normal, artifact, or neither; of the images
+            that at least two raters labelled.
+    """
+
+    correction: str
+    corrected: Share
+    improved: Share
+    by_criterion: dict[str, Share]
+    verdicts: dict[str, Share]
+    unanimous: dict[str, int]
+
+
+def summarise(answers: Answers, correction: str) -> Summary:
+    """The figures of a correction; skipped images count nowhere."""
+    labels = answers.labels(correction).items
+    verdicts = answers.verdicts(correction)
+    by_image: dict[Sample, list[str]] = defaultdict(list)
+    for item in labels:
+        by_image[item.sample].append(item.label)
+    agreed = Counter(
+        said[0] if len(set(said)) == 1 else NEITHER for said in by_image.values() if len(said) > 1
+    )
+    by_criterion: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for each in verdicts:
+        by_criterion[each.criterion].append((each.rater, each.verdict))
+    overall = by_criterion.pop(OVERALL, [])
+    return Summary(
+        correction,
+        Share.of(((item.rater, item.label) for item in labels), NORMAL),
+        Share.of(overall, IMPROVED),
+        {name: Share.of(given, IMPROVED) for name, given in by_criterion.items()},
+        {each: Share.of(overall, each) for each in VERDICTS},
+        {kind: agreed[kind] for kind in (NORMAL, NEITHER, ARTIFACT)},
+    )
+
+
+def rows(summary: Summary) -> list[tuple[str, ...]]:
+    """A line per rater and one for all, under a header."""
+    corrected, improved = summary.corrected, summary.improved
+    found = [("rater", "labelled", "corrected", "compared", "improved")]
+    for rater in sorted({*corrected.by_rater, *improved.by_rater}):
+        cells = [rater]
+        for share in (corrected, improved):
+            known = rater in share.by_rater
+            cells += [str(share.counts[rater]), f"{share.by_rater[rater]:.1%}"] if known else "––"
+        found.append(tuple(cells))  # type: ignore[arg-type]
+    found.append(("mean ± std", "", str(corrected), "", str(improved)))
+    return list(found)
+
+
+def bars(summary: Summary) -> list[tuple[str, dict[str, float]]]:
+    """Stacked bars: a name with what it is of, and shares that add up to 1; empty ones left out."""
+    found = []
+    images = sum(summary.unanimous.values())
+    if images:
+        shares = {kind: count / images for kind, count in summary.unanimous.items()}
+        found.append((f"all raters say, {images} images", shares))
+    if summary.improved.by_rater:
+        means = {each: share.mean or 0.0 for each, share in summary.verdicts.items()}
+        pairs = sum(summary.improved.counts.values())
+        found.append((f"corrected against original, {pairs} pairs", means))
+    return found
