@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ganfix_plugin._version import __version__
-from ganfix_plugin.commands import detect, measure, one_line_errors, plot, prepare, tune
+from ganfix_plugin.commands import detect, figures, measure, one_line_errors, prepare, tune
 
 device_option = click.option(
     "--device",
@@ -82,7 +82,7 @@ for command in (
     measure.layers,
     measure.profile,
     detect.detect,
-    plot.plot,
+    figures.plot,
     prepare.labels,
     prepare.fit,
     prepare.score,
