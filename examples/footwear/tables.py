@@ -117,7 +117,8 @@ def options(G: nn.Module, num: int, artifacts: int, samples: int) -> None:
 def prepared(
     G: nn.Module, num: int, artifacts: int, samples: int
 ) -> tuple[Population, list[int], list[int]]:
-    """Learn on even seeds; the population, artifacts and normals of the odd ones."""
+    """Learn on even seeds; the population, artifacts and normals (realism 1 and above) of the odd
+    ones."""
     learned = population(G, range(0, num, 2))
     order = learned.realism.argsort(stable=True).tolist()
     ends = {ARTIFACT: order[:300], NORMAL: order[-300:]}
@@ -132,8 +133,8 @@ def prepared(
     score_units(G, labels, head, samples=samples)
     score_units_by_fid(G, labels, head, samples=samples, real=networks.REAL, num=num, top=num // 20)
     people = population(G, range(1, num, 2))
-    order = people.realism.argsort(descending=True, stable=True)[:artifacts].tolist()
-    return people, people.artifacts(artifacts), [people.seeds[place] for place in order]
+    normals = [seed for seed, each in zip(people.seeds, people.realism.tolist()) if each >= 1]
+    return people, people.artifacts(artifacts), normals[:artifacts]
 
 
 def population(G: nn.Module, seeds: Sequence[int]) -> Population:

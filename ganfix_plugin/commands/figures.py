@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ganfix_plugin.commands import Command, named, network_options, one_line_errors
+from ganfix_plugin.commands import Command, named, network_options, one_line_errors, table
 from ganfix_plugin.commands.plot import (
     class_option,
     drawing,
@@ -81,6 +82,7 @@ def sweep(
             name: {column: cell.distance for column, cell in row.items()}
             for name, row in found.items()
         }
+        _show(figures, f"uncorrected {before:.4g}")
         note = f"{_described(network, people, artifacts, real)} · {samples} latents · "
         note += f"uncorrected {before:.4g}"
         plots.matrix(
@@ -150,6 +152,7 @@ def options(
         for spec in specs:
             found = over_values(people, worst, spec, key, values)
             curves[spec] = {value: getattr(each, measure) for value, each in found.items()}
+        _show(curves, f"uncorrected {getattr(before, measure):.4g}")
         spoken = {"distance": "Fréchet distance", "realism": "realism score"}[measure]
         plots.lines(
             out,
@@ -219,6 +222,14 @@ def d_values(
             found,
             colours=plots.KINDS,
         )
+
+
+def _show(rows: Mapping[str, Mapping[str, float]], before: str) -> None:
+    """The figures as text, too."""
+    columns = next(iter(rows.values()), {})
+    lines = [(before, *columns)]
+    lines += [(name, *(f"{each:.4g}" for each in row.values())) for name, row in rows.items()]
+    click.echo(table(lines))
 
 
 def _population(
