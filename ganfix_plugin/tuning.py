@@ -22,7 +22,8 @@ from ganfix_plugin import correctors
 from ganfix_plugin.adapters import Adapter, Layer, find_adapter
 from ganfix_plugin.api import attach, check_spec
 from ganfix_plugin.detection.extractors import Extractor, default_extractor, load_extractor
-from ganfix_plugin.detection.preparing import real_features, seed_batches, seed_features
+from ganfix_plugin.detection.preparing import real_features, seed_features
+from ganfix_plugin.detection.seeds import seed_batches
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, Sample
 from ganfix_plugin.metrics.frechet import Gaussian

@@ -1,10 +1,12 @@
-"""A small classifier of footwear as feature extractor: ``--extractor classifier:features``.
+"""A small classifier of footwear as feature extractor; its weights come from `make_classifier.py`.
 
-Its weights come from ``make_classifier.py``.
+``--extractor classifier:features`` are the 128 features before its last layer, for distances;
+``--extractor classifier:maps`` the feature maps before them, for Grad-CAM.
 """
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -14,11 +16,12 @@ WEIGHTS = Path(__file__).with_name("classifier.safetensors")
 WIDTH = 128
 
 
-class Footwear(nn.Sequential):
-    """Images [N, 3, 32, 32] in [-1, 1] to features [N, 128, 2, 2], whose spatial mean counts."""
+class Footwear(nn.Module):
+    """Images [N, 3, 32, 32] in [-1, 1] to features [N, 128]."""
 
     def __init__(self) -> None:
-        widths = (1, 16, 32, 64, WIDTH)
+        super().__init__()
+        widths = (1, 16, 32, 64)
         steps: list[nn.Module] = []
         for before, after in zip(widths, widths[1:]):
             steps += [
@@ -27,26 +30,33 @@ class Footwear(nn.Sequential):
                 nn.ReLU(),
                 nn.MaxPool2d(2),
             ]
-        super().__init__(*steps)
+        self.trunk = nn.Sequential(*steps)
+        self.wide = nn.Linear(widths[-1] * 16, WIDTH)
+
+    def maps(self, x: Tensor) -> Tensor:
+        """Feature maps [N, 64, 4, 4]."""
+        found: Tensor = self.trunk(x.mean(dim=1, keepdim=True))
+        return found
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = super().forward(x.mean(dim=1, keepdim=True))
+        found: Tensor = self.wide(self.maps(x).flatten(1)).relu()
         return found
 
 
-def load() -> nn.Module:
-    """The trained extractor."""
+@functools.cache
+def load() -> Footwear:
+    """The trained network."""
     network = Footwear()
     network.load_state_dict({name: each.float() for name, each in load_file(WEIGHTS).items()})
     return network.eval().requires_grad_(False)
 
 
 def features(images: Tensor) -> Tensor:
-    """Feature maps of images; the network is read on first use."""
-    global _network
-    if _network is None:
-        _network = load()
-    return _network.to(images.device)(images)
+    """Features [N, 128]."""
+    found: Tensor = load().to(images.device)(images)
+    return found
 
 
-_network: nn.Module | None = None
+def maps(images: Tensor) -> Tensor:
+    """Feature maps [N, 64, 4, 4]."""
+    return load().to(images.device).maps(images)

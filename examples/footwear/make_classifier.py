@@ -52,7 +52,7 @@ def main(data: Path, count: int, epochs: int, seed: int, out: Path) -> None:
     images = torch.cat(list(read_images(data)))
     labels = clusters(images, count, seed)
     trunk, head = Footwear(), nn.Linear(WIDTH, count)
-    network = nn.Sequential(trunk, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2), head)
+    network = nn.Sequential(trunk, nn.Dropout(0.3), head)
     descent = torch.optim.Adam(network.parameters(), 2e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(descent, epochs)
     for epoch in range(epochs):

@@ -11,6 +11,7 @@ classifier, unit scores) is learned on even seeds, and all figures are of odd on
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import click
@@ -22,6 +23,7 @@ from ganfix_plugin.commands import table
 from ganfix_plugin.detection.preparing import fit_classifier, score_units, score_units_by_fid
 from ganfix_plugin.detection.ranking import score_seeds
 from ganfix_plugin.detection.scores import Scoring, lr
+from ganfix_plugin.errors import GanfixWarning
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels
 from ganfix_plugin.metrics.manifold import precision_recall
 from ganfix_plugin.options import number_text
@@ -30,7 +32,7 @@ from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.profiling.store import classifier_path
 from ganfix_plugin.sweeps import ablation_rows, ablation_sweep, effect, layer_columns, over_values
 
-EXTRACTOR = "classifier:features"
+EXTRACTOR, MAPS = "classifier:features", "classifier:maps"
 NETWORKS = {"stylegan2": networks.stylegan2, "pggan": networks.pggan}
 
 
@@ -42,8 +44,8 @@ def ablation(G: nn.Module, num: int, artifacts: int, samples: int) -> None:
     columns = layer_columns(people.adapter.auto(every), every)
     rows = ablation_rows(samples=samples)
     none = effect(people, None, worst)
-    click.echo(f"{artifacts} artifacts of {num}: distance {none.distance:.1f} uncorrected, ")
-    click.echo(f"realism {none.realism:.3f}; all {num}: {people.distance(people.features):.1f}")
+    whole = people.distance(people.features)
+    click.echo(f"distance of all {num}: {whole:.1f}; of {artifacts} artifacts: {none.distance:.1f}")
     found = ablation_sweep(people, worst, rows, columns)
     lines = [("ablated", *columns)]
     for name, cells in found.items():
@@ -115,7 +117,8 @@ def options(G: nn.Module, num: int, artifacts: int, samples: int) -> None:
 def prepared(
     G: nn.Module, num: int, artifacts: int, samples: int
 ) -> tuple[Population, list[int], list[int]]:
-    """Learn on even seeds; the population, artifacts and normals of the odd ones."""
+    """Learn on even seeds; the population, artifacts and normals (realism 1 and above) of the odd
+    ones."""
     learned = population(G, range(0, num, 2))
     order = learned.realism.argsort(stable=True).tolist()
     ends = {ARTIFACT: order[:300], NORMAL: order[-300:]}
@@ -124,14 +127,14 @@ def prepared(
         for kind, places in ends.items()
         for place in places
     ]
-    labels = Labels(fingerprint(G), tuple(sorted(items)))
-    head = fit_classifier(G, labels, real=networks.REAL, extractor=EXTRACTOR)
+    labels = Labels(fingerprint(G), tuple(items))
+    head = fit_classifier(G, labels, real=networks.REAL, extractor=MAPS)
     head.save(classifier_path(head.generator))
     score_units(G, labels, head, samples=samples)
     score_units_by_fid(G, labels, head, samples=samples, real=networks.REAL, num=num, top=num // 20)
     people = population(G, range(1, num, 2))
-    order = people.realism.argsort(descending=True, stable=True)[:artifacts].tolist()
-    return people, people.artifacts(artifacts), [people.seeds[place] for place in order]
+    normals = [seed for seed, each in zip(people.seeds, people.realism.tolist()) if each >= 1]
+    return people, people.artifacts(artifacts), normals[:artifacts]
 
 
 def population(G: nn.Module, seeds: Sequence[int]) -> Population:
@@ -161,6 +164,7 @@ TABLES = {
 @click.option("--samples", default=5000, show_default=True, help="Latents of the profile.")
 def main(which: str, network: str, num: int, artifacts: int, samples: int) -> None:
     """Print one of the tables."""
+    warnings.simplefilter("ignore", GanfixWarning)  # tables show also what nobody would choose
     click.echo(f"{network}, {num} generations, real: {networks.REAL.name}, {EXTRACTOR}")
     TABLES[which](NETWORKS[network](), num, artifacts, samples)
 

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from ganfix_plugin.adapters import Adapter
 from ganfix_plugin.detection.extractors import opened_discriminator
 from ganfix_plugin.detection.seeds import seed_batches
+from ganfix_plugin.labels import Sample
 from ganfix_plugin.passes import bare, random_state_kept
 from ganfix_plugin.profiling.rates import device_of
 
 
 def d_values(
-    G: nn.Module, adapter: Adapter, seeds: Sequence[int], class_index: int | None = None
+    G: nn.Module, adapter: Adapter, samples: Sequence[Sample], class_index: int | None = None
 ) -> Tensor:
-    """Logits [n] of the uncorrected generations of seeds, high for what looks real.
+    """Logits [n] of the uncorrected generations of seeds or latents, high for what looks real.
 
     Each image is judged by itself: the minibatch statistics of a discriminator would mix several.
 
@@ -26,7 +27,7 @@ def d_values(
     """
     D = opened_discriminator().to(device_of(G))
     view, found = bare(G), [torch.zeros(0)]
-    for z, c in seed_batches(G, adapter, seeds, class_index=class_index):
+    for z, c in seed_batches(G, adapter, samples, class_index=class_index):
         with torch.no_grad(), random_state_kept(G, seed=0):
             images = adapter.synthesize(view, z, c)
             labels = images.new_zeros(len(images), 0) if c is None else c

@@ -15,7 +15,7 @@ from ganfix_plugin.detection.classifier import auc
 from ganfix_plugin.detection.scores import Score
 from ganfix_plugin.detection.seeds import seed_batches
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.labels import KINDS, Labels
+from ganfix_plugin.labels import KINDS, Labels, Sample
 from ganfix_plugin.outputs import written
 from ganfix_plugin.passes import random_state_kept
 from ganfix_plugin.profiling.rates import progress
@@ -75,12 +75,12 @@ def score_seeds(
     G: nn.Module,
     adapter: Adapter,
     score: Score,
-    seeds: Sequence[int],
+    samples: Sequence[Sample],
     class_index: int | None = None,
 ) -> Tensor:
-    """The scores [n] of seeds, float32 on the CPU; memory holds one batch and the scores."""
-    batches = seed_batches(G, adapter, seeds, score.batch, class_index)
-    total = -(-len(seeds) // score.batch)
+    """The scores [n] of seeds or latents, float32 on the CPU; memory holds a batch and them."""
+    batches = seed_batches(G, adapter, samples, score.batch, class_index)
+    total = -(-len(samples) // score.batch)
     with random_state_kept(G, seed=0):
         found = [score.of(z, c).float().cpu() for z, c in progress(batches, total, "scoring")]
     return torch.cat(found) if found else torch.zeros(0)
@@ -93,16 +93,16 @@ def separation(
     labels: Labels,
     class_index: int | None = None,
 ) -> float:
-    """The area under the ROC curve of a score on seeds labelled artifact and normal.
+    """The area under the ROC curve of a score on what was labelled artifact and normal.
 
     Raises:
         GanfixError: if one of the kinds is missing.
     """
     found = []
     for kind in KINDS:
-        seeds = labels.seeds(kind)
-        if not seeds:
+        samples = labels.samples(kind)
+        if not samples:
             raise GanfixError(f"labels: found none of class {kind}, expected at least 1")
-        found.append(score_seeds(G, adapter, score, seeds, class_index))
+        found.append(score_seeds(G, adapter, score, samples, class_index))
     artifact, normal = (each if score.worst_first else -each for each in found)
     return auc(artifact, normal)

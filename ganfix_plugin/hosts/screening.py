@@ -7,16 +7,16 @@ and names its files by them.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from ganfix_plugin.adapters import Adapter, find_adapter
+from ganfix_plugin.adapters import Adapter, Layer, find_adapter
 from ganfix_plugin.detection.seeds import seed_batches
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.options import Options, Portion, portion
@@ -74,8 +74,8 @@ def apply(
     """Screen the list of seeds among a script's parsed options, in place, and say which went.
 
     Args:
-        options: by the names of the script's function: psi and class count, a projected w has no
-            seed and is left alone.
+        options: by the names of the script's function; psi and class are taken into account, and a
+            projected w has no seed and is left alone.
         given: how to measure the generator, as after ``--correct``.
         device: where to score.
 
@@ -90,7 +90,8 @@ def apply(
     class_index = options.get("class_idx") if adapter.num_classes(G) else None
     if seeds is None or (adapter.num_classes(G) and class_index is None):
         return 1  # the script itself will say what it needs
-    score = _Scorer.of(G, adapter, screen, given, device, options.get("truncation_psi"))
+    psi = options.get("truncation_psi")
+    score = Scorer.of(G, adapter, screen, given, device, 1 if psi is None else psi)
     bad = score.exceeding(seeds, class_index)
     kept = [seed for seed in seeds if seed not in bad]
     line = f"{len(seeds) - len(kept)} of {len(seeds)} seeds not rendered, their LR count is over "
@@ -107,14 +108,21 @@ def apply(
 
 
 @dataclass(frozen=True)
-class _Scorer:
-    """LR counts of the images of seeds, as the script would render them, but for random noise."""
+class Scorer:
+    """LR counts of the images of seeds, as the script would render them, but for random noise.
+
+    Attributes:
+        low_rate: layers with bool [C, H, W] at their LR-neurons.
+        threshold: seeds of a greater count are bad.
+        options: further arguments of the generator.
+        batch: seeds per pass.
+    """
 
     G: nn.Module
     adapter: Adapter
-    low_rate: list[tuple[Any, Tensor]]
+    low_rate: Sequence[tuple[Layer, Tensor]]
     threshold: float
-    psi: float | None
+    options: Mapping[str, Any]
     batch: int
 
     @classmethod
@@ -125,8 +133,14 @@ class _Scorer:
         screen: Screen,
         given: Options,
         device: str,
-        psi: float | None,
-    ) -> _Scorer:
+        psi: float,
+    ) -> Scorer:
+        """The scorer of a generator, measured if need be.
+
+        Raises:
+            GanfixError: if a profile that was given is of another generator, or lacks what is
+                needed.
+        """
         layers = adapter.auto(adapter.layers(G))
         if given.profile is not None:
             profile = checked(Path(given.profile), fingerprint(G))
@@ -137,7 +151,8 @@ class _Scorer:
         threshold = profile.score_at(1 - screen.share, layers)
         there = on_device(G, device)
         batch = fitting_batch(layers, device_of(there))
-        return cls(there, adapter, low_rate, threshold, psi, batch)
+        more = {"truncation_psi": psi} if psi != 1 else {}
+        return cls(there, adapter, low_rate, threshold, {**more, **fastest(there)}, batch)
 
     def exceeding(self, seeds: Sequence[int], class_index: int | None) -> set[int]:
         """The seeds whose score is over the threshold."""
@@ -171,8 +186,19 @@ class _Scorer:
         return found[:count]
 
     def _call(self, view: Any, z: Tensor, c: Tensor | None) -> Any:
-        if self.psi is None or self.psi == 1:
+        if not self.options:
             return self.adapter.synthesize(view, z, c)
         if c is None:
-            c = torch.zeros(len(z), 0, device=z.device)
-        return view(z, c, truncation_psi=self.psi, noise_mode="const")
+            c = z.new_zeros(len(z), 0)
+        return view(z, c, noise_mode="const", **self.options)
+
+
+def fastest(G: nn.Module) -> dict[str, bool]:
+    """The arguments with which a generator of NVIDIA's is fastest.
+
+    On a CPU a convolution with kernels of each sample's own takes twice the time of scaling its
+    input and output instead; the activations are the same but for the last bits.
+    """
+    forwards = {type(module).forward for module in G.modules()}
+    known = any("fused_modconv" in inspect.signature(each).parameters for each in forwards)
+    return {"fused_modconv": False} if known and device_of(G).type == "cpu" else {}

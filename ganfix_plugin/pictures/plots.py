@@ -65,7 +65,8 @@ def histogram(
             _nothing(axes)
             return
         low, high = float(every.min()), float(every.max())
-        edges = np.linspace(low, high, 61) if high > low else np.array([low - 0.5, low + 0.5])
+        bins = min(max(int(1.2 * len(every) ** 0.5), 10), 60)
+        edges = np.linspace(low, high, bins + 1) if high > low else np.array([low - 0.5, low + 0.5])
         for (name, each), colour in zip(values.items(), _colours()):
             colour = (colours or {}).get(name, colour)
             weights = np.full(len(each), 1 / max(len(each), 1))

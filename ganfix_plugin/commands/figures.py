@@ -1,0 +1,247 @@
+"""The figures of `ganfix plot`: numbers of whole populations, measured and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ganfix_plugin.commands import Command, named, network_options, one_line_errors, table
+from ganfix_plugin.commands.plot import (
+    class_option,
+    drawing,
+    numbers,
+    out_option,
+    plot,
+    samples_option,
+)
+from ganfix_plugin.commands.prepare import FILE, IMAGES, extractor_option
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ganfix_plugin.adapters import Adapter
+    from ganfix_plugin.population import Population
+
+
+def population_options(command: Command) -> Command:
+    """What is needed to measure distances to real images."""
+    options = (
+        click.option("--real", type=IMAGES, required=True, help="Real images, a folder or zip."),
+        extractor_option,
+        click.option(
+            "--num", default=5000, show_default=True, help="Generations to look for artifacts in."
+        ),
+        click.option(
+            "--artifacts",
+            default=1000,
+            show_default=True,
+            help="Of them, those of least realism, which are corrected.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@plot.command("sweep")
+@network_options
+@population_options
+@click.option("--rates", default="0.7,0.5,0.3,0.1", show_default=True, callback=numbers, help="R.")
+@samples_option
+@out_option
+@one_line_errors
+def sweep(
+    network: str,
+    host: Path | None,
+    device: str | None,
+    adapter: str | None,
+    real: Path,
+    extractor: str | None,
+    num: int,
+    artifacts: int,
+    rates: list[float],
+    samples: int,
+    out: Path,
+) -> None:
+    """Distance of ablated artifacts to real images by rate and layers (IJCAI 2022, Table 1)."""
+    from ganfix_plugin.pictures import plots
+    from ganfix_plugin.sweeps import ablation_rows, ablation_sweep, effect, layer_columns
+
+    plots.needed()
+    with drawing(network, host, device, adapter, out) as (G, known):
+        people = _population(G, known, num, real, extractor)
+        worst = people.artifacts(artifacts)
+        every = known.layers(G)
+        columns = layer_columns(known.auto(every), every)
+        before = effect(people, None, worst).distance
+        found = ablation_sweep(people, worst, ablation_rows(rates, samples), columns)
+        figures = {
+            name: {column: cell.distance for column, cell in row.items()}
+            for name, row in found.items()
+        }
+        _show(figures, f"uncorrected {before:.4g}")
+        note = f"{_described(network, people, artifacts, real)} · {samples} latents · "
+        note += f"uncorrected {before:.4g}"
+        plots.matrix(
+            out,
+            "Fréchet distance of ablated artifacts to real images",
+            note,
+            figures,
+            ("ablated layers", "ablated neurons"),
+            before,
+            "against uncorrected",
+        )
+
+
+@plot.command("options")
+@network_options
+@click.option("--correct", "specs", multiple=True, required=True, help="One or several.")
+@click.option("--vary", metavar="KEY=V1,V2,…", required=True, help="A key, as top=5%,20%,60%.")
+@population_options
+@click.option(
+    "--measure",
+    type=click.Choice(["distance", "realism"]),
+    default="distance",
+    show_default=True,
+    help="The Fréchet distance to real images, or the mean realism score.",
+)
+@out_option
+@one_line_errors
+def options(
+    network: str,
+    host: Path | None,
+    device: str | None,
+    adapter: str | None,
+    specs: tuple[str, ...],
+    vary: str,
+    real: Path,
+    extractor: str | None,
+    num: int,
+    artifacts: int,
+    measure: str,
+    out: Path,
+) -> None:
+    """Distance or realism over the values of one option of corrections.
+
+    \b
+    --correct ds:layer=2 --correct fid-units:layer=2 --vary units=1,5,10,20   units
+    --correct seqc --vary stop=1,2,3,4                                   stopping layer
+    --correct seqc --vary top=5%,10%,20%,40%          portion (CVPR 2021, Figure 12)
+    """
+    from ganfix_plugin.api import check_spec
+    from ganfix_plugin.errors import GanfixError
+    from ganfix_plugin.pictures import plots
+    from ganfix_plugin.sweeps import effect, over_values, with_key
+
+    plots.needed()
+    key, equals, listed = vary.partition("=")
+    values = [value.strip() for value in listed.split(",") if value.strip()]
+    if not equals or not values:
+        raise GanfixError(f"--vary {vary}: expected KEY=V1,V2,… such as top=5%,20%,60%")
+    for spec in specs:
+        for value in values:
+            check_spec(with_key(spec, key, value))
+    with drawing(network, host, device, adapter, out) as (G, known):
+        people = _population(G, known, num, real, extractor)
+        worst = people.artifacts(artifacts)
+        before = effect(people, None, worst)
+        curves = {}
+        for spec in specs:
+            found = over_values(people, worst, spec, key, values)
+            curves[spec] = {value: getattr(each, measure) for value, each in found.items()}
+        _show(curves, f"uncorrected {getattr(before, measure):.4g}")
+        spoken = {"distance": "Fréchet distance", "realism": "realism score"}[measure]
+        plots.lines(
+            out,
+            f"{spoken} of corrected artifacts over {key}",
+            _described(network, people, artifacts, real),
+            key,
+            f"{spoken} to real images" if measure == "distance" else f"mean {spoken}",
+            curves,
+            ("uncorrected", getattr(before, measure)),
+            lowest=measure == "distance",
+        )
+
+
+@plot.command("d-values")
+@network_options
+@click.option("--labels", type=FILE, help="A label file; without, the ends of the LR count.")
+@click.option("--num", default=5000, show_default=True, help="Without labels: seeds to rank.")
+@click.option("--top", default=500, show_default=True, help="Without labels: of each end.")
+@samples_option
+@class_option
+@out_option
+@one_line_errors
+def d_values(
+    network: str,
+    host: Path | None,
+    device: str | None,
+    adapter: str | None,
+    labels: Path | None,
+    num: int,
+    top: int,
+    samples: int,
+    class_index: int | None,
+    out: Path,
+) -> None:
+    """Does the discriminator tell artifacts from normals? Its scores of both (CVPR 2021)."""
+    from ganfix_plugin.detection.classifier import auc
+    from ganfix_plugin.detection.discriminator import d_values as values_of
+    from ganfix_plugin.detection.preparing import auto_labels
+    from ganfix_plugin.detection.seeds import check_class
+    from ganfix_plugin.labels import KINDS, read
+    from ganfix_plugin.pictures import plots
+    from ganfix_plugin.profiling.fingerprint import fingerprint
+
+    plots.needed()
+    known_labels = read(labels) if labels else None
+    with drawing(network, host, device, adapter, out) as (G, known):
+        check_class(G, known, class_index)
+        if known_labels:
+            used, who = known_labels.check(fingerprint(G)), f"labels of {named(str(labels))}"
+        else:
+            used = auto_labels(G, num, top, adapter=adapter, samples=samples)
+            who = f"the {top} of {num:,} seeds with most and fewest active low-rate neurons"
+        found = {
+            kind: values_of(G, known, used.samples(kind), class_index).numpy() for kind in KINDS
+        }
+        note = f"{named(network)} · {who}"
+        if all(map(len, found.values())):
+            import torch
+
+            area = auc(*(torch.from_numpy(-each) for each in found.values()))
+            note += f" · ROC AUC of a low D-value {area:.3f}"
+        plots.histogram(
+            out,
+            "What the discriminator says of artifacts and normals",
+            note,
+            "D-value (logit; high: real)",
+            found,
+            colours=plots.KINDS,
+        )
+
+
+def _show(rows: Mapping[str, Mapping[str, float]], before: str) -> None:
+    """The figures as text, too."""
+    columns = next(iter(rows.values()), {})
+    lines = [(before, *columns)]
+    lines += [(name, *(f"{each:.4g}" for each in row.values())) for name, row in rows.items()]
+    click.echo(table(lines))
+
+
+def _population(
+    G: nn.Module, adapter: Adapter, num: int, real: Path, extractor: str | None
+) -> Population:
+    from ganfix_plugin.population import Population
+
+    return Population.of(G, range(num), real, extractor, adapter.name)
+
+
+def _described(network: str, people: Population, artifacts: int, real: Path) -> str:
+    return (
+        f"{named(network)} · the {artifacts} of {len(people.seeds):,} generations of least realism "
+        f"· {len(people.real):,} real images of {real.name} · features of {people.extractor.name}"
+    )
