@@ -49,7 +49,7 @@ setup(
         ],
         # The plots of ganfix detect and ganfix plot.
         "pictures": ["matplotlib>=3.7"],
-        "dev": ["pytest>=8", "ruff", "mypy", "imageio", "types-tqdm", "matplotlib>=3.7"],
+        "dev": ["pytest>=8", "prdc", "ruff", "mypy", "imageio", "types-tqdm", "matplotlib>=3.7"],
     },
     entry_points={
         "console_scripts": ["ganfix = ganfix_plugin.cli:main"],
@@ -74,6 +74,7 @@ setup(
         "ganfix.extractors": [
             "discriminator = ganfix_plugin.detection.extractors:discriminator",
             "efficientnet-lite0 = ganfix_plugin.detection.extractors:efficientnet_lite0",
+            "inception = ganfix_plugin.detection.extractors:inception",
             "resnet18 = ganfix_plugin.detection.extractors:resnet18",
         ],
         "ganfix.hosts": [

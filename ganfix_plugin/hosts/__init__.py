@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.hosts.flags import Flag
 
 if TYPE_CHECKING:
     from ganfix_plugin.hosts.session import Session
@@ -68,7 +69,7 @@ class Seam:
 
     Attributes:
         module: where it is defined, as the host's scripts import it.
-        function: its name there.
+        function: its name there; ``Class.method`` for a method.
         wrap: called with the session and the host's function, returns the one to use instead.
     """
 
@@ -91,6 +92,9 @@ class Host:
         load: the generator of a network's name or file, called while the checkout can be imported.
         seeds: the scripts that render one image per seed, each with the name of the click option
             that holds them as a list; ``seedless`` says why the others do not.
+        flags: what scripts take besides ``--correct``.
+        folders: of scripts that keep files of theirs in one folder, the option that names it; what
+            is corrected, or seen by another detector, is kept in a folder of its own below it.
         refused: scripts that ganfix does not run, each with the reason.
         breakages: what has to be mended around its scripts.
     """
@@ -104,6 +108,8 @@ class Host:
     load: Callable[[str], Any]
     seeds: Mapping[str, str] = field(default_factory=dict)
     seedless: str = ""
+    flags: Mapping[str, tuple[Flag, ...]] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     breakages: tuple[Breakage, ...] = ()
 
