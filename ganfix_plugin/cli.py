@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from ganfix_plugin._version import __version__
-from ganfix_plugin.commands import detect, measure, one_line_errors, plot, prepare, tune
+from ganfix_plugin.commands import (
+    detect,
+    evaluate,
+    measure,
+    one_line_errors,
+    plot,
+    prepare,
+    tune,
+)
 
 device_option = click.option(
     "--device",
@@ -88,5 +96,6 @@ for command in (
     prepare.score,
     prepare.prepare,
     tune.tune,
+    evaluate.evaluate,
 ):
     main.add_command(command)
