@@ -56,6 +56,7 @@ setup(
         "web": ["flask>=3", "waitress>=3"],
         "dev": [
             "pytest>=8",
+            "prdc",
             "ruff",
             "mypy",
             "imageio",
@@ -88,6 +89,7 @@ setup(
         "ganfix.extractors": [
             "discriminator = ganfix_plugin.detection.extractors:discriminator",
             "efficientnet-lite0 = ganfix_plugin.detection.extractors:efficientnet_lite0",
+            "inception = ganfix_plugin.detection.extractors:inception",
             "resnet18 = ganfix_plugin.detection.extractors:resnet18",
         ],
         "ganfix.hosts": [

@@ -257,7 +257,7 @@ def _correction(G: nn.Module, adapter: Adapter, spec: BoundSpec, measure_on: Any
         head = Classifier.load(path)
         scorer = ArtifactScorer(head, head.load_extractor(), entry)
         gate = Gated(scorer, given.gate.threshold)
-    return Correction(str(spec), entry, edits, gate)
+    return Correction(str(spec), entry, edits, gate, measured.text if measured else "")
 
 
 def measured_for(

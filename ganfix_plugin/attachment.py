@@ -76,12 +76,14 @@ class Correction:
         entry: the module that scripts really call, and where the image is in what it returns.
         edits: by layer, the same for every sample, or a `SecondPass`.
         gate: None corrects every sample.
+        profile: which measurements it was made from; empty if from none.
     """
 
     text: str
     entry: Layer
     edits: Mapping[Layer, Edit] | SecondPass
     gate: Gated | None = None
+    profile: str = ""
 
     @property
     def layers(self) -> tuple[Layer, ...]:

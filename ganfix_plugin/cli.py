@@ -10,6 +10,7 @@ import click
 from ganfix_plugin._version import __version__
 from ganfix_plugin.commands import (
     detect,
+    evaluate,
     export,
     figures,
     judge,
@@ -101,5 +102,6 @@ for command in (
     export.export,
     web.label,
     judge.judge,
+    evaluate.evaluate,
 ):
     main.add_command(command)

@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,21 +15,25 @@ from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
 
+Name = TypeVar("Name", str, Path)
 _ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
-def read_images(path: Path, size: int | None = None, batch: int = 64) -> Iterator[Tensor]:
+def read_images(
+    path: Path, size: int | None = None, batch: int = 64, num: int | None = None, seed: int = 0
+) -> Iterator[Tensor]:
     """Yield batches [n, 3, H, W] in [-1, 1], in the order of the file names.
 
     Args:
         path: a folder, searched with all that is below it, or a zip.
         size: the height and width that every image must have; by default the first one's.
+        num: take so many, chosen by a seed; all by default.
 
     Raises:
-        GanfixError: if there are no images, one cannot be read, or one has another size.
+        GanfixError: if there are no images or too few, one cannot be read, or one has another size.
     """
     found: list[Tensor] = []
-    for name, content in _files(path):
+    for name, content in _files(path, num, seed):
         image = _image(path, name, content, size)
         size = image.shape[-1]
         found.append(image)
@@ -39,25 +44,41 @@ def read_images(path: Path, size: int | None = None, batch: int = 64) -> Iterato
         yield torch.stack(found)
 
 
-def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+def check_images(path: Path) -> None:
+    """Make sure that there are images, before anything else is loaded.
+
+    Raises:
+        GanfixError: if there are none, or the first cannot be read.
+    """
+    next(read_images(path, batch=1))
+
+
+def _files(path: Path, num: int | None, seed: int) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
-        names = sorted(file for file in path.rglob("*") if file.suffix.lower() in _ENDINGS)
-        if not names:
-            raise GanfixError(f"images {path}: found none; expected PNG or JPEG files")
-        for file in names:
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _ENDINGS)
+        for file in _chosen(path, files, num, seed):
             yield str(file.relative_to(path)), file.read_bytes()
         return
     try:
         with zipfile.ZipFile(path) as archive:
             inside = sorted(n for n in archive.namelist() if Path(n).suffix.lower() in _ENDINGS)
-            if not inside:
-                raise GanfixError(f"images {path}: found none; expected PNG or JPEG files")
-            for name in inside:
+            for name in _chosen(path, inside, num, seed):
                 yield name, archive.read(name)
     except FileNotFoundError:
         raise GanfixError(f"images {path}: no such folder or zip") from None
     except zipfile.BadZipFile:
         raise GanfixError(f"images {path}: neither a folder nor a zip") from None
+
+
+def _chosen(path: Path, names: list[Name], num: int | None, seed: int) -> list[Name]:
+    if not names:
+        raise GanfixError(f"images {path}: found none; expected PNG or JPEG files")
+    if num is None:
+        return names
+    if num > len(names):
+        raise GanfixError(f"images {path}: found {len(names)}, expected {num}; ask for fewer")
+    chosen = np.random.RandomState(seed).permutation(len(names))[:num]
+    return [names[index] for index in np.sort(chosen)]
 
 
 def _image(path: Path, name: str, content: bytes, size: int | None) -> Tensor:

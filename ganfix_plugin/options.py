@@ -222,9 +222,11 @@ def bind(spec: CorrectionSpec, options: type[T]) -> T:
 def canonical(name: str, options: Options, measured: bool = True) -> str:
     """Every option spelled out, in the order of declaration: the text kept as provenance.
 
-    The keys that say how to measure are left out where nothing is ``measured``.
+    The keys that say how to measure are left out where nothing is ``measured``, or where a given
+    profile was measured already, in a way of its own.
     """
-    left_out = {"profile"} if measured else {"profile", "samples", "class"}
+    how = {"samples", "class"}
+    left_out = (how if options.profile else {"profile"}) if measured else {*how, "profile"}
     texts = {key_of(each): _text(getattr(options, each.name)) for each in fields(options)}
     keys = ",".join(f"{key}={text}" for key, text in texts.items() if text and key not in left_out)
     return f"{name}:{keys}" if keys else name

@@ -16,21 +16,25 @@ import difflib
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import venv
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import PIL.Image
 from host_networks import SEEDS
 
+from ganfix_plugin import __version__
 from ganfix_plugin.hosts import find_host
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -250,9 +254,31 @@ def common(bench: Bench) -> Iterator[Fact]:
     )
 
 
-def records(folder: Path) -> list[dict[str, object]]:
+def records(folder: Path) -> list[dict[str, Any]]:
     files = folder.glob("metric-*.jsonl")
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+# The distance of the corrected images of seeds 0 to 59 to a data set, by numpy and scipy.
+INDEPENDENT = """
+import sys, zipfile
+sys.path.insert(0, sys.argv[1])
+import legacy, numpy as np, PIL.Image, scipy.linalg, torch, ganfix_plugin
+with open(sys.argv[2], "rb") as file:
+    G = legacy.load_network_pkl(file)["G_ema"]
+ganfix_plugin.attach(G, sys.argv[5])
+z = np.stack([np.random.RandomState(seed).randn(G.z_dim) for seed in range(60)])
+images = G(torch.from_numpy(z).float(), torch.zeros(60, 0), noise_mode="const")
+images = (images * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+with zipfile.ZipFile(sys.argv[3]) as archive:
+    files = [PIL.Image.open(archive.open(name)) for name in archive.namelist()]
+    real = torch.from_numpy(np.stack([np.asarray(file) for file in files])).permute(0, 3, 1, 2)
+detector = torch.jit.load(sys.argv[4])
+a, b = (detector(x, return_features=True).detach().double().numpy() for x in (real, images))
+ca, cb = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+root = np.real(scipy.linalg.sqrtm(ca @ cb))
+print(np.square(a.mean(0) - b.mean(0)).sum() + np.trace(ca + cb) - 2 * np.trace(root))
+"""
 
 
 def metrics(bench: Bench) -> Iterator[Fact]:
@@ -260,17 +286,24 @@ def metrics(bench: Bench) -> Iterator[Fact]:
     run = bench.work / "micro"
     line = [f"--network={run / 'net.pkl'}", f"--data={bench.work / 'data.zip'}", "--verbose=1"]
     fid = [*line, "--metrics=fid50k_full"]
-    succeeded(bench.launched("calc_metrics.py", *fid))
-    yield "calc_metrics.py runs through", len(records(run)) == 1
+    succeeded(bench.launched("calc_metrics.py", *fid, "--gpus=2"))
+    yield "calc_metrics.py runs through in two ranks without --correct", len(records(run)) == 1
+    succeeded(bench.launched("calc_metrics.py", *fid, CORRECT))
     done = succeeded(bench.launched("calc_metrics.py", *fid, CORRECT, "--gpus=2"))
     corrected = records(run / "corrected")
     yield (
         "calc_metrics.py in two ranks, corrected: all images counted",
         any(f"{n} of {n} samples corrected" in done.stderr for n in range(50000, 50200)),
     )
+    one, two = (record["results"]["fid50k_full"] for record in corrected)
+    text = f"… one rank and two report the same FID up to sampling noise: {one:.5f}, {two:.5f}"
+    yield text, abs(one - two) < 0.01 * one
     yield (
-        "… its record is apart and names the correction",
-        len(records(run)) == 1 and str(corrected[0]["correct"]).startswith("seqabl:samples=64"),
+        "… its record is apart and names correction, profile and version",
+        len(records(run)) == 1
+        and corrected[0]["correct"].startswith("seqabl:samples=64")
+        and ":samples=64,seed=0" in corrected[0]["profile"]
+        and corrected[0]["ganfix"] == __version__,
     )
     done = bench.launched("calc_metrics.py", *line, "--metrics=none", CORRECT)
     yield (
@@ -362,6 +395,65 @@ def exported_ada(bench: Bench) -> Iterator[Fact]:
             shutil.rmtree(folder)
 
 
+def given_latents(bench: Bench) -> Iterator[Fact]:
+    """Our own metrics, with a detector of the user's own."""
+    network, data = bench.work / "micro" / "net.pkl", bench.work / "data.zip"
+    detector = bench.work / "anything.pt"
+    line = [f"--network={network}", f"--data={data}", f"--detector={detector}", CORRECT]
+    line += ["--metrics=fid_artifacts,pr_artifacts,realism_artifacts", "--latents=0-59"]
+    for ranks in (1, 2):
+        succeeded(bench.launched("calc_metrics.py", *line, f"--gpus={ranks}"))
+    (folder,) = (bench.work / "micro" / "corrected").glob("detector-*")
+    found = {(each["metric"], each["num_gpus"]): each["results"] for each in records(folder)}
+    names = ("fid_artifacts", "pr_artifacts", "realism_artifacts")
+    yield (
+        "fid_, pr_ and realism_artifacts of one rank and of two are equal",
+        all(found[name, 1] == found[name, 2] for name in names),
+    )
+    arguments = [bench.checkout, network, data, detector, SPEC]
+    expected = float(succeeded(bench.call("-c", INDEPENDENT, *arguments)).stdout.split()[-1])
+    value = found["fid_artifacts", 1]["fid_artifacts"]
+    text = f"fid_artifacts {value:.6f} is scipy's {expected:.6f} to 1e-3"
+    yield text, abs(value - expected) < 1e-3 * expected
+    wrong = f"--detector={bench.work / 'whole.pt'}"
+    line = [f"--network={network}", f"--data={data}", wrong, "--metrics=fid", "--gpus=2"]
+    done = bench.launched("calc_metrics.py", *line)
+    errors = [each for each in done.stderr.splitlines() if each.startswith("Error: ")]
+    yield (
+        "a detector of the wrong shape ends all ranks with one line",
+        len(errors) == 1 and "expected features" in errors[0] and "Traceback" not in done.stderr,
+    )
+    help = bench.launched("calc_metrics.py", "--help").stdout
+    yield "--help knows the metrics", "fid_artifacts" in help and "--num-real" in help
+
+
+def every_metric(bench: Bench) -> Iterator[Fact]:
+    """All that the host registers, in a second copy of it whose numbers of images are small."""
+    small = bench.work / "small"
+    shutil.copytree(bench.checkout, small)
+    main = small / "metrics" / "metric_main.py"
+    text = main.read_text(encoding="utf-8-sig")
+    for number, less in (("num_gen=50000", "num_gen=64"), ("num_samples=50000", "num_samples=16")):
+        text = text.replace(number, less)
+    main.write_text(text.replace("num_splits=10", "num_splits=2"))
+    network = bench.work / "net" / "net.pkl"
+    # Images of the network's own size.
+    with zipfile.ZipFile(bench.work / "own.zip", "w") as archive:
+        for file in sorted(network.parent.glob("seed*.png")):
+            archive.write(file, file.name)
+    names = re.findall(r"^@register_metric\s+def (\w+)", text, re.M)
+    line = [f"--network={network}", f"--data={bench.work / 'own.zip'}", CORRECT]
+    line += [f"--detector={bench.work / 'anything.pt'}", f"--metrics={','.join(names)}"]
+    run = ["run", "--device", "cpu", small / "calc_metrics.py", *line]
+    succeeded(bench.ganfix(*run))
+    (folder,) = (network.parent / "corrected").glob("detector-*")
+    done = {record["metric"]: record for record in records(folder)}
+    yield f"calc_metrics.py, corrected: all {len(names)} metrics", set(done) == set(names)
+    noted = {name for name, record in done.items() if "hard threshold" in record.get("note", "")}
+    path_lengths = {name for name in names if name.startswith("ppl")}
+    yield "… and path lengths carry a note", noted == path_lengths != set()
+
+
 def ada(bench: Bench) -> Iterator[Fact]:
     network = f"--network={bench.work / 'net' / 'net.pkl'}"
     out = bench.work / "mix"
@@ -402,6 +494,24 @@ def genforce(bench: Bench) -> Iterator[Fact]:
         "torchrun, two ranks, test.py with FID, corrected",
         (done.stderr.count(" 3 of 3 samples corrected") == 2),
     )
+    (record,) = records(work / "corrected")
+    yield (
+        "… its log, record and features are apart and name correction, profile and version",
+        record["correct"].startswith("seqabl:samples=64")
+        and ":samples=64,seed=0" in record["profile"]
+        and f"ganfix {__version__}" in (work / "corrected" / "log.txt").read_text()
+        and {file.name for file in work.iterdir()} == {"corrected"},
+    )
+    detector = f"--detector={bench.work / 'anything.pt'}"
+    line[-2:] = ["--synthesis_num=0", detector]
+    succeeded(bench.call(*torchrun, "--device=cpu", test, *line, "--fid_num=7"))
+    (folder,) = work.glob("detector-*")
+    (record,) = records(folder)
+    yield (
+        "torchrun, test.py with another detector, uncorrected: its features and record are apart",
+        "correct" not in record and (folder / "real_fid7.npy").is_file(),
+    )
+    line[-2:] = ["--synthesis_num=4", CORRECT]
     bench.ganfix("patch", bench.checkout)
     launch = ["-m", "torch.distributed.launch", "--nproc_per_node=1"]
     done = succeeded(bench.call(*launch, test, *line, "--fid_num=0", GANFIX_DEVICE="cpu"))
@@ -430,6 +540,8 @@ def groups(bench: Bench) -> Iterator[tuple[str, Iterator[Fact]]]:
         yield f"{bench.kind}, exported, without ganfix", exported(bench)
     if bench.kind == "ada":
         yield "ada, exported, without ganfix", exported_ada(bench)
+        yield f"{bench.kind}, given latents", given_latents(bench)
+        yield bench.kind, every_metric(bench)
 
 
 def kind_of(checkout: Path) -> str:

@@ -35,6 +35,33 @@ class Detector(nn.Module):
         return nn.functional.adaptive_avg_pool2d(img.float() / 255, [2, 2]).flatten(1)
 
 
+class Anything(nn.Module):
+    """Stands in for every detector of a host: means of random filters, and what else is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.filters = nn.Conv2d(3, 24, 5, stride=2)
+
+    def forward(
+        self,
+        img: torch.Tensor,
+        return_features: bool = False,
+        no_output_bias: bool = False,
+        resize_images: bool = True,
+        return_lpips: bool = False,
+    ) -> torch.Tensor:
+        features = self.filters(img.float() / 127.5 - 1).relu().mean(dim=[2, 3])
+        return features if return_features or return_lpips else features.softmax(dim=1)
+
+
+class Whole(nn.Module):
+    """A detector that returns images instead of features."""
+
+    def forward(self, img: torch.Tensor, return_features: bool = False) -> torch.Tensor:
+        return img.float()
+
+
 class Lpips(nn.Module):
     """Stands in for VGG16: pooled pixels as perceptual features."""
 
@@ -203,6 +230,8 @@ def main() -> None:
         setattr(module, attribute, member)
         sys.modules[module_name] = module
     torch.manual_seed(3)
+    (out / "anything.pt").write_bytes(scripted(Anything()))
+    (out / "whole.pt").write_bytes(scripted(Whole()))
     if kind == "genforce":
         genforce(out)
     else:

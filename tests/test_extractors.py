@@ -38,6 +38,38 @@ def test_features_are_the_spatial_mean_of_the_maps() -> None:
     assert used.name == EXTRACTOR
 
 
+CLEAN_FID = """
+import os, torch
+
+class InceptionV3W(torch.nn.Module):
+    def __init__(self, path, download=True, resize_inside=False):
+        super().__init__()
+        if not os.path.isfile(os.path.join(path, "inception-2015-12-05.pt")):
+            raise OSError("no network")
+
+    def forward(self, x):
+        assert x.dtype == torch.uint8
+        return x.float().mean(dim=(2, 3)).repeat(1, 683)[:, :2048]
+"""
+
+
+def test_inception_is_clean_fid_s_where_that_can_load_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cleanfid").mkdir()
+    (tmp_path / "cleanfid" / "inception_torchscript.py").write_text(CLEAN_FID)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(extractors, "_load", extractors._load.__wrapped__)
+    assert extractors.has_inception()
+    with pytest.raises(GanfixError, match=r"cleanfid cannot load it \(no network\)"):
+        load_extractor("inception")
+    (tmp_path / "checkpoints" / "inception-2015-12-05.pt").touch()
+    found = load_extractor("inception").features(pictures())
+    assert found.shape == (2, 2048)
+    assert float(found.min()) >= 0 and float(found.max()) > 100  # of pixels from 0 to 255
+
+
 def test_a_network_is_frozen_and_runs_without_gradients() -> None:
     used = load_extractor(EXTRACTOR)
     assert isinstance(used.network, nn.Module)
@@ -117,7 +149,7 @@ def test_a_callable_that_is_not_there_is_refused(name: str, says: str) -> None:
 
 
 def test_an_unknown_name_lists_those_there_are() -> None:
-    with pytest.raises(GanfixError, match="vgg.*discriminator, efficientnet-lite0, resnet18"):
+    with pytest.raises(GanfixError, match="vgg.*efficientnet-lite0, inception, resnet18"):
         load_extractor("vgg")
     assert set(registry.names(registry.EXTRACTORS)) >= {"discriminator", "resnet18"}
 

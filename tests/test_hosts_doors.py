@@ -171,6 +171,7 @@ def test_torchrun_corrects_the_generator_that_a_runner_built(
     )
     assert done.returncode == 0, done.stderr
     assert "4 of 4 samples corrected" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["corrected"]
 
 
 METRICS = ["calc_metrics.py", "--network=run/footwear32.pkl", "--data=data/footwear32_test.zip"]

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from ganfix_plugin import GanfixError
 from ganfix_plugin.hosts.flags import CORRECT, SCREEN, asks_for_help, shown_in_help, take
+from ganfix_plugin.hosts.measuring import FLAGS
 
 
 @pytest.fixture
@@ -62,6 +63,17 @@ def test_click_shows_the_option_and_the_function_never_hears_of_it(
     with pytest.raises(SystemExit):
         command()
     assert capsys.readouterr().out == "x\n"
+
+
+def test_help_shows_all_flags_that_a_script_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["calc_metrics.py", "--help"])
+    with shown_in_help(*FLAGS), pytest.raises(SystemExit):
+        command()
+    text = capsys.readouterr().out
+    assert all(flag.name in text for flag in FLAGS)
+    assert "fid_artifacts" in text
 
 
 def test_a_click_command_with_arguments_of_its_own_is_left_alone(shown: None) -> None:

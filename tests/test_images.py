@@ -115,3 +115,17 @@ def test_what_is_neither_folder_nor_zip_is_refused(folder: Path, tmp_path: Path)
         list(read_images(folder / "a.png"))
     with pytest.raises(GanfixError, match="no such folder or zip"):
         list(read_images(tmp_path / "gone"))
+
+
+def test_a_choice_is_by_seed_and_keeps_the_order(tmp_path: Path) -> None:
+    for value in range(30):
+        Image.new("RGB", (4, 4), (value, 0, 0)).save(tmp_path / f"{value:02d}.png")
+
+    def values(seed: int) -> list[int]:
+        batches = read_images(tmp_path, num=9, seed=seed)
+        return [round(float((x[0, 0, 0] + 1) * 127.5)) for images in batches for x in images]
+
+    assert values(0) == values(0) == sorted(values(0)) != values(1)
+    assert len(values(0)) == 9
+    with pytest.raises(GanfixError, match="found 30, expected 31; ask for fewer"):
+        next(read_images(tmp_path, num=31))

@@ -138,6 +138,7 @@ def test_the_canonical_text_does_not_depend_on_how_the_spec_was_written() -> Non
         "seqabl:lowest=12.5%,gate=lr:70%,layers=4x4+8x8,class=3",
         "seqabl:rate=0.123456789,gate=lr:1234567",
         "random:of=units,portion=33%,seed=7",
+        "seqabl:profile=rates.safetensors,gate=lr:70%",
         "none",
     ],
 )
@@ -150,6 +151,11 @@ def test_the_canonical_text_is_a_spec_with_the_same_meaning(text: str) -> None:
 def test_what_is_not_measured_is_not_told() -> None:
     assert "samples" not in str(check_spec("random"))
     assert "samples" in str(check_spec("random:gate=lr:70%"))
+
+
+def test_a_given_profile_is_told_and_not_settings_that_it_was_not_measured_with() -> None:
+    text = str(check_spec("seqabl:profile=rates.safetensors,samples=64"))
+    assert text == "seqabl:profile=rates.safetensors,layers=auto,rate=0.3,side=low,dead=with"
 
 
 def test_options_survive_pickling() -> None:

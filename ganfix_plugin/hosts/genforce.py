@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib
+import json
 import pickle
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -22,6 +24,7 @@ from ganfix_plugin.hosts import Breakage, Function, Host, Seam, Situation, defin
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.imports import installed, replaced, stand_in, when_imported
 from ganfix_plugin.hosts.libraries import ANTIALIAS, SAMPLER
+from ganfix_plugin.hosts.measuring import DETECTOR, to_pixels
 from ganfix_plugin.hosts.session import Session
 
 
@@ -82,6 +85,9 @@ def _build_corrected(session: Session, build: Function) -> Function:
     forward pre-hook would come too late: torch has then already listed the hooks of this call.
     """
 
+    if not session.specs:
+        return build
+
     @functools.wraps(build)
     def build_generator(*args: Any, **kwargs: Any) -> Any:
         G = build(*args, **kwargs)
@@ -109,6 +115,44 @@ def _correct_when_called(cls: Any, session: Session) -> None:
 
     setattr(__call__, _WAITS, True)
     cls.__call__ = __call__
+
+
+def _fid_marked(session: Session, fid: Function) -> Function:
+    """BaseGANRunner.fid: the log says what was corrected, and a record beside it keeps the result.
+
+    Its features are kept in the work folder, which is one of our own (`Host.folders`).
+    """
+    if not session.apart:
+        return fid
+
+    @functools.wraps(fid)
+    def marked(runner: Any, fid_num: int, *args: Any, **kwargs: Any) -> Any:
+        detector = session.measuring.detector
+        if detector and runner.inception_model is None:
+            runner.inception_model = detector.load(torch.device(session.situation.device))
+        value = fid(runner, fid_num, *args, **kwargs)
+        if runner.rank == 0:
+            record = session.record("fid")
+            runner.logger.info("; ".join(f"{key} {value}" for key, value in record.items()))
+            line = {"results": {"fid": float(value)}, "metric": "fid", "fid_num": fid_num, **record}
+            with Path(runner.work_dir, "metric-fid.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**line, "timestamp": time.time()}) + "\n")
+        return value
+
+    return marked
+
+
+def _any_width(session: Session, extract: Function) -> Function:
+    """fid.extract_feature, which knows Inception's 2048 features only."""
+    if not session.measuring.detector:
+        return extract
+
+    @functools.wraps(extract)
+    def extract_feature(detector: Any, images: torch.Tensor) -> np.ndarray:
+        found: np.ndarray = detector(to_pixels(images), return_features=True).cpu().numpy()
+        return found
+
+    return extract_feature
 
 
 # --- breakages
@@ -202,7 +246,13 @@ HOST = Host(
         "ganfix, and correct the checkpoints it writes"
     },
     seedless="genforce draws the latents of all images from one random stream",
-    seams=(Seam("models", "build_generator", _build_corrected),),
+    flags={"test.py": (DETECTOR,)},
+    folders={"test.py": "--work_dir"},
+    seams=(
+        Seam("models", "build_generator", _build_corrected),
+        Seam("metrics.fid", "extract_feature", _any_width),
+        Seam("runners.base_gan_runner", "BaseGANRunner.fid", _fid_marked),
+    ),
     load=_load,
     breakages=(
         CUDA_ELSEWHERE,

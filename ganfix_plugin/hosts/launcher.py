@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib.abc import InspectLoader
@@ -16,11 +17,15 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
+from torch.multiprocessing.spawn import ProcessRaisedException
+
 from ganfix_plugin import ranks
 from ganfix_plugin.api import check_spec, unbundled
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts import Situation, devices, find_host, flags, no_host
+from ganfix_plugin.hosts import Host, Situation, devices, find_host, flags, no_host
 from ganfix_plugin.hosts.console import complain, speak
+from ganfix_plugin.hosts.flags import Flag
+from ganfix_plugin.hosts.measuring import Measuring
 from ganfix_plugin.hosts.screening import Screen
 from ganfix_plugin.hosts.session import UNKNOWN, Session
 
@@ -48,9 +53,8 @@ def run(
     streams = sys.stdout, sys.stderr
     speak()
     try:
-        found, session, others = _prepare(target, arguments, device, module)
+        found, session, others, shown = _prepare(target, arguments, device, module)
         sys.argv = [str(found.origin) if module else target, *others]
-        shown = (flags.CORRECT, flags.SCREEN) if session.seeds_option else (flags.CORRECT,)
         with session.installed(), flags.shown_in_help(*shown):
             status = _run_as_main(found)
             sys.stdout, sys.stderr = streams  # hosts put loggers in their place
@@ -63,6 +67,12 @@ def run(
             complain(error)
         return 1
     except BaseException as error:
+        ours = re.search(r"^ganfix_plugin\.errors\.GanfixError: (.*)\Z", str(error).strip(), re.M)
+        if ours and isinstance(error, ProcessRaisedException):
+            # The first of the ranks to fail has ended the others; it was one of our errors.
+            sys.stdout, sys.stderr = streams
+            complain(GanfixError(ours[1]))
+            return 1
         error.__traceback__ = _without_our_frames(error.__traceback__)
         sys.excepthook(type(error), error, error.__traceback__)
         return 130 if isinstance(error, KeyboardInterrupt) else 1
@@ -70,8 +80,9 @@ def run(
 
 def _prepare(
     target: str, arguments: Sequence[str], device: str | None, module: bool
-) -> tuple[ModuleSpec, Session, list[str]]:
-    """What to run, in which session, with which arguments; all errors before it runs are here."""
+) -> tuple[ModuleSpec, Session, list[str], tuple[Flag, ...]]:
+    """What to run, in which session, with which arguments, and the flags of ours in its help; all
+    errors before it runs are here."""
     given, others = flags.take(arguments)
     screens, others = flags.take(others, flags.SCREEN)
     specs = [str(spec) for each in given for spec in unbundled(each)]
@@ -81,7 +92,43 @@ def _prepare(
     if not getattr(sys.flags, "safe_path", False):  # since Python 3.11
         sys.path[0] = os.getcwd() if module else str(Path(target).resolve().parent)
     found = _find_module(target) if module else _find_script(target)
-    return found, _session(Path(str(found.origin)), specs, screen, device), others
+    script = Path(str(found.origin))
+    session = _session(script, specs, screen, device)
+    ours = _flags(script, session.host)
+    values = {}
+    for flag in ours:
+        values[flag.name], others = flags.take(others, flag)
+    if not flags.asks_for_help(others):
+        session.measuring = Measuring.asked(values)
+    shown = (flags.CORRECT, *((flags.SCREEN,) if session.seeds_option else ()), *ours)
+    option = session.host.folders.get(script.name, "")
+    return found, session, _apart(others, option, session.apart), shown
+
+
+def _flags(script: Path, host: Host) -> tuple[Flag, ...]:
+    """Our flags that a script takes; one that it has itself, under this name, is left to it."""
+    source = script.read_text(encoding="utf-8-sig", errors="replace")
+    known = host.flags.get(script.name, ())
+    return tuple(flag for flag in known if not re.search(rf"""["']{flag.name}["']""", source))
+
+
+def _apart(arguments: Sequence[str], option: str, folder: str) -> list[str]:
+    """A command line whose ``option`` names a folder of our own below the one it named."""
+    if not option or not folder:
+        return list(arguments)
+    changed: list[str] = []
+    follows = False
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        # argparse takes unambiguous beginnings of its options.
+        names_it = len(name) > 2 and option.startswith(name)
+        if follows:
+            argument = os.path.join(argument, folder)
+        elif names_it and equals:
+            argument = f"{option}={os.path.join(value, folder)}"
+        follows = names_it and not equals and not follows
+        changed.append(argument)
+    return changed
 
 
 def _find_script(name: str) -> ModuleSpec:

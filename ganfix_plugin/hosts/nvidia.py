@@ -14,6 +14,7 @@ from typing import Any
 
 from torch.torch_version import TorchVersion
 
+from ganfix_plugin.adapters import find_adapter
 from ganfix_plugin.attachment import uncounted
 from ganfix_plugin.detection.extractors import discriminator_is
 from ganfix_plugin.errors import GanfixError
@@ -21,7 +22,15 @@ from ganfix_plugin.hosts import Breakage, Function, Host, Seam, Situation, defin
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.imports import installed, stand_in, when_imported
 from ganfix_plugin.hosts.libraries import PERCENTILE
+from ganfix_plugin.hosts.measuring import (
+    FLAGS,
+    cache_by_detector,
+    check_metric,
+    give_detector,
+    join_registry,
+)
 from ganfix_plugin.hosts.session import Session
+from ganfix_plugin.latents import read_latents
 
 log = logging.getLogger("ganfix")
 
@@ -58,8 +67,10 @@ def _load_corrected(session: Session, load: Function) -> Function:
     def load_network_pkl(*args: Any, **kwargs: Any) -> Any:
         networks = load(*args, **kwargs)
         discriminator_is(networks.get("D"))
-        session.correct(networks["G_ema"])
-        session.screen_seeds(networks["G_ema"])
+        G = session.correct(networks["G_ema"])
+        session.screen_seeds(G)
+        if session.measuring.latents:  # errors belong here, not in the ranks
+            read_latents(session.measuring.latents, G, find_adapter(G), session.measuring.num_gen)
         return networks
 
     return load_network_pkl
@@ -70,13 +81,23 @@ def _report_apart(session: Session, report: Function) -> Function:
 
     @functools.wraps(report)
     def report_metric(result_dict: Any, run_dir: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if run_dir is not None and os.path.isdir(run_dir):
-            run_dir = os.path.join(run_dir, "corrected")
+        metric = result_dict["metric"]
+        if session.apart and run_dir is not None and os.path.isdir(run_dir):
+            run_dir = os.path.join(run_dir, session.apart)
             os.makedirs(run_dir, exist_ok=True)
-        record = dict(result_dict, correct=" ".join(session.canonical))
+        record = dict(result_dict, **session.record(metric))
+        if session.specs and metric.startswith("ppl"):
+            record["note"] = PPL_NOTE
+            log.info("%s: %s", metric, PPL_NOTE)
         return report(record, run_dir, *args, **kwargs)
 
     return report_metric
+
+
+PPL_NOTE = (
+    "the path length of a corrected generator also counts the small jumps where a neuron crosses "
+    "a hard threshold or a sample its gate"
+)
 
 
 def _summarise_uncounted(session: Session, summarise: Function) -> Function:
@@ -154,6 +175,7 @@ HOST = Host(
     imports=("legacy",),
     seeds={"generate.py": "seeds", "gen_images.py": "seeds"},
     seedless="only generate.py and gen_images.py render an image of each of their --seeds",
+    flags={"calc_metrics.py": FLAGS},
     refused={
         "train.py": "ganfix corrects finished generators, not ones in training; run it without "
         "ganfix, and correct the network pickles it writes"
@@ -161,6 +183,10 @@ HOST = Host(
     seams=(
         Seam("legacy", "load_network_pkl", _load_corrected),
         Seam("metrics.metric_main", "report_metric", _report_apart),
+        Seam("metrics.metric_main", "register_metric", join_registry),
+        Seam("metrics.metric_main", "is_valid_metric", check_metric),
+        Seam("metrics.metric_utils", "get_feature_detector", give_detector),
+        Seam("metrics.metric_utils", "compute_feature_stats_for_dataset", cache_by_detector),
         Seam("torch_utils.misc", "print_module_summary", _summarise_uncounted),
     ),
     load=lambda network: _networks(network)["G_ema"],

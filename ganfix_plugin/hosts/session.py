@@ -19,12 +19,14 @@ import click
 from torch import nn
 
 from ganfix_plugin import attachment, registry
+from ganfix_plugin._version import __version__
 from ganfix_plugin.api import attach, check_spec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts import Host, Seam, Situation
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.imports import replaced, when_imported
+from ganfix_plugin.hosts.measuring import Measuring
 from ganfix_plugin.hosts.screening import Screen, apply
 from ganfix_plugin.options import Options
 from ganfix_plugin.passes import random_state_kept
@@ -62,8 +64,11 @@ class Session:
         specs: every ``--correct``, in the order given.
         screen: ``--screen``, if it was given; ``seeds_option`` is the script's option that holds
             one seed per image, "" if it has none. Only the first process screens.
+        measuring: what its metrics work with.
         reports: the folder in which spawned processes leave their counts.
+        provenance: what was corrected, by what, from which measurements; empty until then.
         attachments: what was corrected so far in this process.
+        notes: what a metric's record says besides, by the metric's name.
     """
 
     host: Host
@@ -71,18 +76,27 @@ class Session:
     specs: tuple[str, ...] = ()
     screen: Screen | None = None
     seeds_option: str = ""
+    measuring: Measuring = Measuring()
     reports: Path | None = None
+    provenance: dict[str, str] = field(default_factory=dict)
     attachments: list[attachment.Attachment] = field(default_factory=list)
     left: int | None = None  # how many images remain to be rendered after screening
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
-    def canonical(self) -> list[str]:
-        """The specs with every option spelled out: the provenance of what this run produces.
+    def apart(self) -> str:
+        """The folder, below the host's own, for what must not lie among an ordinary run's; empty
+        for an ordinary run."""
+        parts = ["corrected"] if self.specs else []
+        if self.measuring.detector:
+            parts.append(f"detector-{self.measuring.detector.mark[:8]}")
+        return os.path.join("", *parts)
 
-        Raises:
-            GanfixError: on an unknown corrector or key, or a value out of range.
-        """
-        return [str(check_spec(spec)) for spec in self.specs]
+    def record(self, metric: str) -> dict[str, Any]:
+        """What a metric's record must say about this run."""
+        detector = self.measuring.detector
+        seen_by = {"detector": str(detector)} if detector else {}
+        return {**self.provenance, **seen_by, **self.notes.get(metric, {})}
 
     def correct(self, G: Module) -> Module:
         """Attach the corrections, if there are any, to a generator that a seam has come across.
@@ -93,6 +107,12 @@ class Session:
             with random_state_kept(G):
                 attached = attach(G, *self.specs, measure_on=self.situation.device)
             self.attachments.append(attached)
+            profiles = {each.profile for each in attached.corrections if each.profile}
+            self.provenance = {
+                "correct": " ".join(each.text for each in attached.corrections),
+                "profile": " ".join(sorted(profiles)),
+                "ganfix": __version__,
+            }
         return G
 
     def screen_seeds(self, G: nn.Module) -> None:
@@ -115,19 +135,23 @@ class Session:
         with ExitStack() as stack:
             for breakage, _ in active:
                 stack.enter_context(breakage.mend(self.situation))
-            for seam in self.host.seams if self.specs or self.screen else ():
+            for seam in self.host.seams:
                 stack.enter_context(when_imported(seam.module, self._wrapping(seam, stack)))
             if self.specs and not self.reports:
                 folder = tempfile.TemporaryDirectory(prefix="ganfix-")
                 self.reports = Path(stack.enter_context(folder))
-            if active or self.specs:
+            if active or self.host.seams:
                 stack.enter_context(self._followed_by_children())
             yield
 
     def _wrapping(self, seam: Seam, stack: ExitStack) -> Any:
         def wrap(module: ModuleType) -> None:
-            wrapped = seam.wrap(self, getattr(module, seam.function))
-            stack.enter_context(replaced(module, seam.function, wrapped))
+            owner: Any = module
+            *parents, name = seam.function.split(".")
+            for parent in parents:
+                owner = getattr(owner, parent)
+            wrapped = seam.wrap(self, getattr(owner, name))
+            stack.enter_context(replaced(owner, name, wrapped))
 
         return wrap
 
@@ -142,7 +166,8 @@ class Session:
             yield
 
     def __reduce__(self) -> Any:
-        return _continue, (self.host.name, self.situation, self.specs, self.reports)
+        state = (self.specs, self.measuring, self.reports, self.provenance)
+        return _continue, (self.host.name, self.situation, *state)
 
     def finish(self) -> None:
         """Say what was corrected, here and in the processes spawned.
@@ -185,13 +210,12 @@ class Session:
             (self.reports / f"{os.getpid()}.json").write_text(json.dumps(counts))
 
 
-def _continue(
-    host: str, situation: Situation, specs: tuple[str, ...], reports: Path | None
-) -> Session:
+def _continue(host: str, situation: Situation, *state: Any) -> Session:
     """Unpickle a session, which happens in a spawned process, and install it there for good."""
     speak()
     known = registry.load(registry.HOSTS, host) if host else UNKNOWN
-    session = Session(known, situation, specs, reports=reports)
+    session = Session(known, situation)
+    session.specs, session.measuring, session.reports, session.provenance = state
     installed = session.installed()
     installed.__enter__()
     atexit.register(installed.__exit__, None, None, None)

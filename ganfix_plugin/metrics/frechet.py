@@ -6,6 +6,7 @@ is called what it is, a Fréchet distance.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,6 +34,10 @@ class Gaussian:
         mean = x.mean(dim=0)
         centred = x - mean
         return cls(mean, centred.T @ centred / (len(x) - 1))
+
+    def to(self, device: torch.device) -> Gaussian:
+        """The same, on a device."""
+        return Gaussian(self.mean.to(device), self.covariance.to(device))
 
     @cached_property
     def root(self) -> Tensor:
@@ -69,6 +74,32 @@ class Gaussian:
         gram = centred @ self.covariance @ centred.T
         return self._combine(mean, centred.square().sum(), torch.linalg.eigvalsh(gram))
 
+    def resampled(self, features: Tensor) -> Callable[[Tensor], float]:
+        """The distance to features [n, d] as a function of how often, counts [n], each was drawn.
+
+        For n < d everything follows from the Gram matrix of all of them, which is made once.
+        """
+        x = _checked(features)
+        if len(x) >= x.shape[1]:
+            return lambda counts: self.distance(Gaussian.of(_drawn(x, counts)))
+        x = x - self.mean
+        gram = x @ self.covariance @ x.T
+
+        def distance(counts: Tensor) -> float:
+            counts = counts.to(x)
+            n, rows = counts.sum(), counts > 0
+            weights, some = counts[rows], x[rows]
+            mean = weights @ some / n
+            inner = gram[rows][:, rows]
+            to_mean = inner @ weights / n
+            centred = inner - to_mean - to_mean[:, None] + weights @ to_mean / n
+            scale = (weights / (n - 1)).sqrt()
+            trace = (weights[:, None] * (some - mean).square()).sum() / (n - 1)
+            eigenvalues = torch.linalg.eigvalsh(scale[:, None] * centred * scale)
+            return self._combine(self.mean + mean, trace, eigenvalues)
+
+        return distance
+
     def _combine(self, mean: Tensor, trace: Tensor, eigenvalues: Tensor) -> float:
         cross = eigenvalues.clamp(min=0).sqrt().sum()
         between = (self.mean - mean).square().sum()
@@ -82,6 +113,10 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
         GanfixError: if a set has fewer than two samples or holds NaN, or the widths differ.
     """
     return Gaussian.of(a).distance_to_samples(b)
+
+
+def _drawn(x: Tensor, counts: Tensor) -> Tensor:
+    return x.repeat_interleave(counts.long().to(x.device), dim=0)
 
 
 def _checked(features: Tensor) -> Tensor:

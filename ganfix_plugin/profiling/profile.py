@@ -89,6 +89,13 @@ class Profile:
     made: dict[str, str] = field(default_factory=dict)
     correct: tuple[str, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """Which measurements these are, in one line: for the records of what they were used for."""
+        how = {key: value for key, value in asdict(self.settings).items() if value is not None}
+        how["version"] = self.version
+        return f"{self.fingerprint}:" + ",".join(f"{key}={how[key]}" for key in how)
+
     def rates(self, layer: Layer) -> Tensor:
         """Activation rates R_n of a layer, float32 [C, H, W].
 

@@ -16,28 +16,28 @@ from . import metric_utils
 from .metric_utils import MetricOptions
 
 Metric = Callable[[MetricOptions], dict[str, float]]
-_metrics: dict[str, Metric] = {}
+_metric_dict: dict[str, Metric] = {}
 
 
 def register_metric(fn: Metric) -> Metric:
     """Decorator: the function's name becomes a metric; it takes options and returns results."""
-    _metrics[fn.__name__] = fn
+    _metric_dict[fn.__name__] = fn
     return fn
 
 
 def is_valid_metric(metric: str) -> bool:
-    return metric in _metrics
+    return metric in _metric_dict
 
 
 def list_valid_metrics() -> list[str]:
-    return list(_metrics)
+    return list(_metric_dict)
 
 
 def calc_metric(metric: str, **kwargs: Any) -> dnnlib.EasyDict:
     """Run one metric on this rank; every rank gets rank 0's results. `kwargs` as MetricOptions."""
     opts = MetricOptions(**kwargs)
     start = time.time()
-    results = _metrics[metric](opts)
+    results = _metric_dict[metric](opts)
     for key, value in results.items():
         shared = torch.tensor(value, dtype=torch.float64, device=opts.device)
         if opts.num_gpus > 1:

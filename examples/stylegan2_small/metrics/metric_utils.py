@@ -139,8 +139,10 @@ def _in_colour(images: Tensor) -> Tensor:
 
 
 def _cache_path(opts: MetricOptions, dataset: Any, detector_url: str, *more: Any) -> str:
-    with dnnlib.util.open_url(detector_url, verbose=False) as file:
-        detector = hashlib.sha256(file.read()).hexdigest()
+    detector = detector_url
+    if os.path.isfile(detector_url):
+        with open(detector_url, "rb") as file:
+            detector = hashlib.sha256(file.read()).hexdigest()
     source = os.stat(opts.dataset_kwargs["path"])
     key = repr((sorted(opts.dataset_kwargs.items()), source.st_mtime_ns, detector, *more))
     name = f"{dataset.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}.pkl"

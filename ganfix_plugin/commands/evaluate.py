@@ -1,0 +1,152 @@
+"""`ganfix evaluate`: is the corrected generator better, and by how much?"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ganfix_plugin.commands import network_options, one_line_errors, opened, table
+from ganfix_plugin.commands.prepare import FILE, IMAGES
+
+if TYPE_CHECKING:
+    from ganfix_plugin.metrics.comparison import Figure
+
+TITLES = {
+    "frechet": "Fréchet distance ↓",
+    "precision": "precision ↑",
+    "recall": "recall ↑",
+    "realism": "realism ↑",
+}
+
+
+@click.command()
+@network_options
+@click.option("--real", type=IMAGES, required=True, help="Real images, a folder or zip.")
+@click.option(
+    "--correct",
+    "specs",
+    multiple=True,
+    metavar="NAME[:key=value,…]",
+    help="A correction; may be given several times. Without any, the generator is measured as it "
+    "is.",
+)
+@click.option(
+    "--latents",
+    metavar="FILE",
+    help="Labels (.csv, .json: the seeds labelled artifact), a ranking with a column seed (.csv), "
+    "latents [N, …] (.npy, .npz, .safetensors), or seeds such as 0-99. "
+    "[default: seeds from --seed on]",
+)
+@click.option(
+    "--num",
+    "--num-gen",  # torchrun takes --num for one of its own
+    "num",
+    type=click.IntRange(min=2),
+    help="Number of generations; of --latents at most the first so many.  "
+    "[default: 10000, or all of --latents]",
+)
+@click.option("--num-real", type=click.IntRange(min=2), help="Real images to use. [default: all]")
+@click.option("--seed", default=0, show_default=True, help="First seed, and that of all choices.")
+@click.option(
+    "--extractor",
+    metavar="NAME",
+    help="Of features: inception (FID's own, of torch-fidelity or clean-fid), another one of "
+    "'ganfix list', or module:callable from images [N,3,H,W] in [-1,1].  [default: inception if "
+    "one of those packages is installed, else resnet18 or efficientnet-lite0]",
+)
+@click.option(
+    "--resamples",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="Bootstrap resamples for the intervals of differences; 0 leaves them out.",
+)
+@click.option("--batch", default=16, show_default=True, help="Latents per pass.")
+@click.option("--out", type=FILE, help="Write figures and settings here, as JSON.")
+@one_line_errors
+def evaluate(
+    network: str,
+    host: Path | None,
+    device: str | None,
+    adapter: str | None,
+    real: Path,
+    specs: tuple[str, ...],
+    latents: str | None,
+    num: int | None,
+    num_real: int | None,
+    seed: int,
+    extractor: str | None,
+    resamples: int,
+    batch: int,
+    out: Path | None,
+) -> None:
+    """Measure a generator against real images, uncorrected and corrected on the same latents.
+
+    \b
+    ganfix evaluate --network ffhq.pkl --real ffhq.zip --correct seqabl --latents labels.csv
+
+    Prints Fréchet distance, precision, recall and realism on both sides, their difference, and its
+    95 % bootstrap interval. Under torchrun (write --num-gen) the work is shared among the ranks.
+    """
+    from ganfix_plugin.api import check_spec
+    from ganfix_plugin.detection.extractors import default_extractor, has_inception
+    from ganfix_plugin.evaluation import evaluate as measure
+    from ganfix_plugin.images import check_images
+    from ganfix_plugin.latents import check_latents
+    from ganfix_plugin.outputs import ready
+    from ganfix_plugin.sharing import ranks
+
+    source = latents or f"{seed}-{seed + (num or 10_000) - 1}"
+
+    def check() -> None:
+        for spec in specs:
+            check_spec(spec)
+        check_images(real)
+        check_latents(source)
+        if out:
+            ready(out)
+
+    with ranks() as share, ExitStack() as stack:
+        share.agree(check)
+        G = share.agree(lambda: stack.enter_context(opened(network, host, device)))
+        found = measure(
+            G,
+            real,
+            source,
+            specs,
+            extractor=extractor or ("inception" if has_inception() else default_extractor()),
+            num=num,
+            num_real=num_real,
+            resamples=resamples,
+            seed=seed,
+            adapter=adapter,
+            batch=batch,
+            share=share,
+        )
+        if share.rank:
+            return
+        record = found.record
+        click.echo(
+            f"{record['num']} generations, {record['num_real']} real images, features of "
+            f"{record['extractor']}"
+        )
+        click.echo(
+            table([("", "uncorrected", "corrected", "difference"), *map(row, found.figures)])
+        )
+        if out:
+            found.save(out)
+            click.echo(f"written to {out}")
+
+
+def row(figure: Figure) -> tuple[str, ...]:
+    """A line of the table."""
+    after, difference = figure.corrected, figure.difference
+    change = "" if difference is None else f"{difference:+.4g}"
+    if figure.interval:
+        low, high = figure.interval
+        change += f" [{low:+.4g}, {high:+.4g}]"
+    corrected = "" if after is None else f"{after:.4g}"
+    return TITLES[figure.name], f"{figure.uncorrected:.4g}", corrected, change

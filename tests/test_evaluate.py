@@ -1,0 +1,226 @@
+"""`ganfix evaluate`: figures of any generator, uncorrected and corrected."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from generators import dcgan
+from PIL import Image
+from prepared import error, run
+from torch import Tensor, nn
+
+import ganfix_plugin as ganfix
+from ganfix_plugin.detection.extractors import load_extractor
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.evaluation import evaluate, figures
+from ganfix_plugin.hosts.measuring import to_pixels
+from ganfix_plugin.labels import latents_of
+from ganfix_plugin.metrics.comparison import Bootstrap
+from ganfix_plugin.passes import bare
+from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.sharing import Ranks, ranks
+
+SPEC = "seqabl:samples=200,lowest=30%"
+LOOK = "prepared:look"
+
+
+def tiny() -> nn.Module:
+    """The generator that commands open by the name ``test_evaluate:tiny``."""
+    return dcgan()
+
+
+def broken(images: Tensor) -> Tensor:
+    return torch.full((len(images), 4), torch.nan)
+
+
+def slow(images: Tensor) -> Tensor:
+    print("looking", flush=True)
+    signal.pause()
+    return images
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of another seed's generator."""
+    path = tmp_path_factory.mktemp("real") / "real.zip"
+    with torch.no_grad():
+        pixels = to_pixels(dcgan(seed=1)(latents_of(range(90), (8, 1, 1))))
+    with zipfile.ZipFile(path, "w") as archive:
+        for index, image in enumerate(pixels.permute(0, 2, 3, 1).numpy()):
+            with archive.open(f"{index:04d}.png", "w") as file:
+                Image.fromarray(image).save(file, "png")
+    return path
+
+
+def line(real: Path, *more: object) -> list[object]:
+    opening = ["evaluate", "--network=test_evaluate:tiny", "--device=cpu", f"--real={real}"]
+    return [*opening, f"--extractor={LOOK}", "--resamples=20", *more]
+
+
+def test_figures_are_those_of_the_features_of_both_sides(real: Path) -> None:
+    G, look = dcgan(), load_extractor(LOOK)
+    found = evaluate(G, real, "0-49", [SPEC], extractor=LOOK, resamples=20)
+    z = latents_of(range(50), (8, 1, 1))
+    with ganfix.attach(G, SPEC), torch.no_grad():
+        before, after = look.features(bare(G)(z)), look.features(G(z))
+        reference = look.features(to_pixels(dcgan(1)(latents_of(range(90), (8, 1, 1)))) / 127.5 - 1)
+    expected = figures(reference, before, after, Bootstrap(20))
+    for ours, theirs in zip(found.figures, expected):
+        assert ours.values() == pytest.approx(theirs.values(), rel=1e-3, abs=1e-6)
+    assert found.figures[0].difference != 0
+
+
+def test_the_generator_is_left_without_corrections(real: Path) -> None:
+    G = dcgan()
+    evaluate(G, real, "0-9", [SPEC], extractor=LOOK, resamples=0)
+    assert ganfix.attach(G, SPEC).detach() is None
+
+
+def test_the_record_names_all_that_the_figures_depend_on(real: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "record.json"
+    done = run(*line(real, f"--correct={SPEC}", "--num=40", "--num-real=60", f"--out={out}"))
+    assert done.exit_code == 0, done.output
+    record = json.loads(out.read_text())
+    assert record["correct"] == ["seqabl:samples=200,layers=auto,lowest=30%,side=low,dead=with"]
+    assert record["generator"] == fingerprint(dcgan())
+    assert record["profile"][0].startswith(f"{fingerprint(dcgan())}:samples=200")
+    assert (record["num"], record["num_real"], record["extractor"]) == (40, 60, LOOK)
+    assert set(record["results"]) == {"frechet", "precision", "recall", "realism"}
+    assert "difference_low" in record["results"]["frechet"]
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_the_table_shows_both_sides_the_difference_and_its_interval(real: Path) -> None:
+    done = run(*line(real, f"--correct={SPEC}", "--num=40"))
+    row = next(each for each in done.stdout.splitlines() if each.startswith("Fréchet"))
+    before, after, difference = row.removeprefix("Fréchet distance ↓").split()[:3]
+    assert float(difference) == pytest.approx(float(after) - float(before), abs=2e-3)
+    assert row.endswith("]")
+
+
+def test_without_correct_there_is_one_side(real: Path) -> None:
+    done = run(*line(real, "--num=40"))
+    row = next(each for each in done.stdout.splitlines() if each.startswith("realism"))
+    assert len(row.split()) == 3
+
+
+def test_latents_may_be_given(real: Path, tmp_path: Path) -> None:
+    z = latents_of(range(5, 45), (8, 1, 1))
+    np.save(tmp_path / "z.npy", z.numpy())
+    by_file = run(*line(real, f"--latents={tmp_path / 'z.npy'}")).stdout
+    assert by_file == run(*line(real, "--num=40", "--seed=5")).stdout
+
+
+def test_the_result_does_not_depend_on_the_batch(real: Path) -> None:
+    several = [run(*line(real, "--num=40", f"--batch={batch}")).stdout for batch in (7, 40)]
+    assert several[0] == several[1]
+
+
+def wide(folder: Path) -> str:
+    np.save(folder / "wide.npy", np.zeros((4, 9, 1, 1), dtype=np.float32))
+    return f"--latents={folder / 'wide.npy'}"
+
+
+def test_latents_of_another_width_are_refused(real: Path, tmp_path: Path) -> None:
+    assert "found float32 [4, 9, 1, 1], expected" in error(run(*line(real, wide(tmp_path))))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--real=nowhere.zip"], "images nowhere.zip: no such folder or zip"),
+        (["--latents=nowhere.csv"], "latents nowhere.csv: no such file"),
+        (["--correct=bogus"], "--correct bogus: unknown corrector"),
+        (["--extractor=nowhere"], "nowhere: unknown extractor"),
+        (["--extractor=test_evaluate:broken"], "features: found NaN"),
+        (["--num-real=91"], "found 90, expected 91"),
+        (["--num-real=3"], "expected over 3 rows"),
+        (["--out=/proc/none/record.json"], "/proc/none: cannot be made"),
+    ],
+)
+def test_errors_are_one_line_and_leave_no_record(
+    real: Path, tmp_path: Path, more: list[str], message: str
+) -> None:
+    out = [] if any(each.startswith("--out") for each in more) else [f"--out={tmp_path / 'r.json'}"]
+    assert message in error(run(*line(real, "--num=20", *out, *more)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_real_images_of_another_size_are_refused(real: Path, tmp_path: Path) -> None:
+    for index in range(5):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{index}.png")
+    message = error(run(*line(real, "--num=20", f"--real={tmp_path}")))
+    assert "is 8×8, expected 16×16" in message
+
+
+def test_killed_in_the_middle_it_leaves_the_record_as_it_was(real: Path, tmp_path: Path) -> None:
+    out = tmp_path / "record.json"
+    out.write_text("earlier")
+    arguments = line(real, "--num=20", f"--out={out}", "--extractor=test_evaluate:slow")
+    command = [sys.executable, "-m", "ganfix_plugin", *map(str, arguments)]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.readline() == "looking\n"
+        process.kill()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "record.json": "earlier"
+    }
+
+
+def in_rank(rank: int, store: str, real: Path, more: list[str], folder: Path) -> None:
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    os.environ["MASTER_PORT"] = store
+    done = run(*line(real, *more))
+    (folder / f"{rank}.txt").write_text(f"{done.exit_code}\n{done.output}")
+
+
+def two_ranks(real: Path, folder: Path, *more: str) -> list[str]:
+    """What the two ranks of one run say, each after its status."""
+    port = str(29500 + os.getpid() % 2000)
+    mp.start_processes(in_rank, (port, real, list(more), folder), 2, start_method="fork")
+    return [(folder / f"{rank}.txt").read_text() for rank in range(2)]
+
+
+def test_two_ranks_write_the_record_of_one(real: Path, tmp_path: Path) -> None:
+    more = [f"--correct={SPEC}", "--num=50"]
+    records = [tmp_path / "one.json", tmp_path / "two.json"]
+    assert run(*line(real, *more, f"--out={records[0]}")).exit_code == 0
+    first, second = two_ranks(real, tmp_path, *more, f"--out={records[1]}")
+    assert first.startswith("0\n") and second.splitlines()[0] == "0", first + second
+    assert "written to" in first and "written to" not in second
+    assert records[0].read_bytes() == records[1].read_bytes()
+
+
+def test_an_error_in_one_rank_ends_both_with_one_message(real: Path, tmp_path: Path) -> None:
+    first, second = two_ranks(real, tmp_path, "--num=50", "--extractor=test_evaluate:second_fails")
+    assert first.startswith("1\n") and second == "1\n"
+    assert "Error: rank 1 failed" in first
+
+
+def second_fails(images: Tensor) -> Tensor:
+    if os.environ["RANK"] == "1":
+        raise GanfixError("rank 1 failed")
+    return images.mean(dim=(2, 3))
+
+
+def test_batches_of_ranks_are_put_together_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = {rank: [number for number in range(7) if number % 3 == rank] for rank in range(3)}
+    monkeypatch.setattr(Ranks, "_gathered", lambda self, mine: list(shares.values()))
+    monkeypatch.setattr(Ranks, "agree", lambda self, work: work())
+    assert Ranks(0, 3).batches(lambda: iter(shares[0])) == list(range(7))
+
+
+def test_without_torchrun_there_is_one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with ranks() as share:
+        assert share == Ranks(0, 1)

@@ -1,0 +1,233 @@
+"""The corrected model's figures in a codebase's own calc_metrics.py, shaped like NVIDIA's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from test_feature_detector import Pooled, Whole, saved
+from torch import Tensor, nn
+
+import ganfix_plugin as ganfix
+from ganfix_plugin import GanfixError
+from ganfix_plugin.adapters import find_adapter
+from ganfix_plugin.hosts import Situation
+from ganfix_plugin.hosts.measuring import Measuring, check_metric, give_detector, to_pixels
+from ganfix_plugin.hosts.nvidia import _report_apart
+from ganfix_plugin.hosts.session import UNKNOWN, Session
+from ganfix_plugin.images import read_images
+from ganfix_plugin.labels import Label, Labels, latents_of, write
+from ganfix_plugin.passes import bare
+from ganfix_plugin.profiling.fingerprint import fingerprint
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "stylegan2_small"
+DATA = EXAMPLE / "data" / "footwear32_test.zip"
+SPEC = "seqabl:samples=200"
+SEEDS = range(0, 120, 2)
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def folder(network_pickle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run of training in it, and detectors beside it."""
+    folder = tmp_path_factory.mktemp("metrics")
+    shutil.copytree(network_pickle.parent, folder / "run")
+    (folder / "run" / "training_options.json").write_text("{}")
+    saved(Pooled(), folder / "pooled.pt")
+    saved(Whole(), folder / "whole.pt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def labels(folder: Path, _stylegan2: nn.Module) -> Path:
+    """Of the even seeds, which are artifacts, and of odd ones, which are not."""
+    items = [Label(seed, "artifact") for seed in SEEDS] + [Label(1, "normal"), Label(3, "normal")]
+    write(Labels(fingerprint(_stylegan2), tuple(items)), folder / "labels.csv")
+    return folder / "labels.csv"
+
+
+def calc_metrics(folder: Path, *more: str | Path) -> Done:
+    env = {**os.environ, "DNNLIB_CACHE_DIR": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+    line = [sys.executable, "-m", "ganfix_plugin", "run", "--device=cpu", "calc_metrics.py"]
+    line += [f"--network={folder / 'run' / 'footwear32.pkl'}", f"--data={DATA}", *map(str, more)]
+    return subprocess.run(line, cwd=EXAMPLE, env=env, capture_output=True, text=True)
+
+
+def records(done: Done) -> list[dict[str, Any]]:
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"results')]
+
+
+@pytest.fixture(scope="module")
+def corrected(folder: Path, labels: Path) -> dict[int, list[dict[str, Any]]]:
+    """What one rank and what two say about the labelled artifacts, corrected."""
+    metrics = "--metrics=fid_artifacts,pr_artifacts,realism_artifacts,fid200"
+    line = [metrics, f"--latents={labels}", "--num-real=400", f"--correct={SPEC}"]
+    return {ranks: records(calc_metrics(folder, *line, f"--gpus={ranks}")) for ranks in (1, 2)}
+
+
+def scipy_distance(a: Tensor, b: Tensor) -> float:
+    x, y = a.double().numpy(), b.double().numpy()
+    first, second = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = np.real(scipy.linalg.sqrtm(first @ second))
+    between = np.square(x.mean(0) - y.mean(0)).sum()
+    return float(between + np.trace(first) + np.trace(second) - 2 * np.trace(root))
+
+
+def test_fid_artifacts_equals_an_independent_computation(
+    folder: Path, corrected: dict[int, list[dict[str, Any]]], stylegan2: nn.Module
+) -> None:
+    detector = torch.jit.load(folder / "run" / "detector.pt")
+    adapter, z = find_adapter(stylegan2), latents_of(SEEDS, (64,))
+    every = torch.cat(list(read_images(DATA)))
+    some = np.sort(np.random.RandomState(0).permutation(len(every))[:400])  # as the host's data set
+    real = detector(to_pixels(every[some]))
+    with ganfix.attach(stylegan2, SPEC), torch.no_grad():
+        for key, G in (
+            ("fid_artifacts", stylegan2),
+            ("fid_artifacts_uncorrected", bare(stylegan2)),
+        ):
+            features = detector(to_pixels(adapter.synthesize(G, z, None)))
+            found = corrected[1][0]["results"][key]
+            assert found == pytest.approx(scipy_distance(real, features), rel=1e-3)
+
+
+def test_ranks_share_the_work_and_the_result_is_that_of_one(
+    corrected: dict[int, list[dict[str, Any]]],
+) -> None:
+    for one, two in zip(corrected[1], corrected[2]):
+        assert (one["num_gpus"], two["num_gpus"]) == (1, 2)
+        tolerance = 0.1 if one["metric"] == "fid200" else 1e-9  # random latents differ by rank
+        assert two["results"] == pytest.approx(one["results"], rel=tolerance)
+
+
+def test_both_sides_their_difference_and_its_interval_are_recorded(
+    corrected: dict[int, list[dict[str, Any]]],
+) -> None:
+    for record in corrected[1][:3]:
+        results = record["results"]
+        for name in [key for key in results if f"{key}_difference" in results]:
+            difference = results[f"{name}_difference"]
+            assert difference == pytest.approx(results[name] - results[f"{name}_uncorrected"])
+            low, high = results[f"{name}_difference_low"], results[f"{name}_difference_high"]
+            assert low <= difference <= high or name.endswith("recall")
+        assert (record["num_gen"], record["num_real"]) == (len(SEEDS), 400)
+
+
+def test_a_record_says_what_was_corrected_from_which_measurements_by_which_version(
+    corrected: dict[int, list[dict[str, Any]]], stylegan2: nn.Module
+) -> None:
+    for record in (*corrected[1], *corrected[2]):
+        assert record["correct"] == f"{SPEC},layers=auto,rate=0.3,side=low,dead=with"
+        assert record["profile"].startswith(f"{fingerprint(stylegan2)}:samples=200,seed=0")
+        assert record["ganfix"] == ganfix.__version__
+
+
+def test_corrected_records_lie_in_files_of_their_own(
+    folder: Path, corrected: dict[int, list[dict[str, Any]]]
+) -> None:
+    assert not list((folder / "run").glob("metric-*"))
+    lines = (folder / "run" / "corrected" / "metric-fid_artifacts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["num_gpus"] for line in lines] == [1, 2]
+
+
+def test_another_detector_reaches_ranks_without_correct_and_keeps_its_own_records_and_cache(
+    folder: Path, corrected: dict[int, list[dict[str, Any]]], stylegan2: nn.Module
+) -> None:
+    cache = folder / "cache" / "gan-metrics"
+    before = set(cache.iterdir())
+    line = ["--metrics=fid,fid200", "--num-gen=30", "--gpus=2", f"--detector={folder}/pooled.pt"]
+    first, second = records(calc_metrics(folder, *line))
+    assert set(first["results"]) == {"fid"} and "correct" not in first
+    assert first["detector"] == second["detector"] and "pooled.pt" in first["detector"]
+    assert len(set(cache.iterdir()) - before) == 1  # mean and covariance, for both metrics
+    (apart,) = (folder / "run").glob("detector-*")
+    assert {path.name for path in apart.iterdir()} == {"metric-fid.jsonl", "metric-fid200.jsonl"}
+    pooled = torch.cat([Pooled()(to_pixels(images)) for images in read_images(DATA)])
+    with torch.no_grad():
+        images = find_adapter(stylegan2).synthesize(stylegan2, latents_of(range(30), (64,)), None)
+    expected = scipy_distance(pooled, Pooled()(to_pixels(images)))
+    assert first["results"]["fid"] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            ["--metrics=fid", "--gpus=2", "--detector={}/whole.pt"],
+            "returned [64, 3, 32, 32], expec",
+        ),
+        (["--metrics=fid_artifacts", "--latents={}/wide.npy"], "found float32 [3, 65], expected"),
+    ],
+)
+def test_errors_end_all_ranks_with_one_line(folder: Path, line: list[str], message: str) -> None:
+    np.save(folder / "wide.npy", np.zeros((3, 65), dtype=np.float32))
+    done = calc_metrics(folder, *(each.format(folder) for each in line))
+    assert done.returncode == 1
+    errors = [each for each in done.stderr.splitlines() if each.startswith("Error: ")]
+    assert len(errors) == 1 and message in errors[0], done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--detector", "none.pt", "none.pt: no such file"),
+        ("--latents", "none.csv", "none.csv: no such file"),
+        ("--num-gen", "x", "--num-gen x: expected a whole number of at least 2"),
+        ("--num-real", "1", "--num-real 1: expected a whole number of at least 2"),
+        ("--resamples", "-1", "--resamples -1: expected a whole number of at least 0"),
+    ],
+)
+def test_bad_values_are_found_before_the_script_runs(flag: str, value: str, message: str) -> None:
+    with pytest.raises(GanfixError, match=message):
+        Measuring.asked({flag: [value]})
+
+
+def test_metrics_of_given_latents_want_some_before_anything_is_loaded(tmp_path: Path) -> None:
+    is_valid = check_metric(Session(UNKNOWN, Situation(tmp_path, "cpu")), lambda name: True)
+    assert is_valid("fid") and is_valid("fid50k_full")
+    with pytest.raises(GanfixError, match="--metrics fid_artifacts: give the latents by --latents"):
+        is_valid("fid_artifacts")
+
+
+def test_the_host_s_own_list_knows_our_metrics(folder: Path) -> None:
+    done = calc_metrics(folder, "--metrics=bogus")
+    assert "fid200, fid, pr, realism, fid_artifacts, pr_artifacts, realism_artifacts" in done.stderr
+
+
+def test_a_detector_that_cannot_be_downloaded_says_what_to_do_instead(tmp_path: Path) -> None:
+    def get(url: str) -> None:
+        raise ConnectionError("no network")
+
+    explained = give_detector(Session(UNKNOWN, Situation(tmp_path, "cpu")), get)
+    with pytest.raises(GanfixError, match="inception.pt: cannot be downloaded .* --detector FILE"):
+        explained("https://example.com/inception.pt")
+
+
+def test_the_path_length_of_a_corrected_model_carries_a_note(tmp_path: Path) -> None:
+    kept: list[dict[str, Any]] = []
+    session = Session(UNKNOWN, Situation(tmp_path, "cpu"), (SPEC,))
+    report = _report_apart(session, lambda record, run_dir: kept.append(record))
+    for metric in ("ppl2_wend", "fid50k_full"):
+        report({"metric": metric}, None)
+    assert "hard threshold" in kept[0]["note"] and "note" not in kept[1]
+
+
+def test_a_script_keeps_a_flag_that_it_has_itself(tmp_path: Path) -> None:
+    (tmp_path / "legacy.py").write_text("def load_network_pkl(f): ...")
+    (tmp_path / "calc_metrics.py").write_text(
+        "import sys\nassert '--detector'\nprint(sys.argv[1:])\n"
+    )
+    line = [sys.executable, "-m", "ganfix_plugin", "run", "calc_metrics.py", "--detector", "own.pt"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.strip() == "['--detector', 'own.pt']", done.stderr
