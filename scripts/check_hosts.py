@@ -101,6 +101,9 @@ def without_ganfix() -> Path:
     venv.create(folder, symlinks=True)
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "packages.pth").write_text("\n".join(each for each in sys.path if "-packages" in each))
+    # stylegan3 imports it, also in the processes that it spawns, and setuptools no longer has it.
+    stand_in = "from torch.torch_version import TorchVersion as parse_version\n"
+    (site / "pkg_resources.py").write_text(stand_in)
     return folder / "bin" / "python"
 
 
