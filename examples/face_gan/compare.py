@@ -44,7 +44,12 @@ SYSTEMS = (
     "seqabl:lowest=30%,layers=4x4+8x8",
     "truncation:psi=0.7",
 )
-SHOWN = (SYSTEMS[5], SYSTEMS[6], SYSTEMS[10], SYSTEMS[11])
+SHOWN = {
+    "seqc:start=0,stop=1": "4×4, 8×8",
+    "seqc:start=0,stop=1,normalize=rank": "by rank",
+    "seqabl:lowest=30%,layers=4x4+8x8": "lowest=30%",
+    "truncation:psi=0.7": "psi=0.7",
+}
 GATE = "gate=lr:70%"
 
 
@@ -98,10 +103,9 @@ def faces(G: torch.nn.Module, seeds: list[int], samples: int, shown: int = 12) -
     """The first labelled artifacts, uncorrected and by each of some systems, gated."""
     z = latents_of(seeds[:shown], (legacy.Z_DIM, 1, 1))
     rows = [Row("before", "as generated", to_images(render(G, z)))]
-    for system in SHOWN:
+    for system, note in SHOWN.items():
         with ganfix.attach(G, with_keys(system, f"samples={samples}", GATE)):
-            name, _, note = system.partition(":")
-            rows.append(Row(name, note.replace("normalize=", ""), to_images(render(G, z))))
+            rows.append(Row(system.partition(":")[0], note, to_images(render(G, z))))
     band = Band("Labelled artifacts, held out", [f"seed {seed}" for seed in seeds[:shown]], rows)
     return sheet("Face GAN, before and after", f"every system with {GATE}", [band])
 
