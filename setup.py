@@ -22,7 +22,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["ganfix_plugin", "ganfix_plugin.*"]),
     package_data={
-        "ganfix_plugin": ["py.typed"],
+        "ganfix_plugin": ["py.typed", "ops/*.h", "ops/*.cpp", "ops/*.cu"],
         "ganfix_plugin.web": ["static/*", "criteria/*.txt"],
     },
     install_requires=[

@@ -8,7 +8,7 @@ they save less than they cost to build unless many images are measured. So:
 - ``GANFIX_OPS=native`` builds them on first use and says so;
 - ``GANFIX_OPS=ref`` never uses them.
 
-Cutting off and scaling alone are one pass in PyTorch already and stay there: see `edits`.
+Capping or scaling alone is one pass in PyTorch already, and stays there.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import threading
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from ganfix_plugin.ops import reference
 log = logging.getLogger("ganfix")
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+_loading = threading.Lock()
 
 
 def implementation(x: Tensor) -> Any:
@@ -41,7 +43,8 @@ def implementation(x: Tensor) -> Any:
 
 def why_reference(device: str) -> str:
     """Why the reference runs on "cpu" or "cuda"; empty where the native ops do."""
-    return _load(os.environ.get("GANFIX_OPS", ""), device)
+    with _loading:
+        return _load(os.environ.get("GANFIX_OPS", ""), device)
 
 
 def _loaded(device: str) -> bool:
@@ -58,7 +61,7 @@ def _load(wanted: str, device: str) -> str:
     from ganfix_plugin.ops import native
 
     try:
-        native.load(device, build=wanted == "native")
+        native.load(device, may_build=wanted == "native")
     except native.Unavailable as reason:
         if wanted or reason.surprising:
             log.warning("no native ops on %s (%s); the reference runs", device, reason)

@@ -29,11 +29,11 @@ class Unavailable(Exception):
         self.surprising = surprising
 
 
-def load(device: str, build: bool) -> None:
+def load(device: str, may_build: bool) -> None:
     """Make ``torch.ops.ganfix`` work on "cpu" or "cuda", or not.
 
     Args:
-        build: compile the library if it is not there yet; otherwise take it only if it is.
+        may_build: compile the library if it is not there yet.
 
     Raises:
         Unavailable: if there is no library, or it does not do here what the reference does.
@@ -47,7 +47,7 @@ def load(device: str, build: bool) -> None:
         raise Unavailable("they need nvcc")
     library = toolchain.library()
     if not library.is_file():
-        if not build:
+        if not may_build:
             raise Unavailable("not built; GANFIX_OPS=native builds them")
         _build(toolchain)
     _load(library)
