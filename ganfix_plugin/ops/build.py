@@ -76,29 +76,30 @@ class Toolchain:
     def ninja_file(self) -> str:
         """What ninja is told to do in an empty folder."""
         flags = " ".join((*_FLAGS, self.instructions(), "-DGANFIX_CUDA" if self.nvcc else ""))
-        objects, link = "library.o cpu.o", f"-L{_PYTORCH / 'lib'} -lc10 -ltorch_cpu -ltorch"
+        compile, link = f"{self.compiler} {flags}", f"{self.compiler} -shared -fopenmp"
+        libraries = f"-L{_PYTORCH / 'lib'} -lc10 -ltorch_cpu -ltorch"
+        objects = "library.o cpu.o"
         if sys.platform == "darwin":
-            flags, link = flags.replace("-fopenmp", ""), f"{link} -undefined dynamic_lookup"
-        lines = [
-            f"rule cpp\n  command = {self.compiler} {flags} -c $in -o $out",
-            f"build library.o: cpp {SOURCES / 'library.cpp'}",
-            f"build cpu.o: cpp {SOURCES / 'cpu.cpp'}",
-        ]
+            compile, link = (each.replace("-fopenmp", "") for each in (compile, link))
+            libraries += " -undefined dynamic_lookup"
         if self.nvcc:
-            # PyTorch's own CUDA runtime may be another version: ours is inside, and shares its
-            # context and streams.
-            toolkit = Path(self.nvcc).resolve().parents[1]
             objects += " cuda.o"
-            link += f" -L{toolkit / 'lib64'} -lcudart_static -ldl -lrt -lpthread"
-            lines += [
-                f"rule cuda\n  command = {self.nvcc} {nvcc_flags()} -c $in -o $out",
-                f"build cuda.o: cuda {SOURCES / 'cuda.cu'}",
-            ]
-        lines += [
-            f"rule link\n  command = {self.compiler} -shared {flags} $in -o $out {link}",
-            f"build ganfix_ops.so: link {objects}",
-        ]
-        return "\n".join(lines) + "\n"
+            # With a CUDA runtime of its own inside, since PyTorch's may be of another version; both
+            # share the context and its streams.
+            link = f"{self.nvcc} -ccbin {self.compiler} -shared -cudart static -Xcompiler -fopenmp"
+        return f"""
+rule compile
+  command = {compile} -c $in -o $out
+rule compile_cuda
+  command = {self.nvcc} -ccbin {self.compiler} {_nvcc_flags()} -c $in -o $out
+rule link
+  command = {link} $in -o $out {libraries}
+build library.o: compile {SOURCES / "library.cpp"}
+build cpu.o: compile {SOURCES / "cpu.cpp"}
+build cuda.o: compile_cuda {SOURCES / "cuda.cu"}
+build ganfix_ops.so: link {objects}
+default ganfix_ops.so
+"""
 
     def key(self) -> str:
         """A hash of all that the library depends on: sources, compilers, PyTorch, flags."""
@@ -118,7 +119,7 @@ class Toolchain:
         return Path(folder) / "ops" / self.key() / "ganfix_ops.so"
 
 
-def nvcc_flags() -> str:
+def _nvcc_flags() -> str:
     """Code for each of `ARCHITECTURES`, and portable code of the last one."""
     last = ARCHITECTURES[-1]
     each = [f"-gencode arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
