@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from ganfix_plugin.errors import GanfixError
@@ -62,9 +61,15 @@ def _load(network: str) -> nn.Module:
     return G
 
 
+def _load_safetensors(file: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(file)
+
+
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".pth": functools.partial(torch.load, map_location="cpu", weights_only=True),
-    ".safetensors": load_file,
+    ".safetensors": _load_safetensors,
 }
 
 
