@@ -53,7 +53,7 @@ def count_(
         # Sums of bytes are vectorised, sums of booleans are not; 255 rows cannot overflow one.
         for rows in active.view(torch.uint8).split(255):
             counts += rows.sum(dim=0, dtype=torch.uint8)
-    if scores is not None:
+    if low_rate is not None and scores is not None:
         scores += (active & low_rate).sum(dim=(1, 2, 3), dtype=torch.int32)
 
 
