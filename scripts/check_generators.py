@@ -4,8 +4,9 @@
 
 DIR holds checkouts of unetgan, stylegan2-pytorch (rosinality's), stylegan-xl and stylegan3-fun,
 under any names; the PyPI packages stylegan2-torch and pro-gan-pth are taken from the environment,
-or from an unpacked copy in DIR. Tiny random networks on the CPU, one process for each generator; nothing is written into DIR.
-Prints one line per fact; the exit status is 1 if one of them does not hold.
+or from an unpacked copy in DIR. Tiny random networks on the CPU, one process for each generator;
+nothing is written into DIR. Prints one line per fact; the exit status is 1 if one of them does not
+hold.
 """
 
 from __future__ import annotations
@@ -224,8 +225,8 @@ def importable(checkout: Path) -> Iterator[None]:
         if found:
             stack.enter_context(Session(found[0], situation).installed())
         else:
-            # stylegan2-torch compiles CUDA ops when it is imported, and pro-gan-pth calls a function
-            # of PyTorch's that has got another argument since.
+            # stylegan2-torch compiles CUDA ops when it is imported, and pro-gan-pth calls a
+            # function of PyTorch's that has got another argument since.
             stack.enter_context(replaced(cpp_extension, "load", lambda *args, **kwargs: OPS))
             padding = functools.partialmethod(Transposed._output_padding, num_spatial_dims=2)
             stack.enter_context(replaced(Transposed, "_output_padding", padding))

@@ -116,7 +116,9 @@ def _reference_ops(situation: Situation) -> Iterator[None]:
 
 def _strict_load(situation: Situation) -> str:
     user = situation.file_with("torch.load(", "generate.py")
-    return f"{user} loads what train.py wrote: arguments beside the weights, on a GPU"
+    if not user:
+        return ""
+    return f"{user} loads what train.py wrote: its arguments beside weights that were on a GPU"
 
 
 @contextmanager
