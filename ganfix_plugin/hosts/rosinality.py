@@ -174,6 +174,7 @@ HOST = Host(
         "train.py": "ganfix corrects finished generators, not ones in training; run it without "
         "ganfix, and correct the checkpoints it writes"
     },
+    seedless="rosinality's scripts draw the latents of all images from one random stream",
     seams=(Seam("model", "Generator", build_corrected),),
     load=_load,
     breakages=(
