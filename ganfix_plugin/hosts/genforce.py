@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts import Breakage, Host, Seam, Situation, defines
+from ganfix_plugin.hosts import Breakage, Function, Host, Seam, Situation, defines
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.imports import installed, replaced, stand_in, when_imported
 from ganfix_plugin.hosts.libraries import ANTIALIAS, SAMPLER
