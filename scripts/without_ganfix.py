@@ -2,8 +2,7 @@
 
     python without_ganfix.py SCRIPT [ARGUMENTS]…
 
-Whatever asks for CUDA gets the CPU, and what a current environment no longer has is stood in for.
-Refuses to run where ganfix can be imported.
+Whatever asks for CUDA gets the CPU. Refuses to run where ganfix can be imported.
 """
 
 from __future__ import annotations
@@ -11,13 +10,11 @@ from __future__ import annotations
 import importlib.util
 import runpy
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.torch_version import TorchVersion
 
 
 class OnCpu(TorchFunctionMode):
@@ -41,9 +38,6 @@ def _on_cpu(value: Any) -> Any:
 def main() -> None:
     if importlib.util.find_spec("ganfix_plugin"):
         sys.exit("ganfix can be imported here, so that this would prove nothing")
-    stand_in = types.ModuleType("pkg_resources")
-    stand_in.parse_version = TorchVersion  # type: ignore[attr-defined]
-    sys.modules.setdefault(stand_in.__name__, stand_in)
     torch.manual_seed(0)  # random noise is otherwise different in every run
     del sys.argv[0]
     sys.path[0] = str(Path(sys.argv[0]).resolve().parent)

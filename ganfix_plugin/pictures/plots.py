@@ -84,6 +84,7 @@ def histogram(
                 color=_hex(INK),
                 va="top",
             )
+        axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # room for names and the legend
         axes.yaxis.set_major_formatter(_percent())
         if len(values) > 1:
             axes.legend(frameon=False)
@@ -117,21 +118,14 @@ def lines(
             return
         for (name, curve), colour in zip(curves.items(), _colours()):
             x, y = [values.index(value) for value in curve], list(curve.values())
-            axes.plot(x, y, color=_hex(colour), marker="o", markersize=4, label=name, zorder=3)
             best = int(np.argmin(y) if lowest else np.argmax(y))
-            axes.plot(x[best], y[best], "o", color=_hex(colour), markersize=9, zorder=4)
-            axes.annotate(
-                f"{y[best]:.4g}",
-                (x[best], y[best]),
-                (0, -16 if lowest else 9),
-                textcoords="offset points",
-                ha="center",
-                fontsize=9,
-                color=_hex(INK),
-            )
+            label = f"{name}; best: {y[best]:.4g} at {values[x[best]]}"
+            axes.plot(x, y, color=_hex(colour), marker="o", markersize=4, label=label, zorder=3)
+            axes.plot(x[best], y[best], "o", color=_hex(colour), markersize=10, zorder=4)
         if level:
             name, height = level
-            axes.axhline(height, color=_hex(INK), linewidth=1, linestyle=(0, (4, 2)), label=name)
+            label = f"{name}: {height:.4g}"
+            axes.axhline(height, color=_hex(INK), linewidth=1, linestyle=(0, (4, 2)), label=label)
         axes.set_xticks(range(len(values)), values)
         axes.margins(y=0.15)
         axes.legend(frameon=False, fontsize=8.5, loc="best")
