@@ -22,7 +22,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["ganfix_plugin", "ganfix_plugin.*"]),
     package_data={
-        "ganfix_plugin": ["py.typed"],
+        "ganfix_plugin": ["py.typed", "ops/*.h", "ops/*.cpp", "ops/*.cu"],
         "ganfix_plugin.web": ["static/*", "criteria/*.txt"],
     },
     install_requires=[
@@ -79,12 +79,16 @@ setup(
             "units = ganfix_plugin.correctors.units:UNITS",
         ],
         "ganfix.adapters": [
+            "biggan = ganfix_plugin.adapters.biggan:BigGAN",
             "dcgan = ganfix_plugin.adapters.plain:DCGAN",
             "genforce-pggan = ganfix_plugin.adapters.genforce:PGGAN",
             "genforce-stylegan = ganfix_plugin.adapters.genforce:StyleGAN",
             "genforce-stylegan2 = ganfix_plugin.adapters.genforce:StyleGAN2",
             "nvidia-stylegan2 = ganfix_plugin.adapters.nvidia:StyleGAN2",
             "nvidia-stylegan3 = ganfix_plugin.adapters.nvidia:StyleGAN3",
+            "pro-gan-pth = ganfix_plugin.adapters.progan:ProGAN",
+            "rosinality-stylegan2 = ganfix_plugin.adapters.rosinality:Rosinality",
+            "stylegan2-torch = ganfix_plugin.adapters.rosinality:StyleGAN2Torch",
         ],
         "ganfix.extractors": [
             "discriminator = ganfix_plugin.detection.extractors:discriminator",
@@ -95,6 +99,7 @@ setup(
         "ganfix.hosts": [
             "nvidia = ganfix_plugin.hosts.nvidia:HOST",
             "genforce = ganfix_plugin.hosts.genforce:HOST",
+            "rosinality = ganfix_plugin.hosts.rosinality:HOST",
         ],
     },
 )

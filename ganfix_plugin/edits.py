@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ganfix_plugin.ops import implementation
+
 
 class Edit(Protocol):
     """Anything that maps a feature map to one of the same shape."""
@@ -74,7 +76,9 @@ class Fade(Shared):
     mask: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        return x * _constant(self, x, _fade)
+        faded, keep = _constant(self, x, _faded), _constant(self, x, _keep)
+        y: Tensor = implementation(x).correct(x, None, None, faded, keep)
+        return y
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +106,12 @@ def _factor(edit: Scale, x: Tensor) -> Tensor:
     return edit.factor.to(x.device, x.dtype, copy=True)[..., None, None]
 
 
-def _fade(edit: Fade, x: Tensor) -> Tensor:
-    faded = edit.units[:, :, None, None] * edit.mask[:, None]
-    return (1 - faded).to(x.device, x.dtype)
+def _faded(edit: Fade, x: Tensor) -> Tensor:
+    return edit.units.to(x.device, copy=True)
+
+
+def _keep(edit: Fade, x: Tensor) -> Tensor:
+    return (1 - edit.mask).to(x.device, x.dtype)
 
 
 def _mean(edit: Towards, x: Tensor) -> Tensor:
@@ -117,7 +124,7 @@ _CONSTANTS: weakref.WeakKeyDictionary[Any, dict[Any, Tensor]] = weakref.WeakKeyD
 
 
 def _constant(edit: Any, x: Tensor, build: Any) -> Tensor:
-    key = (x.device, x.dtype, x.is_contiguous(memory_format=torch.channels_last))
+    key = (build, x.device, x.dtype, x.is_contiguous(memory_format=torch.channels_last))
     kept = _CONSTANTS.setdefault(edit, {})
     if key not in kept:
         # A constant first built under inference_mode could not be used by autograd later.

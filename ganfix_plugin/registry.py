@@ -6,6 +6,8 @@ Built-ins are declared in ``setup.py`` like anyone else's. Only the requested na
 from __future__ import annotations
 
 import difflib
+import functools
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -21,7 +23,7 @@ _KINDS = {CORRECTORS: "corrector", ADAPTERS: "adapter", HOSTS: "host", EXTRACTOR
 
 def names(group: str) -> list[str]:
     """The names declared in a group, sorted."""
-    return sorted({entry.name for entry in entry_points(group=group)})
+    return sorted({entry.name for entry in _declared(group)})
 
 
 def entry(group: str, name: str) -> EntryPoint:
@@ -32,7 +34,7 @@ def entry(group: str, name: str) -> EntryPoint:
             distributions declare it (both are named).
     """
     # One distribution seen twice on sys.path (an editable install, say) declares one thing once.
-    found = {(e.value, origin(e)): e for e in entry_points(group=group, name=name)}
+    found = {(e.value, origin(e)): e for e in _declared(group) if e.name == name}
     if not found:
         available = names(group)
         close = difflib.get_close_matches(name, available, n=1)
@@ -44,6 +46,16 @@ def entry(group: str, name: str) -> EntryPoint:
         sources = " and ".join(sorted(source for _, source in found))
         raise GanfixError(f"{name}: {_KINDS[group]} declared by {sources}; uninstall one of them")
     return next(iter(found.values()))
+
+
+def _declared(group: str) -> tuple[EntryPoint, ...]:
+    return _declared_on(tuple(sys.path), group)
+
+
+@functools.cache
+def _declared_on(path: tuple[str, ...], group: str) -> tuple[EntryPoint, ...]:
+    """Kept, because every look through the metadata of all distributions takes a while."""
+    return tuple(entry_points(group=group))
 
 
 def load(group: str, name: str) -> Any:

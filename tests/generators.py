@@ -212,3 +212,141 @@ class _Margin(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         wide = nn.functional.conv2d(x, self.weight, padding=2)
         return nn.functional.leaky_relu(wide, 0.2)[:, :, 1:-1, 1:-1]
+
+
+class _GBlock(nn.Module):
+    """A residual block of BigGAN, before its normalisations: they do not matter here."""
+
+    def __init__(self, inputs: int, outputs: int, relu: nn.Module) -> None:
+        super().__init__()
+        self.out_channels, self.activation = outputs, relu
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv_sc = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        h = nn.functional.interpolate(self.activation(x), scale_factor=2)
+        return self.conv1(h) + self.conv_sc(nn.functional.interpolate(x, scale_factor=2)) + y
+
+
+class BigGANShaped(nn.Module):
+    """`blocks` of residual sums from 8×8 on, one ReLU for all, and a class embedding."""
+
+    def __init__(self, unconditional: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.dim_z, self.n_classes, self.unconditional = 8, 3, unconditional
+        self.arch = {"resolution": [8, 16, 32, 64]}
+        self.shared = nn.Embedding(3, 1)
+        self.linear = nn.Linear(8, 6 * 16)
+        relu = nn.ReLU()
+        blocks = [[_GBlock(6, 6, relu)] for _ in self.arch["resolution"]]
+        self.blocks = nn.ModuleList(nn.ModuleList(block) for block in blocks)
+        self.output_layer = nn.Sequential(relu, nn.Conv2d(6, 3, 1))
+        self.eval()
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        h = self.linear(z).view(-1, 6, 4, 4)
+        for blocks in self.blocks:
+            for block in blocks:
+                h = block(h, y[:, :, None, None])
+        return self.output_layer(h).tanh()
+
+
+class _StyledConv(nn.Module):
+    def __init__(self, up: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(6, 6, 3, padding=1)
+        self.conv.out_channel = 6
+        self.scale = 2 if up else 1
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        x = self.conv(nn.functional.interpolate(x, scale_factor=self.scale)) * w[:, :, None, None]
+        noise = torch.randn_like(x[:, :1]) if noise is None else noise
+        return nn.functional.leaky_relu(x + 0.1 * noise, 0.2)
+
+
+class RosinalityShaped(nn.Module):
+    """A list of latents to an image and None; random noise unless it is asked not to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.style_dim = 6
+        self.style = nn.Linear(6, 6)
+        self.constant = nn.Parameter(torch.randn(1, 6, 4, 4))
+        self.conv1 = _StyledConv(up=False)
+        self.convs = nn.ModuleList(_StyledConv(up) for up in (True, False, True, False))
+        self.noises = nn.Module()
+        for index, size in enumerate((4, 8, 8, 16, 16)):
+            self.noises.register_buffer(f"noise_{index}", torch.randn(1, 1, size, size))
+        self.to_rgb = nn.Conv2d(6, 3, 1)
+        self.eval()
+
+    def forward(self, styles: list[Tensor], randomize_noise: bool = True) -> tuple[Tensor, None]:
+        w = self.style(styles[0])
+        x = self.constant.repeat(len(w), 1, 1, 1)
+        for index, conv in enumerate((self.conv1, *self.convs)):
+            kept = None if randomize_noise else self.noises.get_buffer(f"noise_{index}")
+            x = conv(x, w, kept)
+        return self.to_rgb(x), None
+
+
+class _UpModConv(_StyledConv):
+    def __init__(self, up: bool) -> None:
+        super().__init__(up)
+        self.weight = nn.Parameter(torch.zeros(1, 6, 6, 3, 3))
+
+
+class StyleGAN2TorchShaped(nn.Module):
+    """As the PyPI package has it: `convs` and `up_convs` apart, and noise only from outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.latent_dim, self.n_w_plus = 6, 6
+        self.mapping = nn.Linear(6, 6)
+        self.constant = nn.Parameter(torch.randn(1, 6, 4, 4))
+        self.convs = nn.ModuleList(_UpModConv(up=False) for _ in range(3))
+        self.up_convs = nn.ModuleList(_UpModConv(up=True) for _ in range(2))
+        self.to_rgb = nn.Conv2d(6, 3, 1)
+        self.eval()
+
+    def forward(self, input: list[Tensor], *, noises: list[Tensor] | None = None) -> Tensor:
+        w = self.mapping(input[0])
+        kept: list[Tensor | None] = list(noises or [None] * 5)
+        x = self.convs[0](self.constant.repeat(len(w), 1, 1, 1), w, kept[0])
+        for i, up in enumerate(self.up_convs):
+            x = self.convs[i + 1](up(x, w, kept[2 * i + 1]), w, kept[2 * i + 2])
+        return self.to_rgb(x)
+
+
+class _ProGANBlock(nn.Module):
+    """Two convolutions that share one LeakyReLU."""
+
+    def __init__(self, first: nn.Module) -> None:
+        super().__init__()
+        self.conv_1, self.conv_2 = first, nn.Conv2d(6, 6, 3, padding=1)
+        self.lrelu = nn.LeakyReLU(0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lrelu(self.conv_2(self.lrelu(self.conv_1(x))))
+
+
+class ProGANShaped(nn.Module):
+    """`layers` of two convolutions each, from a latent at 4×4 up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.depth, self.latent_size = 4, 8
+        first = _ProGANBlock(nn.ConvTranspose2d(8, 6, 4))
+        others = [_ProGANBlock(nn.Conv2d(6, 6, 3, padding=1)) for _ in range(2)]
+        self.layers = nn.ModuleList([first, *others])
+        self.rgb_converters = nn.ModuleList(nn.Conv2d(6, 3, 1) for _ in self.layers)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layers[0](x[:, :, None, None])
+        for layer in self.layers[1:]:
+            y = layer(nn.functional.interpolate(y, scale_factor=2))
+        return self.rgb_converters[-1](y)

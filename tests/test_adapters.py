@@ -159,8 +159,8 @@ def test_a_named_adapter_is_taken_if_it_fits(face: nn.Module) -> None:
     assert find_adapter(face, "dcgan").name == "dcgan"
     with pytest.raises(GanfixError, match=r"adapter genforce-pggan \(PGGAN .*\) does not fit"):
         find_adapter(face, "genforce-pggan")
-    with pytest.raises(GanfixError, match="unknown adapter; available: dcgan, genforce-pggan"):
-        find_adapter(face, "biggan")
+    with pytest.raises(GanfixError, match="unknown adapter; available: biggan, dcgan"):
+        find_adapter(face, "vae")
 
 
 def autoencoder() -> nn.Module:

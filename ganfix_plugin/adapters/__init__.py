@@ -241,7 +241,15 @@ def _numbers(layers: Sequence[Layer]) -> str:
     return ", ".join(f"{each.index} ({each.resolution[0]}x{each.resolution[1]})" for each in layers)
 
 
+_ACTIVATED = (nn.ReLU, nn.LeakyReLU, nn.Conv2d, nn.ConvTranspose2d)
+
+
 def _seen(G: nn.Module, most: int = 12) -> str:
     names = [name for name, _ in G.named_modules() if name]
     shown = ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")
-    return f"its modules: {shown or 'none'}; name some of them by layers=[…] in Python"
+    first = next((name for name, each in G.named_modules() if isinstance(each, _ACTIVATED)), "…")
+    return (
+        f"its modules: {shown or 'none'}; in Python, name those whose feature maps are to be "
+        f'corrected: ganfix.attach(G, "seqabl", layers=["{first}"]); for a variant of a known one: '
+        f"--adapter NAME, of {', '.join(registry.names(registry.ADAPTERS))}"
+    )

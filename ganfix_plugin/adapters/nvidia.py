@@ -16,7 +16,8 @@ class _Nvidia(Family):
 
     def mean_latent(self, G: Any) -> Tensor | None:
         mean: Tensor | None = getattr(G.mapping, "w_avg", None)
-        return mean
+        # StyleGAN-XL keeps one mean per class, and truncates towards that.
+        return mean if mean is None or mean.dim() == 1 else None
 
     def num_classes(self, G: Any) -> int:
         return int(G.c_dim)
@@ -55,7 +56,7 @@ class StyleGAN3(_Nvidia):
     """Layer i is the i-th of ``synthesis.layer_names``, without the last one, ToRGB."""
 
     name = "nvidia-stylegan3"
-    title = "StyleGAN3 of NVIDIA's stylegan3"
+    title = "StyleGAN3 of NVIDIA's stylegan3, StyleGAN-XL"
 
     def matches(self, G: Any) -> bool:
         synthesis = getattr(G, "synthesis", None)

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from ganfix_plugin.errors import GanfixError
@@ -26,6 +25,7 @@ from ganfix_plugin.hosts.imports import installed, replaced, stand_in, when_impo
 from ganfix_plugin.hosts.libraries import ANTIALIAS, SAMPLER
 from ganfix_plugin.hosts.measuring import DETECTOR, to_pixels
 from ganfix_plugin.hosts.session import Session
+from ganfix_plugin.hosts.waiting import build_corrected
 
 
 def _detect(folder: Path) -> bool:
@@ -62,9 +62,15 @@ def _load(network: str) -> nn.Module:
     return G
 
 
+def _load_safetensors(file: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(file)
+
+
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".pth": functools.partial(torch.load, map_location="cpu", weights_only=True),
-    ".safetensors": load_file,
+    ".safetensors": _load_safetensors,
 }
 
 
@@ -76,45 +82,6 @@ def _weights(file: Path) -> dict[str, Any]:
 
 
 # --- seam
-
-
-def _build_corrected(session: Session, build: Function) -> Function:
-    """models.build_generator: scripts load the weights later, and some run a deep copy.
-
-    So the corrections wait on the generator, and on every copy of it, for the first call. A
-    forward pre-hook would come too late: torch has then already listed the hooks of this call.
-    """
-
-    if not session.specs:
-        return build
-
-    @functools.wraps(build)
-    def build_generator(*args: Any, **kwargs: Any) -> Any:
-        G = build(*args, **kwargs)
-        _correct_when_called(type(G), session)
-        setattr(G, _WAITS, True)
-        return G
-
-    return build_generator
-
-
-_WAITS = "ganfix_waits"
-
-
-def _correct_when_called(cls: Any, session: Session) -> None:
-    call = cls.__call__
-    if hasattr(call, _WAITS):
-        return
-
-    @functools.wraps(call)
-    def __call__(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if getattr(self, _WAITS, False):
-            setattr(self, _WAITS, False)
-            session.correct(self)
-        return call(self, *args, **kwargs)
-
-    setattr(__call__, _WAITS, True)
-    cls.__call__ = __call__
 
 
 def _fid_marked(session: Session, fid: Function) -> Function:
@@ -249,7 +216,7 @@ HOST = Host(
     flags={"test.py": (DETECTOR,)},
     folders={"test.py": "--work_dir"},
     seams=(
-        Seam("models", "build_generator", _build_corrected),
+        Seam("models", "build_generator", build_corrected),
         Seam("metrics.fid", "extract_feature", _any_width),
         Seam("runners.base_gan_runner", "BaseGANRunner.fid", _fid_marked),
     ),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ganfix_plugin.adapters import Adapter, Latents, Layer
+from ganfix_plugin.ops import implementation
 from ganfix_plugin.passes import observe
 from ganfix_plugin.ranks import rank
 
@@ -51,27 +52,25 @@ def count_active(
     Args:
         G: the generator, at truncation psi 1 and constant noise.
         latents: the stream of inputs; its first ``samples`` are used.
-        batch: latents per pass, at most 255, by default `fitting_batch`; the counts depend on it
-            no more than the generator itself does.
+        batch: latents per pass, by default `fitting_batch`; the counts depend on it no more than
+            the generator itself does.
         part: only these of the batches; the counts of all parts sum up to those of ``ALL``.
 
     Returns:
         int32 [C, H, W] by layer name, on the CPU.
     """
     counts: dict[str, Tensor] = {}
-    batch = min(batch or fitting_batch(layers, device_of(G)), 255)
+    batch = batch or fitting_batch(layers, device_of(G))
 
     def visit(layer: Layer, x: Tensor) -> None:
-        # Sums of bytes are vectorised, sums of booleans are not; 255 rows cannot overflow one.
-        active = (x > 0).view(torch.uint8).sum(dim=0, dtype=torch.uint8).int()
-        if layer.name in counts:
-            counts[layer.name] += active
-        else:
-            counts[layer.name] = active
+        if layer.name not in counts:
+            # In the feature map's own memory order.
+            counts[layer.name] = torch.zeros_like(x[0], dtype=torch.int32)
+        implementation(x).count_(x, counts[layer.name])
 
     for z, c in latent_batches(latents, samples, batch, G, "rates", part):
         observe(G, layers, visit, lambda view: adapter.synthesize(view, z, c))
-    return {name: count.cpu() for name, count in counts.items()}
+    return {name: count.cpu().contiguous() for name, count in counts.items()}
 
 
 def count_low_rate(
@@ -107,15 +106,17 @@ def lr_count(
     Returns:
         int32 [N], on the generator's device; higher is more artifact-like.
     """
-    total: list[Tensor] = []
+    scores: list[Tensor] = []
     neurons = {layer.name: mask for layer, mask in low_rate}
 
     def visit(layer: Layer, x: Tensor) -> None:
-        active = (x > 0) & neurons[layer.name].to(x.device)
-        total.append(active.sum(dim=(1, 2, 3), dtype=torch.int32))
+        if not scores:
+            scores.append(torch.zeros(len(x), dtype=torch.int32, device=x.device))
+        mask = neurons[layer.name].to(x.device)
+        implementation(x).count_(x, None, mask, scores[0])
 
     observe(root, [layer for layer, _ in low_rate], visit, call)
-    return torch.stack(total).sum(dim=0, dtype=torch.int32)
+    return scores[0]
 
 
 def fitting_batch(layers: Sequence[Layer], device: torch.device) -> int:

@@ -1,0 +1,131 @@
+"""Generators of code outside the three hosts: `scripts/check_generators.py` runs the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from generators import (
+    BigGANShaped,
+    Noisy,
+    ProGANShaped,
+    RosinalityShaped,
+    StyleGAN2TorchShaped,
+    hooks,
+    numbered,
+    recorded,
+)
+from torch import Tensor, nn
+
+import ganfix_plugin as ganfix
+from ganfix_plugin import GanfixError
+from ganfix_plugin.adapters import Latents, find_adapter
+from ganfix_plugin.edits import Cap, Scale
+
+SHAPES: dict[str, Callable[[], nn.Module]] = {
+    "biggan": BigGANShaped,
+    "rosinality-stylegan2": RosinalityShaped,
+    "stylegan2-torch": StyleGAN2TorchShaped,
+    "pro-gan-pth": ProGANShaped,
+}
+every = pytest.mark.parametrize("name", SHAPES)
+SPEC = "seqabl:samples=64,lowest=40%"
+
+
+def drawn(G: nn.Module, seed: int = 1) -> Tensor:
+    """Six images of the adapter's own call."""
+    adapter = find_adapter(G)
+    latents = Latents(adapter.latent_shape(G), seed, adapter.num_classes(G))
+    ((z, c),) = latents.batches(6, 6, torch.device("cpu"))
+    with torch.no_grad():
+        return adapter.synthesize(G, z, c)
+
+
+@every
+def test_a_generator_is_recognised_and_its_layers_are_of_the_sizes_told(name: str) -> None:
+    G = SHAPES[name]()
+    layers = numbered(G)
+    assert find_adapter(G).name == name
+    with recorded(G, layers) as found:
+        drawn(G)
+    shapes = [tuple(found[layer.name].shape[1:]) for layer in layers]
+    assert shapes == [(layer.channels, *layer.resolution) for layer in layers]
+
+
+def test_layers_are_numbered_as_in_the_papers() -> None:
+    names = {name: [layer.name for layer in numbered(build())] for name, build in SHAPES.items()}
+    assert names == {
+        "biggan": [f"blocks.{i}.0" for i in range(4)],
+        "rosinality-stylegan2": ["conv1", "convs.0", "convs.1", "convs.2", "convs.3"],
+        "stylegan2-torch": ["convs.0", "up_convs.0", "convs.1", "up_convs.1", "convs.2"],
+        "pro-gan-pth": [f"layers.{k}.conv_{i}" for k in range(3) for i in (1, 2)],
+    }
+
+
+def test_default_layers_are_the_papers_or_the_first_three() -> None:
+    auto = {}
+    for name, build in SHAPES.items():
+        G = build()
+        adapter = find_adapter(G)
+        auto[name] = [layer.index for layer in adapter.auto(adapter.layers(G))]
+    assert auto == {
+        "biggan": [0, 1, 2],
+        "rosinality-stylegan2": [0, 1, 3],
+        "stylegan2-torch": [0, 1, 3],
+        "pro-gan-pth": [1, 3, 5],
+    }
+
+
+@every
+def test_a_generator_is_corrected_and_left_as_it_was(own_cache: Any, name: str) -> None:
+    G = SHAPES[name]()
+    plain = drawn(G)
+    with ganfix.attach(G, SPEC) as attached:
+        corrected = drawn(G)
+        assert attached.counts[0].corrected == 6
+    assert not torch.equal(corrected, plain)
+    assert torch.equal(drawn(G), plain) and not hooks(G)
+
+
+@every
+def test_a_gate_leaves_the_others_bit_for_bit(own_cache: Any, name: str) -> None:
+    G = SHAPES[name]()
+    plain = drawn(G)
+    with ganfix.attach(G, f"{SPEC},gate=lr:50%") as attached:
+        gated = drawn(G)
+    same = (gated == plain).flatten(1).all(1)
+    assert 6 - int(same.sum()) <= attached.counts[0].corrected < 6
+
+
+@every
+def test_measuring_is_the_same_whatever_noise_was_drawn_before(own_cache: Any, name: str) -> None:
+    G = SHAPES[name]()
+    first = drawn(G)
+    torch.manual_seed(7)
+    assert torch.equal(drawn(G), first)
+
+
+def test_capping_before_a_shared_leaky_relu_is_capping_after_it() -> None:
+    """pro-gan-pth's convolutions are edited where they return, as one LeakyReLU serves both."""
+    x, neurons = torch.randn(3, 4, 5, 5), torch.rand(4, 5, 5) < 0.5
+    for edit in (Cap(neurons), Scale(torch.rand(4))):
+        before = nn.functional.leaky_relu(edit(x), 0.2)
+        torch.testing.assert_close(before, edit(nn.functional.leaky_relu(x, 0.2)))
+
+
+def test_an_unconditional_unet_gan_draws_no_labels() -> None:
+    assert find_adapter(BigGANShaped()).num_classes(BigGANShaped()) == 3
+    G = BigGANShaped(unconditional=True)
+    assert find_adapter(G).num_classes(G) == 0
+    assert drawn(G).shape == (6, 3, 64, 64)
+
+
+def test_an_unknown_generator_gets_the_line_that_would_do() -> None:
+    with pytest.raises(GanfixError) as error:
+        find_adapter(Noisy())
+    text = str(error.value)
+    assert "its modules: first, second, last" in text
+    assert 'ganfix.attach(G, "seqabl", layers=["first"])' in text
+    assert "--adapter NAME, of biggan, dcgan, " in text
