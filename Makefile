@@ -20,7 +20,7 @@ test: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 hosts: $(VENV)/installed
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[hosts]'

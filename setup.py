@@ -26,7 +26,7 @@ setup(
         "ganfix_plugin.web": ["static/*", "criteria/*.txt"],
     },
     install_requires=[
-        "torch>=2.0",
+        "torch>=2.1",
         "click>=8.0",
         "numpy",
         "pillow",
@@ -56,6 +56,7 @@ setup(
         "web": ["flask>=3", "waitress>=3"],
         "dev": [
             "pytest>=8",
+            "pytest-xdist",
             "prdc",
             "ruff",
             "mypy",

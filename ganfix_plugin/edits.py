@@ -9,6 +9,7 @@ them with the original.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -123,7 +124,9 @@ def _mean(edit: Towards, x: Tensor) -> Tensor:
 _CONSTANTS: weakref.WeakKeyDictionary[Any, dict[Any, Tensor]] = weakref.WeakKeyDictionary()
 
 
-def _constant(edit: Any, x: Tensor, build: Any) -> Tensor:
+def _constant(edit: Any, x: Tensor, build: Callable[[Any, Tensor], Tensor]) -> Tensor:
+    if torch.compiler.is_compiling():
+        return build(edit, x)  # a graph must not depend on what happens to be kept
     key = (build, x.device, x.dtype, x.is_contiguous(memory_format=torch.channels_last))
     kept = _CONSTANTS.setdefault(edit, {})
     if key not in kept:

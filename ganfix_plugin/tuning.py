@@ -197,10 +197,10 @@ def propose(
 
     The defaults come first, then draws by chance, then changes of one key of the best.
     """
-    for draw in range(1000):
+    for draw in range(200):
         items = dict(given.items)
         if seen:
-            by_chance = len(tried) <= max(2, trials // 3) or draw > 500
+            by_chance = len(tried) <= max(2, trials // 3) or draw > 100
             if not by_chance:
                 best = min(tried[1:] or tried, key=lambda trial: trial.overall).spec
                 items |= dict(CorrectionSpec.parse(best).items) if best else {}

@@ -222,7 +222,7 @@ def test_a_profile_that_cannot_be_written_is_one_line(
 ) -> None:
     (tmp_path / "file").write_text("")
     options = ["--samples=20", "--layers=0", f"--out={tmp_path / 'file' / 'p'}"]
-    assert "cannot be written" in error(run("profile", *where, *options))
+    assert "cannot be made" in error(run("profile", *where, *options))
 
 
 def test_a_device_that_is_not_there_is_one_line(where: list[Any]) -> None:

@@ -167,8 +167,8 @@ def unwrap(G: Any) -> nn.Module:
 
 def uncompiled(module: nn.Module) -> nn.Module:
     """The module that ``torch.compile(module)`` was made of; any other module is its own."""
-    original = module._modules.get("_orig_mod")
-    return module if original is None else original
+    found: nn.Module = getattr(module, "_orig_mod", module)
+    return found
 
 
 def find_adapter(
