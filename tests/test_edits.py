@@ -38,6 +38,12 @@ def some_neurons(shape: tuple[int, ...]) -> Tensor:
     return torch.rand(shape[1:], generator=torch.Generator().manual_seed(1)) < 0.5
 
 
+def each_edit(*shape: int) -> pytest.MarkDecorator:
+    """A test of both edits of one feature map; named, so that every process collects the same."""
+    both = {"cap": Cap(some_neurons(shape)), "scale": Scale(torch.rand(shape[1]))}
+    return pytest.mark.parametrize("edit", both.values(), ids=both)
+
+
 def bits(x: Tensor) -> Tensor:
     whole = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
     return x.contiguous().view(whole)
@@ -81,7 +87,7 @@ def test_a_factor_of_1_leaves_a_unit_bit_for_bit(dtype: torch.dtype) -> None:
 @layouts
 @dtypes
 @pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("edit", [Cap(some_neurons((1, 5, 6, 8))), Scale(torch.rand(5))], ids=repr)
+@each_edit(1, 5, 6, 8)
 def test_an_edit_keeps_the_memory_format(
     edit: Callable[[Tensor], Tensor],
     batch: int,
@@ -150,7 +156,7 @@ def test_one_edit_serves_several_dtypes_and_layouts_in_turn() -> None:
                 assert torch.equal(bits(y), bits(fresh))
 
 
-@pytest.mark.parametrize("edit", [Cap(some_neurons((1, 5, 7, 9))), Scale(torch.rand(5))], ids=repr)
+@each_edit(1, 5, 7, 9)
 def test_an_edit_pickles_to_its_definition_however_much_it_was_used(
     edit: Callable[[Tensor], Tensor],
 ) -> None:
@@ -161,7 +167,7 @@ def test_an_edit_pickles_to_its_definition_however_much_it_was_used(
     assert torch.equal(bits(pickle.loads(fresh)(x)), bits(y))
 
 
-@pytest.mark.parametrize("edit", [Cap(some_neurons((1, 5, 7, 9))), Scale(torch.rand(5))], ids=repr)
+@each_edit(1, 5, 7, 9)
 def test_a_deep_copy_shares_the_edit(edit: Callable[[Tensor], Tensor]) -> None:
     assert copy.deepcopy(edit) is edit
     assert copy.deepcopy([edit])[0] is edit
