@@ -105,6 +105,8 @@ def start(command: str, *arguments: str, raters: str = "ann,ben", port: int = 0)
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "PYTHONPATH": str(TESTS)},
+        # Tests that run in the background of a shell ignore Ctrl-C, and so would the server.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout
     links: dict[str, str] = {}
