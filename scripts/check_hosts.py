@@ -220,6 +220,7 @@ def patching(bench: Bench) -> Iterator[Fact]:
     """`ganfix patch` does what the files in patches/ do, and undoes it."""
     folder = ROOT / "patches" / bench.kind
     before = {file.stem: (bench.checkout / file.stem).read_text() for file in folder.iterdir()}
+    status = bench.git_status()  # stored copies of a host lack their largest files
     yield (
         "patch --check before: status 1",
         bench.ganfix("patch", bench.checkout, "--check").returncode == 1,
@@ -236,7 +237,7 @@ def patching(bench: Bench) -> Iterator[Fact]:
         kept = (folder / f"{script}.patch").read_text()
         yield f"patches/{bench.kind}/{script}.patch is that change", diff == kept
     succeeded(bench.ganfix("patch", bench.checkout, "--revert"))
-    yield "patch --revert leaves git status clean", bench.git_status() == ""
+    yield "patch --revert leaves git status as it was", bench.git_status() == status
 
 
 def common(bench: Bench) -> Iterator[Fact]:
