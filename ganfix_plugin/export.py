@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import pickle
 import pickletools
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +37,7 @@ from ganfix_plugin.attachment import (
 from ganfix_plugin.detection.lr import LRScorer
 from ganfix_plugin.edits import Cap, Edit, Scale, Towards
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.outputs import ready, written
 from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.profiling.profile import Profile, Settings
 
@@ -116,12 +114,12 @@ def export(
         )
     path = Path(out)
     if path.suffix == BUNDLE:
-        with _written(path) as temporary:
+        with written(ready(path)) as temporary:
             _bundle(G, bound, adapter, measure_on).save(temporary)
         return path
     persistent = _persistence(G, path)
     with (
-        _written(path) as temporary,
+        written(ready(path)) as temporary,
         attach(G, *bound, adapter=adapter, measure_on=measure_on) as done,
     ):
         about = About(
@@ -284,34 +282,3 @@ def _bundle(
     }
     counts = {name: each for name, each in profile.counts.items() if name in read}
     return replace(profile, counts=counts, correct=tuple(map(str, specs)))
-
-
-# --- the file
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place if all goes well; made now, so that a
-    place that cannot be written fails before the work."""
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(21, "is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        os.close(handle)
-    except OSError as error:
-        raise GanfixError(f"{path}: cannot be written ({error.strerror})") from None
-    try:
-        yield Path(name)
-        os.chmod(name, 0o666 & ~_umask())  # temporary files are their owner's only
-        os.replace(name, path)
-    except OSError as error:
-        raise GanfixError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

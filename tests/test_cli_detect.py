@@ -139,3 +139,9 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(
     (tmp_path / "out").write_text("a file")
     done = run()
     assert done.exit_code != 0 and not own_cache.exists()
+
+
+def test_a_rate_above_1_is_refused(run: Any, tmp_path: Path) -> None:
+    done = run("--rate=5")
+    assert done.exit_code == 2 and "5.0 is not in the range 0<=x<=1" in done.output
+    assert not (tmp_path / "out").exists()

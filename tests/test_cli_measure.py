@@ -175,7 +175,8 @@ MISTAKES = {
         "found int, expected a generator",
     ),
     "no generator": ("own_generators:linear", "Linear is no generator that an adapter knows"),
-    "a file outside any host": ("gone.pkl", "is no checkout of a known host"),
+    "a file that is not there": ("gone.pkl", "gone.pkl: no such file"),
+    "a model name outside any host": ("stylegan_ffhq256", "is no checkout of a known host"),
 }
 
 

@@ -376,7 +376,7 @@ def test_a_place_that_cannot_be_written_fails_before_anything_is_measured(
     stylegan2: nn.Module, tmp_path: Path, own_cache: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(GanfixError, match="cannot be written"):
+    with pytest.raises(GanfixError, match="cannot be made"):
         ganfix.export(networks(stylegan2), SEQABL, out=tmp_path / "file" / "out.pkl")
     with pytest.raises(GanfixError, match="is a folder"):
         ganfix.export(networks(stylegan2), SEQABL, out=tmp_path)
@@ -395,6 +395,12 @@ def test_the_command_does_not_overwrite_the_network(network_pickle: Path) -> Non
     where = [f"--network={network_pickle}", f"--host={STYLEGAN2}", "--device=cpu"]
     message = error(run("export", *where, "--correct=truncation", f"--out={network_pickle}"))
     assert "is the network itself" in message
+
+
+def test_a_generator_that_a_function_returns_gets_the_offer_of_a_bundle(out: Path) -> None:
+    line = ["--network=legacy:generator", f"--host={EXAMPLES / 'face_gan'}", "--correct=truncation"]
+    message = error(run("export", *line, f"--out={out}"))
+    assert "no network pickle" in message and "bundle" in message
 
 
 # --- bundles

@@ -13,6 +13,7 @@ from ganfix_plugin import attach
 from ganfix_plugin.adapters import Layer
 from ganfix_plugin.attachment import Attachment
 from ganfix_plugin.edits import Cap, Scale
+from ganfix_plugin.errors import GanfixError
 
 
 def edits(attachment: Attachment) -> list[Cap | Scale]:
@@ -20,7 +21,7 @@ def edits(attachment: Attachment) -> list[Cap | Scale]:
     return list(found.values())
 
 
-@pytest.mark.parametrize("portion", [0, 0.25, 0.3, 1])
+@pytest.mark.parametrize("portion", [0.25, 0.3, 1])
 def test_the_portion_of_the_neurons_of_each_layer_is_ablated(
     pggan: nn.Module, portion: float
 ) -> None:
@@ -69,6 +70,11 @@ def test_every_image_loses_the_same_neurons(face: nn.Module) -> None:
         for n in range(3):
             images(face, z[n : n + 1])
             assert not found["main.2"][0][cap.neurons].any()
+
+
+def test_a_share_of_nothing_is_refused(face: nn.Module) -> None:
+    with pytest.raises(GanfixError, match="portion is '0%', expected a share above 0%"):
+        attach(face, "random:portion=0%")
 
 
 def test_nothing_is_measured(own_cache: Path, face: nn.Module) -> None:

@@ -110,5 +110,8 @@ def test_a_summary_of_nothing_says_so(tmp_path: Path) -> None:
     assert "no such file" in error(run("judge", "--summary", f"--answers={file}"))
     Answers(file, "ab" * 32).close()
     assert "nothing is judged yet" in error(run("judge", "--summary", f"--answers={file}"))
-    refused = run("judge", "--summary", f"--answers={file}", "--out=bars.svg")
-    assert "expected a name that ends in .png" in error(refused)
+
+
+def test_a_picture_under_another_ending_is_refused(tmp_path: Path) -> None:
+    refused = run("judge", "--summary", f"--answers={tmp_path / 'gone'}", "--out=bars.svg")
+    assert refused.exit_code == 2 and "expected a name that ends in .png" in refused.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,20 @@ Command = Callable[..., Any]
 NETWORK_HELP = (
     "A network pickle, a genforce model name or .pth, or module:function returning a generator."
 )
+RATE = click.FloatRange(0, 1)
+
+
+class _Png(click.Path):
+    """The name of a picture to write."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.suffix.lower() != ".png":
+            self.fail(f"found {path}, expected a name that ends in .png", param, ctx)
+        return path
+
+
+PNG = _Png(dir_okay=False)
 device_option = click.option("--device", envvar="GANFIX_DEVICE", help="cpu, cuda or mps.")
 adapter_option = click.option(
     "--adapter", help="An adapter's name, where none or several recognise it."

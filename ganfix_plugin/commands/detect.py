@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ganfix_plugin.commands import named, network_options, one_line_errors, opened
+from ganfix_plugin.commands import RATE, named, network_options, one_line_errors, opened
 from ganfix_plugin.commands.prepare import FILE, IMAGES, extractor_option
 
 
@@ -36,7 +36,9 @@ from ganfix_plugin.commands.prepare import FILE, IMAGES, extractor_option
     help="lr: active low-rate neurons, nothing is rendered. artifact: the probability "
     "of the classifier that ganfix fit made. realism: against the images of --real.",
 )
-@click.option("--rate", default=0.1, show_default=True, help="lr counts neurons of at most this.")
+@click.option(
+    "--rate", type=RATE, default=0.1, show_default=True, help="lr counts neurons of at most this."
+)
 @click.option("--layers", default="auto", show_default=True, help="Of lr: auto, 0+1+3, 4x4+8x8.")
 @click.option("--samples", default=10_000, show_default=True, help="Latents of lr's profile.")
 @click.option("--class", "class_index", type=int, help="The class (conditional generators).")

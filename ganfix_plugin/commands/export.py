@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from ganfix_plugin.commands import network_options, one_line_errors, opened
-
-FILE = click.Path(dir_okay=False, path_type=Path)
+from ganfix_plugin.commands.prepare import FILE
 
 
 @one_line_errors

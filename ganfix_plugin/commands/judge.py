@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ganfix_plugin.commands import NETWORK_HELP, one_line_errors, opened, table
+from ganfix_plugin.commands import NETWORK_HELP, PNG, one_line_errors, opened, table
 from ganfix_plugin.commands.prepare import FILE
 from ganfix_plugin.commands.web import (
     host_and_address,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option("--num", default=500, show_default=True, help="The most images to judge.")
 @click.option("--summary", is_flag=True, help="Show what was found so far, and end.")
-@click.option("--out", type=FILE, help="With --summary: also draw its bars, as a PNG.")
+@click.option("--out", type=PNG, help="With --summary: also draw its bars, as a PNG.")
 @one_line_errors
 def judge(
     network: str | None,
@@ -76,8 +76,6 @@ def judge(
     from ganfix_plugin.web.answers import Answers
     from ganfix_plugin.web.criteria import read_criteria
 
-    if out and out.suffix != ".png":
-        raise GanfixError(f"--out {out}: expected a name that ends in .png")
     if out:
         ready(out)
     if summary:

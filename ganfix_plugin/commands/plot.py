@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganfix_plugin.commands import named, network_options, one_line_errors, opened
-from ganfix_plugin.commands.prepare import FILE, extractor_option
+from ganfix_plugin.commands import PNG, RATE, named, network_options, one_line_errors, opened
+from ganfix_plugin.commands.prepare import extractor_option
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,7 +59,7 @@ def seeds_option(default: str) -> Any:
     )
 
 
-out_option = click.option("--out", type=FILE, required=True, help="The picture, a PNG.")
+out_option = click.option("--out", type=PNG, required=True, help="The picture, a PNG.")
 samples_option = click.option(
     "--samples", default=10_000, show_default=True, help="Latents of the profile."
 )
@@ -110,7 +110,9 @@ def corrections(
 @network_options
 @seeds_option("0")
 @layers_option
-@click.option("--rate", default=0.3, show_default=True, help="R: neurons up to it are ablated.")
+@click.option(
+    "--rate", type=RATE, default=0.3, show_default=True, help="R: neurons up to it are ablated."
+)
 @samples_option
 @class_option
 @out_option

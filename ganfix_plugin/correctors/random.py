@@ -12,7 +12,7 @@ import torch
 from ganfix_plugin.adapters import Layer
 from ganfix_plugin.correctors import Corrector, Subject
 from ganfix_plugin.edits import Cap, Edit, Scale
-from ganfix_plugin.options import LayerOptions, Portion, choice, option, portion, whole
+from ganfix_plugin.options import LayerOptions, Portion, choice, option, some, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class RandomOptions(LayerOptions):
         choice("neurons", "units"),
         "neurons: zero their activations; units: zero whole channels",
     )
-    portion: Portion = option(Portion(0.3), portion, "the share of each layer to ablate")
+    portion: Portion = option(Portion(0.3), some, "the share of each layer to ablate")
     seed: int = option(0, whole(0), "of the choice")
 
 

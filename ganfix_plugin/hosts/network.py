@@ -22,6 +22,8 @@ from ganfix_plugin.hosts.devices import resolve_device
 from ganfix_plugin.hosts.session import Session
 from ganfix_plugin.ranks import world
 
+_BUNDLE_INSTEAD = "write spec and profile to a bundle instead: --out NAME.safetensors"
+
 
 @contextmanager
 def open_network(
@@ -43,7 +45,7 @@ def open_network(
     if where == "cuda" and world() > 1:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     discriminator_is(None)
-    if re.fullmatch(r"[\w.]+:\w+", network):
+    if _is_function(network):
         with importable((checkout or Path.cwd()).resolve()):
             yield _ready(_call(network), network, where)
         return
@@ -58,13 +60,19 @@ def open_networks(
     """Everything in a network's file, the generator under "G_ema", on the CPU.
 
     Raises:
-        GanfixError: as `open_network`, and where files hold weights only (genforce).
+        GanfixError: as `open_network`, and where there is no file, or one of weights only
+            (genforce).
     """
+    if _is_function(network):
+        raise GanfixError(
+            f"--network {network}: a function, and no network pickle to write the corrections "
+            f"into; {_BUNDLE_INSTEAD}"
+        )
     with _host_of(network, checkout, resolve_device(device)) as host:
         if host.networks is None:
             raise GanfixError(
                 f"--network {network}: a file of {host.title} holds weights only and cannot carry "
-                "code; write spec and profile to a bundle instead: --out NAME.safetensors"
+                f"code; {_BUNDLE_INSTEAD}"
             )
         networks = host.networks(network)
         networks["G_ema"] = _ready(networks["G_ema"], network, "cpu")
@@ -78,6 +86,8 @@ def _host_of(network: str, checkout: Path | None, device: str) -> Iterator[Host]
     with importable(folder):
         found = find_host(folder)
         if not found:
+            if "://" not in network and Path(network).suffix and not Path(network).is_file():
+                raise GanfixError(f"--network {network}: no such file")
             raise GanfixError(
                 f"--network {network}: {folder} is no checkout of a known host, which its classes "
                 "are imported from; run this there, or give --host DIR"
@@ -104,6 +114,10 @@ def _is_from(module: ModuleType, folder: Path) -> bool:
     # A folder without __init__.py is a package without a file.
     places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
     return any(Path(place).is_relative_to(folder) for place in places if place)
+
+
+def _is_function(network: str) -> bool:
+    return bool(re.fullmatch(r"[\w.]+:\w+", network))
 
 
 def _call(network: str) -> object:
