@@ -38,6 +38,12 @@ def test_features_are_the_spatial_mean_of_the_maps() -> None:
     assert used.name == EXTRACTOR
 
 
+def test_features_of_an_image_do_not_depend_on_the_batch_it_is_in() -> None:
+    used, x = load_extractor("efficientnet-lite0"), pictures(n=3)
+    alone = torch.cat([used.features(each) for each in x.split(1)])
+    assert torch.equal(used.features(x), alone)
+
+
 CLEAN_FID = """
 import os, torch
 
