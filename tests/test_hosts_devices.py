@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from ganfix_plugin import GanfixError
 from ganfix_plugin.hosts import Situation
-from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL, CudaElsewhere, resolve_device
+from ganfix_plugin.hosts.devices import (
+    CUDA_ELSEWHERE,
+    HALF_DISTANCES,
+    NCCL,
+    CudaElsewhere,
+    resolve_device,
+)
 
 CUDA = [torch.device("cuda"), torch.device("cuda", 1), "cuda", "cuda:0", 0]
 
@@ -86,3 +94,11 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are() -> None:
         with pytest.raises(GanfixError, match="device cuda: .* there is cpu"):
             resolve_device("cuda")
         assert resolve_device(None) == "cpu"
+
+
+def test_distances_of_half_precision_features_are_those_in_single_precision() -> None:
+    x, y = torch.randn(5, 3).half(), torch.randn(4, 3).half()
+    wanted = torch.cdist(x.float(), y.float())
+    with HALF_DISTANCES.mend(Situation(Path(), "cpu")):
+        assert torch.equal(torch.cdist(x, y), wanted.half())
+        assert torch.equal(torch.cdist(x.float(), y.float()), wanted)

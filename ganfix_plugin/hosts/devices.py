@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -105,6 +106,26 @@ def _gloo_for_nccl(situation: Situation) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _distances_of_half(situation: Situation) -> Iterator[None]:
+    """torch.cdist of half-precision features, computed in single precision."""
+    compute = torch.cdist
+
+    @functools.wraps(compute)
+    def cdist(x1: Tensor, x2: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if x1.dtype is not torch.float16:
+            return compute(x1, x2, *args, **kwargs)
+        return compute(x1.float(), x2.float(), *args, **kwargs).to(x1.dtype)
+
+    with replaced(torch, "cdist", cdist):
+        yield
+
+
+def _measures_half(situation: Situation) -> str:
+    user = situation.file_with("torch.cdist", "metrics/*.py")
+    return _no_cuda(situation) and user and f"{user} calls it, and {_no_cuda(situation)}"
+
+
 def _no_cuda(situation: Situation) -> str:
     return "" if situation.device == "cuda" else f"the networks run on {situation.device}"
 
@@ -115,6 +136,13 @@ CUDA_ELSEWHERE = Breakage(
     "in our process, whatever asks for CUDA gets the device of --device or GANFIX_DEVICE",
     _no_cuda,
     _cuda_elsewhere,
+)
+HALF_DISTANCES = Breakage(
+    "half-distances",
+    "\"cdist\" not implemented for 'Half' (precision and recall metrics)",
+    "distances between half-precision features are computed in single precision",
+    _measures_half,
+    _distances_of_half,
 )
 NCCL = Breakage(
     "nccl",

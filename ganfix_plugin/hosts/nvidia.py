@@ -19,7 +19,7 @@ from ganfix_plugin.attachment import uncounted
 from ganfix_plugin.detection.extractors import discriminator_is
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts import Breakage, Function, Host, Seam, Situation, defines
-from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
+from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, HALF_DISTANCES, NCCL
 from ganfix_plugin.hosts.imports import installed, stand_in, when_imported
 from ganfix_plugin.hosts.libraries import PERCENTILE
 from ganfix_plugin.hosts.measuring import (
@@ -202,6 +202,7 @@ HOST = Host(
             _pkg_resources,
         ),
         PERCENTILE,
+        HALF_DISTANCES,
         Breakage(
             "custom-ops",
             "a CUDA op that fails to build ends the script (stylegan3; stylegan2-ada-pytorch "
