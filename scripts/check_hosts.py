@@ -544,11 +544,11 @@ def groups(bench: Bench) -> Iterator[tuple[str, Iterator[Fact]]]:
     if bench.kind != "genforce":
         yield f"{bench.kind} {script}", screening(bench, script)
         yield bench.kind, metrics(bench)
+        yield bench.kind, every_metric(bench)
         yield f"{bench.kind}, exported, without ganfix", exported(bench)
     if bench.kind == "ada":
         yield "ada, exported, without ganfix", exported_ada(bench)
         yield f"{bench.kind}, given latents", given_latents(bench)
-        yield bench.kind, every_metric(bench)
 
 
 def kind_of(checkout: Path) -> str:
