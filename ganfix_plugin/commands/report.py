@@ -128,14 +128,16 @@ def report(
         measured_on = samples or bound[0].options.samples
         seeds = range(first, first + num)
         seen = study(G, known, bound, seeds, top, measured_on, class_index)
-        commands = _commands(context, seen.seeds_shown, measured_on)
+        commands = _commands(context, latents, seen.seeds_shown, measured_on)
         setting = Setting(named(network), commands, str(device_of(G)), measured)
         with written(path) as temporary:
             temporary.write_text(page(seen, setting), encoding="utf-8")
     click.echo(f"written to {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
-def _commands(context: click.Context, shown: Sequence[int], samples: int) -> list[tuple[str, str]]:
+def _commands(
+    context: click.Context, latents: str, shown: Sequence[int], samples: int
+) -> list[tuple[str, str]]:
     """What to type to make the page again, and each part of it by itself."""
     every = {each.opts[0]: context.params[str(each.name)] for each in context.command.params}
     given = {
@@ -146,26 +148,26 @@ def _commands(context: click.Context, shown: Sequence[int], samples: int) -> lis
 
     def line(command: str, *options: str, **more: Any) -> str:
         """A command with some of the options of this one, and options of its own."""
-        opened = ("--network", "--host", "--device", "--adapter", *options)
-        values = {name: every[name] for name in opened}
+        names = ("--network", "--host", "--device", "--adapter", *options)
+        values = {name: every[name] for name in names}
         return _line(command, values | {f"--{name}": value for name, value in more.items()})
 
     ranked = line("detect", "--num", "--first", "--class", samples=samples, out="found")
-    latents = f"{every['--first']}-{every['--first'] + every['--num'] - 1}"
-    against = {"latents": latents, "real": every["--real"] or "REAL"}
-    pairs = {"seeds": ",".join(map(str, shown)), "samples": samples, "out": "pairs.png"}
     lines = [
         ("This page:", _line("report", given)),
         ("All seeds in their order, as a table, with heat maps:", ranked),
-        (
-            "Distances to real images, a folder or zip:",
-            line("evaluate", "--correct", "--num-real", "--extractor", "--resamples", **against),
-        ),
     ]
+    if every["--num"] > 1:
+        options = ("--correct", "--num-real", "--extractor", "--resamples")
+        measured = line("evaluate", *options, latents=latents, real=every["--real"] or "REAL")
+        lines.append(("Distances to real images, a folder or zip:", measured))
     if len(every["--correct"]) == 1:  # several are drawn one by one there
-        drawn = line("plot corrections", "--correct", "--class", **pairs)
-        lines.append(("The images of this page on one sheet:", drawn))
-    return lines
+        seeds = ",".join(map(str, shown))
+        drawn = {"seeds": seeds, "samples": samples, "out": "pairs.png"}
+        sheet = line("plot corrections", "--correct", "--class", **drawn)
+        lines.append(("The images of this page on one sheet:", sheet))
+    script = _line("run SCRIPT …", {"--correct": every["--correct"]})
+    return [*lines, ("The correction in a script of your own codebase:", script)]
 
 
 def _line(command: str, values: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from ganfix_plugin.pictures.palette import ARTIFACT, FAINT, INK, NORMAL, QUIET, 
 from ganfix_plugin.profiling.profile import GATE_RATE
 from ganfix_plugin.report.study import Gate, Study
 
-SIZE = (4.4, 3.2)  # inches; on a phone an inch is little more than one
+SIZE = (4.2, 3.1)  # inches; on a phone an inch is little more than one
 MOST = len(SERIES)  # curves in a plot
 _THEME = {
     INK: "var(--ink)",
@@ -74,7 +74,8 @@ def _svg(draw: Callable[[Path], None], text: str) -> Markup:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ganfix"}),
+        # Ids that no other plot of the page has, the same whenever it is drawn.
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": text}),
     ):
         path = Path(folder) / "plot.svg"
         draw(path)
