@@ -21,7 +21,7 @@ import pytest
 import torch
 from generators import BigGANShaped, dcgan
 from PIL import Image
-from prepared import error, run, uncorrected
+from prepared import error, prepare, run, uncorrected
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
@@ -247,6 +247,21 @@ def test_a_gate_that_counts_otherwise_than_the_ranking_is_not_drawn(tmp_path: Pa
     page = made(tmp_path, *TINY, f"--correct={SPEC},gate=lr:70%", "--samples=300")
     assert "it goes by another score or profile than this ranking" in page.text
     assert "Its gate" not in page.text and "gate" not in page.all("svg")[0]["aria-label"]
+
+
+def test_a_correction_by_a_classifier_is_shown_too(tmp_path: Path) -> None:
+    prepare(tiny())
+    spec = "seqc:samples=200,start=0,stop=1,mode=sample,gate=artifact:0.5"
+    page = made(tmp_path, *TINY, f"--correct={spec}")
+    with ganfix.attach(tiny_corrected := tiny(), spec):
+        expected = shown(uncorrected(tiny_corrected, page.seeds))
+    changed = [each["alt"] for each in page.all("img") if each["alt"].endswith(" corrected")]
+    assert changed
+    for seed, corrected in zip(page.seeds, expected):
+        if f"Seed {seed} corrected" in changed:
+            found = page.image(f"Seed {seed} corrected").astype(int)
+            assert np.abs(found - corrected).max() <= 1
+    assert "Gate artifact:0.5: corrected above 0.5; it goes by another score" in page.text
 
 
 def test_names_are_escaped(network_pickle: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from ganfix_plugin.commands import named, network_options, one_line_errors, opened
+from ganfix_plugin.commands.detect import first_option, num_option
 from ganfix_plugin.commands.evaluate import (
     extractor_option,
     num_real_option,
@@ -38,16 +39,8 @@ from ganfix_plugin.commands.prepare import IMAGES
     required=True,
     help="The folder to write report.html to.",
 )
-@click.option(
-    "--num",
-    type=click.IntRange(1),
-    default=2000,
-    show_default=True,
-    help="How many seeds to rank, from --first on.",
-)
-@click.option(
-    "--first", type=click.IntRange(0), default=0, show_default=True, help="The first seed."
-)
+@num_option(2000)
+@first_option
 @click.option(
     "--top",
     type=click.IntRange(1, 100),

@@ -73,8 +73,7 @@ def page(study: Study, setting: Setting) -> str:
     """The HTML of the report."""
     from ganfix_plugin.report import drawings
 
-    groups = [group for group in (study.worst, study.cleanest) if group]
-    shown, encoding, high = encoded(groups)
+    (worst, cleanest), encoding, high = encoded((study.worst, study.cleanest))
     script = _shipped("report", "page/report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
@@ -83,8 +82,8 @@ def page(study: Study, setting: Setting) -> str:
         .render(
             study=study,
             setting=setting,
-            worst=shown[0],
-            cleanest=shown[1] if len(shown) > 1 else [],
+            worst=worst,
+            cleanest=cleanest,
             encoding=encoding,
             shown_side=min(study.side, encoding.side),
             high=high,
