@@ -23,6 +23,7 @@ setup(
     packages=find_packages(include=["ganfix_plugin", "ganfix_plugin.*"]),
     package_data={
         "ganfix_plugin": ["py.typed", "ops/*.h", "ops/*.cpp", "ops/*.cu"],
+        "ganfix_plugin.report": ["page/*"],
         "ganfix_plugin.web": ["static/*", "criteria/*.txt"],
     },
     install_requires=[
@@ -50,8 +51,8 @@ setup(
             "rich",
             "tensorboard",
         ],
-        # The plots of ganfix detect and ganfix plot.
-        "pictures": ["matplotlib>=3.7"],
+        # The plots of ganfix detect and ganfix plot, and the page of ganfix report.
+        "pictures": ["jinja2>=3", "matplotlib>=3.7"],
         # The pages of ganfix label and ganfix judge.
         "web": ["flask>=3", "waitress>=3"],
         "dev": [
@@ -62,6 +63,7 @@ setup(
             "mypy",
             "imageio",
             "types-tqdm",
+            "jinja2>=3",
             "matplotlib>=3.7",
             "flask>=3",
             "waitress>=3",

@@ -17,6 +17,7 @@ from ganfix_plugin.commands import (
     measure,
     one_line_errors,
     prepare,
+    report,
     tune,
     web,
 )
@@ -103,5 +104,6 @@ for command in (
     web.label,
     judge.judge,
     evaluate.evaluate,
+    report.report,
 ):
     main.add_command(command)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin._version import __version__
 from ganfix_plugin.adapters import find_adapter
-from ganfix_plugin.api import attach
+from ganfix_plugin.api import BoundSpec, attach
 from ganfix_plugin.detection.extractors import load_extractor
 from ganfix_plugin.generations import BATCH, both_sides, joined
 from ganfix_plugin.images import read_images
@@ -60,7 +60,7 @@ def evaluate(
     G: nn.Module,
     real: Path,
     latents: str,
-    specs: Sequence[str] = (),
+    specs: Sequence[str | BoundSpec] = (),
     *,
     extractor: str,
     num: int | None = None,

@@ -52,7 +52,7 @@ def rows(file: Path) -> list[tuple[str, int, str]]:
 def test_the_page_and_all_that_it_loads_come_from_the_server_itself(ann: Client) -> None:
     page = ann.get("")
     assert page.status == 200 and page.headers["Content-Type"].startswith("text/html")
-    for name in ("label.js", "common.js", "style.css", "icon.svg"):
+    for name in ("label.js", "common.js", "colours.css", "style.css", "icon.svg"):
         assert ann.get(f"static/{name}").status == 200, name
         assert b"://" not in ann.get(f"static/{name}").body.replace(
             b"http://www.w3.org/2000/svg", b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,18 +11,26 @@ from ganfix_plugin.commands import RATE, named, network_options, one_line_errors
 from ganfix_plugin.commands.prepare import FILE, IMAGES, extractor_option
 
 
-@click.command()
-@network_options
-@click.option(
-    "--num",
-    type=click.IntRange(1),
-    default=50_000,
-    show_default=True,
-    help="How many seeds, from --first on.",
-)
-@click.option(
+def num_option(default: int) -> Any:
+    """``--num``: how many seeds to rank."""
+    return click.option(
+        "--num",
+        type=click.IntRange(1),
+        default=default,
+        show_default=True,
+        help="How many seeds, from --first on.",
+    )
+
+
+first_option = click.option(
     "--first", type=click.IntRange(0), default=0, show_default=True, help="The first seed."
 )
+
+
+@click.command()
+@network_options
+@num_option(50_000)
+@first_option
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),

@@ -21,6 +21,24 @@ TITLES = {
     "realism": "realism ↑",
 }
 
+num_real_option = click.option(
+    "--num-real", type=click.IntRange(min=2), help="Real images to use. [default: all]"
+)
+extractor_option = click.option(
+    "--extractor",
+    metavar="NAME",
+    help="Of features: inception (FID's own, of torch-fidelity or clean-fid), another one of "
+    "'ganfix list', or module:callable from images [N,3,H,W] in [-1,1].  [default: inception if "
+    "one of those packages is installed, else resnet18 or efficientnet-lite0]",
+)
+resamples_option = click.option(
+    "--resamples",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="Bootstrap resamples for the intervals of differences; 0 leaves them out.",
+)
+
 
 @click.command()
 @network_options
@@ -48,22 +66,10 @@ TITLES = {
     help="Number of generations; of --latents at most the first so many.  "
     "[default: 10000, or all of --latents]",
 )
-@click.option("--num-real", type=click.IntRange(min=2), help="Real images to use. [default: all]")
+@num_real_option
 @click.option("--seed", default=0, show_default=True, help="First seed, and that of all choices.")
-@click.option(
-    "--extractor",
-    metavar="NAME",
-    help="Of features: inception (FID's own, of torch-fidelity or clean-fid), another one of "
-    "'ganfix list', or module:callable from images [N,3,H,W] in [-1,1].  [default: inception if "
-    "one of those packages is installed, else resnet18 or efficientnet-lite0]",
-)
-@click.option(
-    "--resamples",
-    type=click.IntRange(min=0),
-    default=100,
-    show_default=True,
-    help="Bootstrap resamples for the intervals of differences; 0 leaves them out.",
-)
+@extractor_option
+@resamples_option
 @click.option("--batch", default=16, show_default=True, help="Latents per pass.")
 @click.option("--out", type=FILE, help="Write figures and settings here, as JSON.")
 @one_line_errors
@@ -92,7 +98,6 @@ def evaluate(
     95 % bootstrap interval. Under torchrun (write --num-gen) the work is shared among the ranks.
     """
     from ganfix_plugin.api import check_spec
-    from ganfix_plugin.detection.extractors import default_extractor, has_inception
     from ganfix_plugin.evaluation import evaluate as measure
     from ganfix_plugin.images import check_images
     from ganfix_plugin.latents import check_latents
@@ -117,7 +122,7 @@ def evaluate(
             real,
             source,
             specs,
-            extractor=extractor or ("inception" if has_inception() else default_extractor()),
+            extractor=extractor or seeing_best(),
             num=num,
             num_real=num_real,
             resamples=resamples,
@@ -139,6 +144,13 @@ def evaluate(
         if out:
             found.save(out)
             click.echo(f"written to {out}")
+
+
+def seeing_best() -> str:
+    """The extractor where none is named: Inception, as FID's own, if it is installed."""
+    from ganfix_plugin.detection.extractors import default_extractor, has_inception
+
+    return "inception" if has_inception() else default_extractor()
 
 
 def row(figure: Figure) -> tuple[str, ...]:

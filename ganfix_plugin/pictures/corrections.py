@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ganfix_plugin.adapters import Adapter
 from ganfix_plugin.api import attach
 from ganfix_plugin.detection.scores import Score
-from ganfix_plugin.detection.seeds import seed_batches
+from ganfix_plugin.detection.seeds import Batch, seed_batches
 from ganfix_plugin.passes import bare, random_state_kept
 from ganfix_plugin.pictures.sheet import (
     Band,
@@ -47,7 +47,8 @@ def before_after(
     side = side_of(len(seeds) * (2 + 2 * len(specs)))
 
     def images(module: nn.Module) -> list[Image.Image]:
-        found = _images(module, G, adapter, seeds, class_index)
+        batches = seed_batches(G, adapter, seeds, class_index=class_index)
+        found = (each for some in rendered(module, G, adapter, batches) for each in pictured(some))
         return [each if side >= SMALL else each.resize((side, side)) for each in found]
 
     before = images(bare(G))
@@ -78,12 +79,14 @@ def before_after(
     return sheet(title, note, bands)
 
 
-def _images(
-    module: nn.Module, G: nn.Module, adapter: Adapter, seeds: Sequence[int], class_index: int | None
-) -> Iterator[Image.Image]:
-    for z, c in seed_batches(G, adapter, seeds, class_index=class_index):
+def rendered(
+    module: nn.Module, G: nn.Module, adapter: Adapter, batches: Iterable[Batch]
+) -> Iterator[Tensor]:
+    """Images [n, C, H, W] in [-1, 1] of batches, by G or a view of it, from one random state."""
+    for z, c in batches:
         with torch.no_grad(), random_state_kept(G, seed=0):
-            yield from pictured(adapter.synthesize(module, z, c))
+            images = adapter.synthesize(module, z, c)
+        yield images
 
 
 def _maps(

@@ -1,6 +1,7 @@
 """Plots, by matplotlib (``pip install 'ganfix[pictures]'``), all in one style.
 
-Every function draws one figure and writes it whole or not at all.
+Every function draws one figure and writes it whole or not at all, in the format of the file's
+ending. Without a title it is bare axes, for a page that says the rest.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from ganfix_plugin.pictures.palette import (
 )
 
 KINDS = {"artifact": ARTIFACT, "normal": NORMAL}
+SIZE = (8.0, 4.6)  # inches
 
 
 def needed() -> None:
@@ -48,6 +50,7 @@ def histogram(
     values: Mapping[str, np.ndarray],
     marks: Mapping[str, float] | None = None,
     colours: Mapping[str, Colour] | None = None,
+    size: tuple[float, float] = SIZE,
 ) -> None:
     """Histograms of one or several sets of values over one another, each normalised to its size.
 
@@ -56,9 +59,10 @@ def histogram(
         values: by name, [n] each; empty sets are named and not drawn.
         marks: vertical lines by name.
         colours: by name, where they mean something.
+        size: in inches, title and note not counted.
     """
     every = np.concatenate([np.zeros(0), *values.values()])
-    with _figure(path, title, note) as (figure, axes):
+    with _figure(path, title, note, *size) as (figure, axes):
         axes.set_xlabel(axis)
         axes.set_ylabel("share of images")
         if not len(every):
@@ -74,20 +78,45 @@ def histogram(
             axes.hist(
                 each, edges, weights=weights, color=_hex(colour), alpha=0.65, label=label, zorder=2
             )
-        for number, (name, value) in enumerate((marks or {}).items()):
-            axes.axvline(value, color=_hex(INK), linewidth=1, linestyle=(0, (4, 2)), zorder=3)
-            axes.annotate(
-                f" {name}",
-                (value, 0.97 - 0.07 * number),
-                xycoords=("data", "axes fraction"),
-                fontsize=9,
-                color=_hex(INK),
-                va="top",
-            )
+        _mark(axes, marks or {})
         axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # room for names and the legend
         axes.yaxis.set_major_formatter(_percent())
         if len(values) > 1:
             axes.legend(frameon=False)
+
+
+def cumulative(
+    path: Path,
+    title: str,
+    note: str,
+    axes_of: tuple[str, str],
+    values: Mapping[str, np.ndarray],
+    marks: Mapping[str, float] | None = None,
+    size: tuple[float, float] = SIZE,
+) -> None:
+    """For each set of values in [0, 1], the share of them that is at most x.
+
+    Args:
+        axes_of: what the values are, and what there is a share of.
+        values: by name, [n] each.
+        marks: vertical lines by name.
+        size: in inches, title and note not counted.
+    """
+    places = np.linspace(0, 1, 201)
+    styles = itertools.cycle(("-", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (6, 1.5, 1.5, 1.5))))
+    with _figure(path, title, note, *size) as (_, axes):
+        axes.set_xlabel(axes_of[0])
+        axes.set_ylabel(axes_of[1])
+        if not values:
+            _nothing(axes)
+            return
+        for (name, each), colour, style in zip(values.items(), _colours(), styles):
+            shares = np.searchsorted(np.sort(each), places, side="right") / max(len(each), 1)
+            axes.plot(places, shares, color=_hex(colour), linestyle=style, label=name, zorder=3)
+        _mark(axes, marks or {})
+        axes.set_ylim(0, 1.02)
+        axes.yaxis.set_major_formatter(_percent())
+        axes.legend(frameon=False, fontsize=9, loc="lower right")
 
 
 def lines(
@@ -218,7 +247,7 @@ def trade(
 
 @contextmanager
 def _figure(
-    path: Path, title: str, note: str, width: float = 8, height: float = 4.6
+    path: Path, title: str, note: str, width: float = SIZE[0], height: float = SIZE[1]
 ) -> Iterator[tuple[Any, Any]]:
     """A figure in inches under a title, and its axes; written when the body ends."""
     needed()
@@ -228,7 +257,7 @@ def _figure(
     from matplotlib.figure import Figure
 
     lines = textwrap.wrap(note, int(14 * width))
-    head = 0.5 + 0.17 * len(lines) + 0.12
+    head = 0.5 + 0.17 * len(lines) + 0.12 if title else 0
     figure = Figure(figsize=(width, height + head), dpi=150)
     FigureCanvasAgg(figure)
     share = 1 - head / (height + head)
@@ -257,6 +286,20 @@ def _plain(axes: Any) -> None:
     axes.tick_params(colors=_hex(QUIET), labelsize=9)
     axes.grid(color=_hex(FAINT), linewidth=0.7, zorder=0)
     axes.set_axisbelow(True)
+
+
+def _mark(axes: Any, marks: Mapping[str, float]) -> None:
+    """Vertical lines by name."""
+    for number, (name, value) in enumerate(marks.items()):
+        axes.axvline(value, color=_hex(INK), linewidth=1, linestyle=(0, (4, 2)), zorder=3)
+        axes.annotate(
+            f" {name}",
+            (value, 0.97 - 0.07 * number),
+            xycoords=("data", "axes fraction"),
+            fontsize=9,
+            color=_hex(INK),
+            va="top",
+        )
 
 
 def _nothing(axes: Any) -> None:

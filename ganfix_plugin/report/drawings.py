@@ -1,0 +1,94 @@
+"""The page's plots, as SVG that takes its colours and letters from the page."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from ganfix_plugin.pictures import plots
+from ganfix_plugin.pictures.palette import ARTIFACT, FAINT, INK, NORMAL, QUIET, SERIES
+from ganfix_plugin.profiling.profile import GATE_RATE
+from ganfix_plugin.report.study import Gate, Study
+
+SIZE = (4.2, 3.1)  # inches; on a phone an inch is little more than one
+MOST = len(SERIES)  # curves in a plot
+_THEME = {
+    INK: "var(--ink)",
+    QUIET: "var(--quiet)",
+    FAINT: "var(--line)",
+    NORMAL: "var(--normal)",
+    ARTIFACT: "var(--artifact)",
+    SERIES[4]: "var(--focus)",
+    (255, 255, 255): "none",
+}
+
+
+def histogram(study: Study) -> Markup:
+    """The scores of the ranked seeds, with the gates' thresholds."""
+    values = study.ranking.scores.numpy()
+    marks = {f"gate {each.text}": each.threshold for each in gates_shown(study)}
+    text = f"Histogram of the {study.score.title} of {len(values):,} seeds, from "
+    text += f"{values.min():,.0f} to {values.max():,.0f}, median {np.median(values):,.0f}"
+    text += "".join(f"; {name} at {value:,.0f}" for name, value in marks.items())
+
+    def draw(path: Path) -> None:
+        plots.histogram(path, "", "", study.score.title, {"seeds": values}, marks, size=SIZE)
+
+    return _svg(draw, text)
+
+
+def rates(study: Study) -> Markup:
+    """How activation rates are distributed in each of the measured layers, at most `MOST`."""
+    shown = [row for row in study.rows if row.low_rate is not None][:MOST]
+    values = {
+        f"layer {row.layer.index}, {row.layer.resolution[0]}×{row.layer.resolution[1]}": (
+            study.profile.rates(row.layer).flatten().numpy()
+        )
+        for row in shown
+    }
+    spoken = "; ".join(
+        f"layer {row.layer.index}: {row.low_rate:.0%} up to {GATE_RATE:g}" for row in shown
+    )
+    text = f"Share of each layer's neurons by activation rate. {spoken}"
+    axes = ("activation rate R", "neurons of rate ≤ R")
+
+    def draw(path: Path) -> None:
+        plots.cumulative(path, "", "", axes, values, {"low rate": GATE_RATE}, SIZE)
+
+    return _svg(draw, text)
+
+
+def gates_shown(study: Study) -> list[Gate]:
+    """The gates whose thresholds are on the histogram's scale."""
+    return [each for each in study.gates if each.passing is not None]
+
+
+def _svg(draw: Callable[[Path], None], text: str) -> Markup:
+    """A plot as an element of a page, with a text for those who do not see it."""
+    import matplotlib
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        # Ids that no other plot of the page has, the same whenever it is drawn.
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": text}),
+    ):
+        path = Path(folder) / "plot.svg"
+        draw(path)
+        found = path.read_text(encoding="utf-8")
+    box = re.search(r'viewBox="[\d. ]+"', found)
+    body = found[found.index("<g ") : found.rindex("</svg>")]
+    body = re.sub(r'<g id="[^"]*"', "<g", body)  # the same ones in every plot
+    # matplotlib's families, written in one way or the other, give way to the page's.
+    body = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", body)
+    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
+    for colour, variable in _THEME.items():
+        body = body.replace("#{:02x}{:02x}{:02x}".format(*colour), variable)
+    assert box
+    return Markup('<svg {} role="img" aria-label="{}">{}</svg>').format(
+        Markup(box[0]), escape(text), Markup(body)
+    )

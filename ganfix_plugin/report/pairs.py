@@ -1,0 +1,160 @@
+"""Seeds before and after a correction, and the pictures of them inside a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ganfix_plugin.adapters import Adapter
+from ganfix_plugin.detection.scores import Score
+from ganfix_plugin.detection.seeds import seed_batches
+from ganfix_plugin.passes import bare
+from ganfix_plugin.pictures.corrections import rendered
+from ganfix_plugin.pictures.sheet import difference, heat, pictured
+from ganfix_plugin.profiling.rates import progress
+
+LARGEST = 512  # no image is shown larger
+BUDGET = 8_000_000  # bytes of all pictures of a page
+_BATCH = 8  # both sides of a batch of 1024×1024 fit into 200 MB
+_MAP = 128  # side of the largest heat map
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One seed, uncorrected and corrected.
+
+    Attributes:
+        seed: the host's own.
+        identical: whether the generator returned the same bits.
+        change: mean absolute difference of the pixels, of 255.
+        before, after: as hosts save them, reduced to `LARGEST`.
+        changes: the difference as heat.
+        maps: the heat map of the uncorrected image, float [h, w].
+    """
+
+    seed: int
+    identical: bool
+    change: float
+    before: Image.Image
+    after: Image.Image
+    changes: Image.Image
+    maps: np.ndarray
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How pictures are kept in a page: no larger than ``side``, losslessly without a quality."""
+
+    side: int
+    quality: int | None
+
+    def uri(self, image: Image.Image) -> str:
+        """The picture as a data URI."""
+        found, kind = io.BytesIO(), "png" if self.quality is None else "webp"
+        reduced(image, self.side).save(found, kind, quality=self.quality, optimize=True)
+        return f"data:image/{kind};base64,{base64.b64encode(found.getvalue()).decode()}"
+
+
+# From the best to the smallest; what is small enough is kept as it is.
+ENCODINGS = (
+    Encoding(128, None),
+    Encoding(LARGEST, 90),
+    Encoding(LARGEST, 75),
+    Encoding(320, 75),
+    Encoding(192, 70),
+    Encoding(128, 60),
+    Encoding(96, 40),
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A pair as the page's template reads it: data URIs; without ``after`` it is identical."""
+
+    seed: int
+    change: float
+    before: str
+    after: str
+    changes: str
+    heat: str
+
+
+def reduced(image: Image.Image, side: int) -> Image.Image:
+    """An image that is at most so wide."""
+    if image.width <= side:
+        return image
+    height = round(image.height * side / image.width)
+    return image.resize((side, height), Image.Resampling.LANCZOS)
+
+
+def pairs(
+    G: nn.Module,
+    adapter: Adapter,
+    score: Score,
+    seeds: Sequence[int],
+    class_index: int | None = None,
+) -> tuple[list[Pair], int]:
+    """Seeds of a generator with corrections attached, and the side of its images in pixels."""
+    batches = list(seed_batches(G, adapter, seeds, _BATCH, class_index))
+    sides = (rendered(module, G, adapter, batches) for module in (bare(G), G))
+    found: list[Pair] = []
+    width = 0
+    steps = progress(zip(batches, *sides), len(batches), "rendering")
+    for (z, c), before, after in steps:
+        width = before.shape[-1]
+        maps = score.heat(z, c, min(width, _MAP))
+        some = seeds[len(found) : len(found) + len(z)]
+        found += map(_pair, some, before, after, maps)
+    return found, width
+
+
+def _pair(seed: int, before: Tensor, after: Tensor, maps: Tensor) -> Pair:
+    images = [pictured(each[None])[0] for each in (before, after)]
+    pixels = [np.asarray(each, dtype=np.float32) for each in images]
+    first, second = (reduced(each, LARGEST) for each in images)
+    change = float(np.abs(pixels[0] - pixels[1]).mean())
+    same = torch.equal(before, after)
+    return Pair(seed, same, change, first, second, difference(*images), maps.numpy())
+
+
+def encoded(
+    groups: Sequence[Sequence[Pair]], budget: int = BUDGET
+) -> tuple[list[list[Shown]], Encoding, float]:
+    """Groups of pairs as a page shows them, in the best encoding that keeps to the budget.
+
+    Returns:
+        the groups, the encoding, and what is bright in the heat maps.
+    """
+    every = [pair for group in groups for pair in group]
+    side = max(pair.before.width for pair in every)
+    high = float(np.quantile(np.array([pair.maps for pair in every[:64]]), 0.995))
+    usable = [each for each in ENCODINGS if each.quality is not None or side <= each.side]
+    for encoding in usable:
+        shown = [[_shown(pair, encoding, high) for pair in group] for group in groups]
+        if sum(_size(each) for group in shown for each in group) <= budget:
+            break
+    return shown, encoding, high
+
+
+def _shown(pair: Pair, encoding: Encoding, high: float) -> Shown:
+    # What is looked at for its place only is smaller.
+    small = replace(encoding, side=min(encoding.side, 256))
+    return Shown(
+        pair.seed,
+        pair.change,
+        encoding.uri(pair.before),
+        "" if pair.identical else encoding.uri(pair.after),
+        small.uri(pair.changes),
+        small.uri(heat(pair.maps, 0, high)),
+    )
+
+
+def _size(shown: Shown) -> int:
+    return sum(map(len, (shown.before, shown.after, shown.changes, shown.heat)))

@@ -1,0 +1,155 @@
+"""What the page tells: seeds ranked, both ends corrected, and the profile behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from ganfix_plugin.adapters import Adapter, Layer
+from ganfix_plugin.api import BoundSpec, attach
+from ganfix_plugin.attachment import Correction
+from ganfix_plugin.detection.lr import LRScorer
+from ganfix_plugin.detection.ranking import Ranking, score_seeds
+from ganfix_plugin.detection.scores import Score, Scoring, lr
+from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
+from ganfix_plugin.profiling.store import ensure
+from ganfix_plugin.report.pairs import Pair, pairs
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A correction's gate.
+
+    Attributes:
+        text: as in the spec.
+        threshold: samples of a greater score are corrected.
+        passing: how many of the ranked seeds; None where it does not count as the ranking does, by
+            another score or another profile.
+    """
+
+    text: str
+    threshold: float
+    passing: int | None
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """A line about a layer; its shares of neurons are None where it was not measured."""
+
+    layer: Layer
+    edited: bool
+    dead: float | None
+    low_rate: float | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A generator, what was done to it, and what came of it.
+
+    Attributes:
+        generator: its class's name.
+        adapter: which one knows its layers.
+        corrections: in the order in which they act.
+        gates: of those corrections that have one.
+        profile: what was measured of the generator; the ranking's.
+        layers: all of the generator's.
+        score: by which the seeds are ranked.
+        ranking: of all seeds.
+        worst, cleanest: its two ends, the first and the last of it first; no seed is in both.
+        side: of the generator's images, in pixels.
+        class_index: of conditional generators.
+    """
+
+    generator: str
+    adapter: Adapter
+    corrections: tuple[Correction, ...]
+    gates: tuple[Gate, ...]
+    profile: Profile
+    layers: tuple[Layer, ...]
+    score: Score
+    ranking: Ranking
+    worst: tuple[Pair, ...]
+    cleanest: tuple[Pair, ...]
+    side: int
+    class_index: int | None
+
+    @property
+    def seeds_shown(self) -> list[int]:
+        """Of both ends."""
+        return [pair.seed for pair in (*self.worst, *self.cleanest)]
+
+    @property
+    def rows(self) -> list[LayerRow]:
+        """All layers, for the table."""
+        edited = {layer.name for each in self.corrections for layer in each.layers}
+        found = []
+        for layer in self.layers:
+            dead = low_rate = None
+            if layer.name in self.profile.counts:
+                rates = self.profile.rates(layer)
+                dead, low_rate = (float((rates <= at).float().mean()) for at in (0, GATE_RATE))
+            found.append(LayerRow(layer, layer.name in edited, dead, low_rate))
+        return found
+
+
+def study(
+    G: nn.Module,
+    adapter: Adapter,
+    specs: Sequence[BoundSpec],
+    seeds: Sequence[int],
+    top: int,
+    samples: int,
+    class_index: int | None = None,
+) -> Study:
+    """Rank seeds by LR count, and correct both ends of the ranking.
+
+    Args:
+        G: a generator in evaluation mode; it is left as it was.
+        specs: corrections, in order, as one.
+        seeds: the host's own.
+        top: how many of each end; fewer where there are not so many seeds.
+        samples: latents of the ranking's profile.
+
+    Raises:
+        GanfixError: on a spec that does not suit the generator, or one that it is not prepared for.
+    """
+    with attach(G, *specs, adapter=adapter.name) as attachment:
+        score = lr(G, adapter, Scoring(samples=samples, class_index=class_index))
+        scores = score_seeds(G, adapter, score, seeds, class_index)
+        ranking = Ranking.of(seeds, scores)
+        worst = ranking.seeds[: min(top, (len(seeds) + 1) // 2)]
+        cleanest = ranking.seeds[::-1][: min(top, len(seeds) // 2)]
+        found, side = pairs(G, adapter, score, (*worst, *cleanest), class_index)
+    profile, _ = ensure(G, adapter, Settings(samples, class_index=class_index), ())
+    return Study(
+        generator=type(G).__name__,
+        adapter=adapter,
+        corrections=attachment.corrections,
+        gates=tuple(_gates(specs, attachment.corrections, ranking, profile)),
+        profile=profile,
+        layers=adapter.layers(G),
+        score=score,
+        ranking=ranking,
+        worst=tuple(found[: len(worst)]),
+        cleanest=tuple(found[len(worst) :]),
+        side=side,
+        class_index=class_index,
+    )
+
+
+def _gates(
+    specs: Sequence[BoundSpec],
+    corrections: Sequence[Correction],
+    ranking: Ranking,
+    profile: Profile,
+) -> list[Gate]:
+    found = []
+    for spec, correction in zip(specs, corrections):
+        gate = correction.gate
+        if gate:
+            alike = isinstance(gate.scorer, LRScorer) and correction.profile == profile.text
+            passing = int((ranking.scores > gate.threshold).sum()) if alike else None
+            found.append(Gate(str(spec.options.gate), gate.threshold, passing))
+    return found
