@@ -18,7 +18,19 @@ setup(
     description="Repairs the artifacts of GAN generators inside the codebases people already use",
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="MIT",
+    license_expression="MIT",
+    license_files=["LICENSE"],
+    keywords="GAN StyleGAN artifact correction ablation PyTorch",
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Multimedia :: Graphics",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10",
     packages=find_packages(include=["ganfix_plugin", "ganfix_plugin.*"]),
     package_data={
@@ -55,6 +67,13 @@ setup(
         "pictures": ["jinja2>=3", "matplotlib>=3.7"],
         # The pages of ganfix label and ganfix judge.
         "web": ["flask>=3", "waitress>=3"],
+        # mkdocs build, or mkdocs serve to read along.
+        "docs": [
+            "mkdocs>=1.6,<2",
+            "mkdocs-material",
+            "mkdocstrings[python]",
+            "mkdocs-click",
+        ],
         "dev": [
             "pytest>=8",
             "pytest-xdist",
@@ -67,6 +86,8 @@ setup(
             "matplotlib>=3.7",
             "flask>=3",
             "waitress>=3",
+            "build",
+            "twine",
         ],
     },
     entry_points={
