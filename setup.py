@@ -88,6 +88,14 @@ setup(
             "waitress>=3",
             "build",
             "twine",
+            "markdown-it-py",
+            "nbclient",
+            "ipykernel",
+            # As in docs above.
+            "mkdocs>=1.6,<2",
+            "mkdocs-material",
+            "mkdocstrings[python]",
+            "mkdocs-click",
         ],
     },
     entry_points={

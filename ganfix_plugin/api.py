@@ -42,8 +42,6 @@ def attach(
 ) -> Attachment:
     """Correct a generator, inside a ``with`` or for good.
 
-    ::
-
         with ganfix.attach(G, "seqabl:lowest=30%,layers=4x4+8x8,gate=lr:70%"):
             images = G(z, c)
 

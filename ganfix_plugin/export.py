@@ -79,8 +79,6 @@ def export(
 ) -> Path:
     """Write a corrected network that needs no ganfix, or a bundle of specs and profile.
 
-    ::
-
         networks = legacy.load_network_pkl(file)  # in a checkout of stylegan2-ada-pytorch
         ganfix.export(networks, "seqabl:gate=lr:70%", out="corrected.pkl")
         ganfix.export(G, "seqabl:gate=lr:70%", out="bundle.safetensors")  # any other generator

@@ -1,0 +1,40 @@
+"""For mkdocs: the tables of correctors and their keys, from the dataclasses that declare them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import Field, fields
+from typing import Any
+
+from ganfix_plugin import correctors, registry
+from ganfix_plugin.options import LayerOptions, Options, key_of
+
+MARK = "<!-- correctors -->"
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Called by mkdocs with every page."""
+    return markdown.replace(MARK, "\n".join(_lines())) if MARK in markdown else markdown
+
+
+def _lines() -> Iterator[str]:
+    shared = {each.name for each in fields(Options)}
+    for name in registry.names(registry.CORRECTORS):
+        corrector = correctors.load(name)
+        yield f"## {name}\n\n{corrector.help[0].upper()}{corrector.help[1:]}.\n"
+        own = [each for each in fields(corrector.options) if each.name not in shared]
+        yield from _table(own)
+    yield "## Keys that all of them have\n"
+    yield from _table(list(fields(Options)))
+    yield f"\n`layers` belongs to those that derive from `{LayerOptions.__name__}`.\n"
+
+
+def _table(keys: list[Field[Any]]) -> Iterator[str]:
+    if not keys:
+        yield "It has no keys of its own.\n"
+        return
+    yield "| key | default | |\n|---|---|---|"
+    for each in keys:
+        default = "" if each.default is None else f"`{each.default}`"
+        yield f"| `{key_of(each)}` | {default} | {each.metadata['help']} |"
+    yield ""
