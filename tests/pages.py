@@ -114,7 +114,7 @@ def wrong(words: list[str], extras: set[str]) -> Iterator[str]:
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         name, *rest = rest
         if name not in command.commands:
-            yield f"{command.name} has no command {name}"
+            yield f"no command {name}"
             return
         command = command.commands[name]
     known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}

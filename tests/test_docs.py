@@ -158,6 +158,28 @@ def test_commands_name_what_exists(block: Block) -> None:
     assert not [fault for words in block.commands for fault in pages.wrong(words, known)]
 
 
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        ("ganfix detekt", "no command detekt"),
+        ("ganfix plot rates --outt a.png", "rates has no option --outt"),
+        ("torchrun -m ganfix_plugin score --lables a.csv", "score has no option --lables"),
+        ("pip install 'ganfix[plots]'", "no extra plots"),
+    ],
+)
+def test_commands_that_do_not_exist_are_found(command: str, fault: str) -> None:
+    (words,) = Block("", "sh", "", command, None).commands
+    assert fault in list(pages.wrong(words, extras()))
+
+
+@pytest.mark.parametrize("code", ["sh\nganfix layers --network nothing.pkl", "python\n1 / 0"])
+def test_a_block_that_fails_is_found(code: str, reader: Reader, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"```{code}\n```\n")
+    status, said = reader(page)
+    assert status == 1 and ("nothing.pkl" in said or "ZeroDivisionError" in said)
+
+
 def test_a_block_that_is_not_run_says_why() -> None:
     for block in CODE:
         assert block.not_run is None or len(block.not_run.split()) >= 3, block.place
@@ -199,6 +221,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_the_reference_comes_from_the_code(site: Path, page: str, text: str) -> None:
     assert text in (site / "reference" / page / "index.html").read_text()
+
+
+def test_the_reference_of_commands_holds_no_internals_of_click(site: Path) -> None:
+    assert "Sentinel" not in (site / "reference" / "commands" / "index.html").read_text()
 
 
 def test_the_site_asks_no_other_server_for_anything(site: Path) -> None:
