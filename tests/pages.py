@@ -35,14 +35,17 @@ from markdown_it import MarkdownIt
 SHELL, PYTHON, SHOWN = ("", "sh"), ("python",), ("text", "toml")
 SMALL = {
     "samples": 100,
-    "num": 64,
-    "top": 32,
+    "num": 48,
+    "top": 24,
     "trials": 2,
     "num_real": 40,
     "artifacts": 12,
     "resamples": 5,
     "units": 8,
     "detect top": 4,
+    "report top": 4,
+    "tune num": 64,
+    "tune top": 32,
 }
 USUAL = {"generate.py": "--network=ffhq.pkl --seeds=0-9 --outdir=out"}
 _MARK = re.compile(r"<!--\s*(not run|first): (.*?)\s*-->", re.S)
