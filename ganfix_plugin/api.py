@@ -59,7 +59,7 @@ def attach(
     Raises:
         GanfixError: on a bad spec, an unknown or unsuitable generator; G is then as it was.
     """
-    bound = [check_spec(each) for spec in specs for each in unbundled(spec)]
+    bound = check_specs(specs)
     if not bound:
         raise GanfixError("attach: expected at least one correction, such as 'seqabl'")
     G = _finished(G)
@@ -105,6 +105,15 @@ def check_spec(spec: str | CorrectionSpec | BoundSpec) -> BoundSpec:
     except GanfixError as error:
         raise GanfixError(f"--correct {error}") from None
     return BoundSpec(corrector, options.bind(parsed, corrector.options))
+
+
+def check_specs(specs: Sequence[str | CorrectionSpec | BoundSpec]) -> list[BoundSpec]:
+    """Check several ``--correct``, bundles among them.
+
+    Raises:
+        GanfixError: as `check_spec` and `unbundled`.
+    """
+    return [check_spec(each) for spec in specs for each in unbundled(spec)]
 
 
 def unbundled(spec: str | CorrectionSpec | BoundSpec) -> list[str | CorrectionSpec | BoundSpec]:

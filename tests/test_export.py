@@ -433,6 +433,14 @@ def test_a_bundle_corrects_where_nothing_was_ever_measured(
     assert shown.stdout.startswith("seqabl:gate=lr:50%,samples=200") and "units" in shown.stdout
 
 
+def test_commands_take_a_bundle_wherever_they_take_a_spec(pggan: nn.Module, tmp_path: Path) -> None:
+    bundle = ganfix.export(pggan, SEQABL, out=tmp_path / "bundle.safetensors")
+    where = ["--network=pggan_footwear32", f"--host={EXAMPLES / 'pggan_small'}", "--device=cpu"]
+    line = ["plot", "corrections", *where, f"--correct={bundle}", "--seeds=0,1", "--samples=200"]
+    done = run(*line, f"--out={tmp_path / 'a.png'}")
+    assert done.exit_code == 0, done.output
+
+
 def test_a_bundle_holds_the_rates_that_its_specs_read_and_no_others(
     pggan: nn.Module, tmp_path: Path
 ) -> None:

@@ -97,7 +97,7 @@ def evaluate(
     Prints Fréchet distance, precision, recall and realism on both sides, their difference, and its
     95 % bootstrap interval. Under torchrun (write --num-gen) the work is shared among the ranks.
     """
-    from ganfix_plugin.api import check_spec
+    from ganfix_plugin.api import check_specs
     from ganfix_plugin.evaluation import evaluate as measure
     from ganfix_plugin.images import check_images
     from ganfix_plugin.latents import check_latents
@@ -107,8 +107,7 @@ def evaluate(
     source = latents or f"{seed}-{seed + (num or 10_000) - 1}"
 
     def check() -> None:
-        for spec in specs:
-            check_spec(spec)
+        check_specs(specs)
         check_images(real)
         check_latents(source)
         if out:

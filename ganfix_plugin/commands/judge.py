@@ -68,7 +68,7 @@ def judge(
     Raters first label each corrected image, without its original; then they compare the two, side
     by side, the sides shuffled. These are the two questions of the CVPR 2021 paper.
     """
-    from ganfix_plugin.api import check_spec
+    from ganfix_plugin.api import check_specs
     from ganfix_plugin.errors import GanfixError
     from ganfix_plugin.labels import merge, read
     from ganfix_plugin.outputs import ready
@@ -85,8 +85,7 @@ def judge(
         raise GanfixError("judge: give --network and --correct, or --summary")
     if num < 1:
         raise GanfixError(f"--num {num}: expected at least 1")
-    for spec in specs:
-        check_spec(spec)
+    check_specs(specs)
     checkout, address = host_and_address(hosts)
     known = read_criteria(criteria) if criteria else ()
     merged = merge(read(each) for each in files) if files else None

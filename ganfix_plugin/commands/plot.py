@@ -91,19 +91,19 @@ def corrections(
     out: Path,
 ) -> None:
     """Seeds before and after --correct, the difference, and the heat map of low-rate neurons."""
-    from ganfix_plugin.api import check_spec
+    from ganfix_plugin.api import check_specs
     from ganfix_plugin.detection.scores import Scoring, lr
     from ganfix_plugin.detection.seeds import check_class
     from ganfix_plugin.pictures.corrections import before_after
     from ganfix_plugin.pictures.sheet import save
 
-    canonical = [str(check_spec(spec)) for spec in specs]
+    canonical = [str(spec) for spec in check_specs(specs)]
     with drawing(network, host, device, adapter, out) as (G, known):
         check_class(G, known, class_index)
         score = lr(G, known, Scoring(samples=samples, class_index=class_index))
         note = f"{named(network)} · {' · '.join(canonical)}"
         title = "Before and after correction"
-        save(before_after(G, known, score, seeds, specs, title, note, class_index), out)
+        save(before_after(G, known, score, seeds, canonical, title, note, class_index), out)
 
 
 @plot.command("ablation")

@@ -88,7 +88,7 @@ def report(
     Fréchet distance, precision, recall and realism of all the seeds, as ganfix evaluate does.
     """
     from ganfix_plugin.adapters import find_adapter
-    from ganfix_plugin.api import check_spec, unbundled
+    from ganfix_plugin.api import check_specs
     from ganfix_plugin.detection.seeds import check_class
     from ganfix_plugin.errors import GanfixError
     from ganfix_plugin.evaluation import evaluate
@@ -99,7 +99,7 @@ def report(
     from ganfix_plugin.report.study import study
 
     needed()
-    bound = [check_spec(each) for spec in specs for each in unbundled(spec)]
+    bound = check_specs(specs)
     latents = f"{first}-{first + num - 1}"
     if real:
         check_images(real)
