@@ -1,0 +1,41 @@
+"""Peak memory of profiling: it must not grow with the number of latents."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+from core import Found, Row, Setup, python
+from networks import stylegan2
+
+from ganfix_plugin.adapters import Latents, find_adapter
+from ganfix_plugin.profiling.rates import count_active
+
+CHILD = "import torch; torch.set_num_threads(1); import memory; print(memory.peak({}, {}))"
+GROWTH = 1.05  # four times the latents
+
+
+def measure(setup: Setup) -> Found:
+    """Of N and of 4 N latents, each in a process of its own."""
+    resolution, n = setup.size(256, 16), setup.size(32, 2)
+    few, many = (
+        int(python("-c", CHILD.format(resolution, size), PYTHONPATH=str(Path(__file__).parent)))
+        for size in (n, 4 * n)
+    )
+    yield Row(
+        f"peak memory of profiling {4 * n} latents of StyleGAN2 {resolution}, beside {n}",
+        f"{many} MB",
+        f"{few} MB",
+        f"{many / few:.2f}×",
+        f"≤ {GROWTH}×",
+        many <= GROWTH * few,
+    )
+
+
+def peak(resolution: int, samples: int) -> int:
+    """MB at the peak of this process, after profiling."""
+    G = stylegan2(resolution)
+    adapter = find_adapter(G)
+    layers = adapter.auto(adapter.layers(G))
+    count_active(G, adapter, layers, Latents((512,), 0), samples)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
