@@ -18,7 +18,7 @@ def measure(setup: Setup) -> Found:
     """Seeded generators, the trained PGGAN of examples/, and the rates that they published."""
     assert setup.authors
     authors = Authors(setup.authors, setup.genforce)
-    batch = setup.size(4, 2)
+    batch = 2
     for model in setup.models:
         G = authors.generator(model, min(setup.resolutions))
         theirs = authors.run(G, model, 4 * batch, batch)

@@ -8,7 +8,7 @@ rendered. The other row shows ganfix as it runs by itself, with its own choice o
 from __future__ import annotations
 
 import torch
-from core import Found, Row, Setup, Work, faster, side_by_side
+from core import Found, Setup, Work, faster, side_by_side
 
 from authors.code import Authors, measured_by_them, quiet
 from authors.ours import Ours
@@ -23,18 +23,17 @@ FLOORS = {  # how many times faster than the authors' code
 
 
 def measure(setup: Setup) -> Found:
-    """A generator after the other: 16 latents in batches of 8, or 4 in batches of 2 at 1024."""
+    """A generator after the other: a batch of 8 latents, or of 2 from 512 pixels on."""
     assert setup.authors
     authors = Authors(setup.authors, setup.genforce)
     for resolution in setup.resolutions:
         batch = setup.size(8 if resolution < 512 else 2, 2)
         for model in setup.models:
-            if model == "stylegan2" or resolution <= 256:
-                yield from _compared(authors, model, resolution, batch, setup.repeats)
+            yield from _compared(authors, model, resolution, batch, setup.repeats)
 
 
-def _compared(authors: Authors, model: str, resolution: int, batch: int, repeats: int) -> list[Row]:
-    G, samples = authors.generator(model, resolution), 2 * batch
+def _compared(authors: Authors, model: str, resolution: int, batch: int, repeats: int) -> Found:
+    G, samples = authors.generator(model, resolution), batch
     four = measured_by_them(model)
     three = four[:3]
     ours, theirs = Ours(G, batch), authors.run(G, model, samples, batch)
@@ -53,23 +52,15 @@ def _compared(authors: Authors, model: str, resolution: int, batch: int, repeats
             "by itself": lambda: ours.detect(z, low_rate, fitting),
         },
     }
-    rows = []
     for kind, works in kinds.items():
         with quiet():
             turns = side_by_side(works, repeats, warm=0)
         floor = FLOORS.get((kind, model, resolution))
         title = f"{kind} of {model} {resolution}, a latent"
         peer = f", authors, batch {batch}"
-        rows += [
-            faster(title, turns, "ours", "theirs", floor, samples, (f", batch {batch}", peer)),
-            faster(
-                "… as ganfix runs by itself",
-                turns,
-                "by itself",
-                "theirs",
-                None,
-                samples,
-                (f", batch {fitting}", peer),
-            ),
-        ]
-    return rows
+        notes = (f", batch {batch}", peer)
+        yield faster(title, turns, "ours", "theirs", floor, samples, notes)
+        notes = (f", batch {fitting}", peer)
+        yield faster(
+            "… as ganfix runs by itself", turns, "by itself", "theirs", None, samples, notes
+        )
