@@ -23,13 +23,14 @@ FLOORS = {  # how many times faster than the authors' code
 
 
 def measure(setup: Setup) -> Found:
-    """A generator after the other: a batch of 8 latents, or of 2 from 512 pixels on."""
+    """A generator after the other: a batch of 4 latents, or of 2 from 512 pixels on."""
     assert setup.authors
     authors = Authors(setup.authors, setup.genforce)
     for resolution in setup.resolutions:
-        batch = setup.size(8 if resolution < 512 else 2, 2)
+        small = resolution < 512
+        batch, repeats = setup.size(4 if small else 2, 2), setup.repeats if small else 2
         for model in setup.models:
-            yield from _compared(authors, model, resolution, batch, setup.repeats)
+            yield from _compared(authors, model, resolution, batch, repeats)
 
 
 def _compared(authors: Authors, model: str, resolution: int, batch: int, repeats: int) -> Found:
