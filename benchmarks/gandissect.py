@@ -109,7 +109,7 @@ class _ByLatent(nn.Module):
 def _generator(theirs: Dissection, setup: Setup) -> Found:
     """From latents: their passes go to the image, ours end after the deepest layer."""
     resolution = setup.size(256, 16)
-    G, n, batch = stylegan2(resolution, setup.ada), setup.size(8, 2), 4
+    G, n, batch = stylegan2(resolution, setup.ada), setup.size(4, 2), 4
     adapter = find_adapter(G)
     layers = [layer for layer in adapter.layers(G) if max(layer.resolution) <= 16]
     layers = [layer for layer in layers if layer in adapter.auto(adapter.layers(G))]
@@ -180,7 +180,7 @@ def _share_above(x: Tensor, level: Tensor) -> Tensor:
 def _overlap(theirs: Dissection, setup: Setup) -> Row:
     """IoU of 1024 units with a mask of 256×256. They threshold after upsampling, we before it as
     [T21] does, so that scores differ; the work is the same."""
-    n, side = setup.size(4, 1), setup.size(256, 32)
+    n, side = setup.size(2, 1), setup.size(256, 32)
     maps = random_maps(n, SHAPES[1:])
     replay = Replay(*maps)
     model = theirs.retaining(replay, replay.names)

@@ -5,13 +5,16 @@ By processor time: other programs on the machine would spoil the wall time of so
 
 from __future__ import annotations
 
+import compileall
 import statistics
+from pathlib import Path
 
 import torch
 from core import EXAMPLES, Found, Row, Setup, children, duration, processor, python, side_by_side
 from maps import SHAPES
 from networks import render, stylegan2
 
+import ganfix_plugin
 from ganfix_plugin.adapters import find_adapter
 from ganfix_plugin.attachment import Attachment, Correction, EditHook, placed
 from ganfix_plugin.edits import Cap
@@ -26,6 +29,7 @@ HOOKS_WITHIN = 1e-4  # of a generation
 
 def measure(setup: Setup) -> Found:
     """Import, start of a script, and the hooks of a correction."""
+    compileall.compile_dir(str(Path(ganfix_plugin.__file__).parent), quiet=1)  # as pip does
     turns = setup.size(max(setup.repeats, 7), 1)
     plain, used = (
         statistics.median(float(python("-c", IMPORT.format(more))) for _ in range(turns))
@@ -41,7 +45,11 @@ def _start_up(setup: Setup, turns: int) -> Row:
     """Of a script that only shows its help."""
     script = (setup.ada or EXAMPLES / "stylegan2_small") / "generate.py"
     command = ("-m", "ganfix_plugin", "run", "--device=cpu", str(script), "--help")
-    works = {"plain": lambda: python(str(script), "--help"), "under": lambda: python(*command)}
+    kept = {"PYTHONDONTWRITEBYTECODE": "1"}  # a checkout stays as it is
+    works = {
+        "plain": lambda: python(str(script), "--help", **kept),
+        "under": lambda: python(*command, **kept),
+    }
     found = side_by_side(works, turns, by=children)
     extra = statistics.median(found.differences("under", "plain"))
     host = f"{script.parent.name}/{script.name}"
