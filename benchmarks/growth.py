@@ -9,7 +9,7 @@ from core import Curve, Found, Setup, Turns, Work, side_by_side
 from frechet import by_sqrtm, drawing, moments
 from hooks import ablated
 from maps import random_maps
-from networks import Given, render, stylegan2
+from networks import WIDEST, Given, render, stylegan2
 from torch import Tensor
 
 from ganfix_plugin.adapters import find_adapter
@@ -41,11 +41,11 @@ def _profiled(G: Any, z: Tensor) -> Work:
 
 
 def _resolution(setup: Setup) -> Found:
-    """Profiling ends after the 16×16 layer, wherever the image ends."""
+    """Profiling ends after the 16×16 layer, wherever the image ends. One width at all resolutions."""
     points: Points = {}
     z = torch.randn(2, 512)
     for side in (16, 32) if setup.quick else (64, 128, 256, 512, 1024):
-        G = stylegan2(side, setup.ada)
+        G = stylegan2(side, setup.ada, WIDEST)
         works = {"ours": _profiled(G, z), "whole": lambda: render(G, z)}
         points[side] = side_by_side(works, 2 if side < 1024 else 1)
     names = {"ours": "profiling", "whole": "whole passes"}

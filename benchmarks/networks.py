@@ -16,11 +16,16 @@ import torch
 from core import EXAMPLES
 from torch import Tensor
 
-WIDTHS = {256: 16384}  # channel_base of the released models; 32768 at all other resolutions
+WIDEST = 32768
+WIDTHS = {256: 16384}  # channel_base of the released models, where it is another
 
 
-def stylegan2(resolution: int, checkout: Path | None = None) -> Any:
-    """A generator without labels, z of 512."""
+def stylegan2(resolution: int, checkout: Path | None = None, width: int = 0) -> Any:
+    """A generator without labels, z of 512.
+
+    Args:
+        width: channel_base, by default the released model's of this resolution.
+    """
     _importable(checkout or EXAMPLES / "stylegan2_small")
     from training.networks import Generator
 
@@ -32,7 +37,10 @@ def stylegan2(resolution: int, checkout: Path | None = None) -> Any:
         img_resolution=resolution,
         img_channels=3,
         mapping_kwargs={"num_layers": 8},
-        synthesis_kwargs={"channel_base": WIDTHS.get(resolution, 32768), "channel_max": 512},
+        synthesis_kwargs={
+            "channel_base": width or WIDTHS.get(resolution, WIDEST),
+            "channel_max": 512,
+        },
     )
     return G.eval().requires_grad_(False)
 
