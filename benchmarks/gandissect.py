@@ -44,7 +44,7 @@ class Dissection:
         sys.modules.setdefault("torchvision", types.ModuleType("torchvision"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)
-            self.code = importlib.import_module("netdissect.dissection")
+            self.code: Any = importlib.import_module("netdissect.dissection")
         self.code.save_state_dict = lambda *_: None
         self.model = importlib.import_module("netdissect.nethook").InstrumentedModel
 
