@@ -1,22 +1,24 @@
-"""The Fréchet distance of one unit beside `scipy.linalg.sqrtm`, as the usual FID codes compute it.
+"""FID of a unit beside `scipy.linalg.sqrtm`, as the usual FID codes compute it.
 
-    python benchmarks/frechet.py [--width 2048] [--samples 10000] [--units 3]
-
-Per unit the real side stays and the generated one changes ([B19]): ganfix takes the square root of
-the real covariance once, outside of the figures.
+The real side stays and the generated one changes from unit to unit ([B19]). Once for all units, and
+outside of the time per unit, ganfix takes the root of the real covariance and turns all features by
+it; the row on that gives the time.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
+from collections.abc import Callable
 
-import click
 import numpy as np
 import scipy.linalg
 import torch
+from core import Found, Row, Setup, Turns, duration, faster, side_by_side
+from torch import Tensor
 
 from ganfix_plugin.metrics.frechet import Gaussian
+
+Moments = tuple[np.ndarray, np.ndarray]
 
 
 def by_sqrtm(real: Gaussian, mean: np.ndarray, covariance: np.ndarray) -> float:
@@ -26,49 +28,70 @@ def by_sqrtm(real: Gaussian, mean: np.ndarray, covariance: np.ndarray) -> float:
     return float(((mine - mean) ** 2).sum() + np.trace(other + covariance - 2 * np.real(root)))
 
 
-def moments(features: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance."""
+def moments(features: Tensor) -> Moments:
     x = features.numpy()
     return x.mean(axis=0), np.cov(x, rowvar=False)
 
 
-@click.command()
-@click.option("--width", default=2048, show_default=True, help="Number of features.")
-@click.option("--samples", default=10_000, show_default=True, help="Images per unit.")
-@click.option("--few", default=500, show_default=True, help="Images per unit, fewer than features.")
-@click.option("--units", default=3, show_default=True, help="Units to time.")
-def main(width: int, samples: int, few: int, units: int) -> None:
-    """Print time and error per unit, medians of interleaved runs."""
+def drawing(width: int) -> Callable[[int], Tensor]:
+    """A source of correlated features [n, width], float64, that are not normal."""
     chance = torch.Generator().manual_seed(0)
     mixing = torch.randn(width, width, generator=chance, dtype=torch.float64) / width**0.5
 
-    def draw(n: int, shift: float) -> torch.Tensor:
+    def draw(n: int) -> Tensor:
         x = torch.randn(n, width, generator=chance, dtype=torch.float64)
-        return (x @ mixing).clamp(min=-0.5) + shift
+        return (x @ mixing).clamp(min=-0.5)
 
-    real = Gaussian.of(draw(2 * width, 0))
+    return draw
+
+
+def measure(setup: Setup) -> Found:
+    """2048 features, as Inception's; of more images than that, and of fewer."""
+    width, many, few = setup.size(2048, 64), setup.size(10_000, 200), setup.size(500, 20)
+    draw = drawing(width)
+    real = Gaussian.of(draw(2 * width))
     _ = real.root
-    click.echo("| per unit | scipy sqrtm | ganfix | ratio | relative error |")
-    click.echo("|---|---|---|---|---|")
-    for what, n in (("both covariances given", samples), ("", samples), ("", few)):
-        ratios, errors, times = [], [], []
-        for unit in range(units):
-            x = draw(n, 0.1 * unit)
-            given = (moments(x), Gaussian.of(x)) if what else None
-            start = time.perf_counter()
-            expected = by_sqrtm(real, *(given[0] if given else moments(x)))
-            middle = time.perf_counter()
-            found = real.distance(given[1]) if given else real.distance_to_samples(x)
-            end = time.perf_counter()
-            times.append((middle - start, end - middle))
-            ratios.append((middle - start) / (end - middle))
-            errors.append(abs(found - expected) / abs(expected))
-        theirs, ours = (statistics.median(each) for each in zip(*times))
-        click.echo(
-            f"| {what or f'{n} images'} | {theirs:.2f} s | {ours:.2f} s | "
-            f"{statistics.median(ratios):.1f}× | {max(errors):.1e} |"
-        )
+    every = draw(many * 6 // 5)
+    start = time.process_time()
+    distance = real.resampled(every)
+    shared = duration(time.process_time() - start)
+    errors = []
+    for n in (many, few):
+        chosen = torch.zeros(len(every)).index_fill(0, torch.randperm(len(every))[:n], 1)
+        found: dict[str, float] = {}
+        turns = timed(real, every[chosen > 0], lambda: distance(chosen), found, setup)
+        what = f"FID of a unit, {n} images, d = {width}"
+        notes = ("", ", scipy")
+        yield faster(what, turns, "ours", "scipy", 7, notes=notes)
+        if n == many:
+            yield faster("… both covariances given", turns, "given", "sqrtm", 7, notes=notes)
+            yield Row(f"… once for all units, {len(every)} images", shared, "")
+        errors += [abs(found[way] / found["sqrtm"] - 1) for way in ("ours", "given")]
+    worst = max(errors)
+    yield Row("… largest relative error", f"{worst:.1e}", "scipy", "", "≤ 1e-6", worst <= 1e-6)
 
 
-if __name__ == "__main__":
-    main()
+def timed(
+    real: Gaussian, x: Tensor, ours: Callable[[], float], found: dict[str, float], setup: Setup
+) -> Turns:
+    """Turns of ours and of scipy's, of which the latter is a covariance and a root."""
+    given, other = moments(x), Gaussian.of(x)
+
+    def keep(name: str, work: Callable[[], float]) -> Callable[[], None]:
+        def run() -> None:
+            found[name] = work()
+
+        return run
+
+    turns = side_by_side(
+        {
+            "covariance": lambda: moments(x),
+            "sqrtm": keep("sqrtm", lambda: by_sqrtm(real, *given)),
+            "given": keep("given", lambda: real.distance(other)),
+            "ours": keep("ours", ours),
+        },
+        min(setup.repeats, 2),
+        warm=0,
+    )
+    both = [sum(pair) for pair in zip(turns.seconds["covariance"], turns.seconds["sqrtm"])]
+    return Turns({**turns.seconds, "scipy": both})

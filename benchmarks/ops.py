@@ -1,33 +1,93 @@
 """The native pass over a corrected layer beside the best that PyTorch does, on one core.
 
-    python benchmarks/ops.py [--repeats 30]
-
 A whole pass applies an edit, adds to the counts of active neurons, and counts each sample's active
-low-rate neurons. Of several ways to write that in PyTorch the fastest stands in the table. Its
-parts follow: ganfix counts while it profiles, and counts LR-neurons while it detects.
+low-rate neurons. Of several ways to write that in PyTorch the fastest stands in the table.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import click
 import torch
+from core import Found, Row, Setup, Work, children, duration, faster, python, side_by_side
 from torch import Tensor
 
 from ganfix_plugin import ops
 from ganfix_plugin.ops import reference
 
-SHAPES = [(4, 512, 16, 16), (32, 512, 4, 4), (32, 512, 8, 8), (32, 512, 16, 16)]
-DTYPES = [torch.float32, torch.float16, torch.bfloat16]
-LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
+ROWS, LAST = torch.contiguous_format, torch.channels_last
+CASES = [
+    ((4, 512, 16, 16), F32, ROWS),
+    ((32, 512, 4, 4), F32, ROWS),
+    ((32, 512, 8, 8), F32, ROWS),
+    ((32, 512, 16, 16), F32, ROWS),
+    ((32, 512, 16, 16), F32, LAST),
+    ((32, 512, 16, 16), F16, ROWS),
+    ((32, 512, 16, 16), BF16, LAST),
+]
+BUILD = "from ganfix_plugin.ops.build import Toolchain, build; build(Toolchain.find())"
+BUILT_WITHIN = 30  # seconds
 
 
-def ways(x: Tensor, cap: Tensor, low: Tensor, counts: Tensor, scores: Tensor) -> list[Any]:
+def measure(setup: Setup) -> Found:
+    """The first build, then whole passes with what was built."""
+    with tempfile.TemporaryDirectory() as cache, _native(cache):
+        yield _first_build()
+        if ops.implementation(torch.zeros(1, 1, 1, 1)) is reference:
+            yield Row("native ops", f"none: {ops.why_reference('cpu')}", "")
+            return
+        for shape, dtype, order in CASES[: setup.size(len(CASES), 1)]:
+            yield _whole_pass(shape, dtype, order, setup.size(15, 2))
+
+
+@contextmanager
+def _native(cache: str) -> Iterator[None]:
+    """Native ops out of a cache of its own; afterwards everything as it was, one thread apart."""
+    names = ("GANFIX_CACHE", "GANFIX_OPS")
+    before, threads = {name: os.environ.get(name) for name in names}, torch.get_num_threads()
+    os.environ |= {"GANFIX_CACHE": cache, "GANFIX_OPS": "native"}
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _first_build() -> Row:
+    spent, start = children(), time.perf_counter()
+    python("-c", BUILD)
+    wall, spent = time.perf_counter() - start, children() - spent
+    ours = f"{duration(wall)} (processor {duration(spent)})"
+    return Row("first build of the native ops", ours, "", "", "≤ 30 s", wall <= BUILT_WITHIN)
+
+
+def _whole_pass(shape: tuple[int, ...], dtype: Any, order: Any, repeats: int) -> Row:
+    x = torch.randn(shape).to(dtype).contiguous(memory_format=order)
+    low = torch.empty_like(x[0], dtype=torch.bool).copy_(torch.rand(shape[1:]) < 0.3)
+    cap = torch.full_like(x[0], torch.inf).masked_fill_(low, 0)
+    counts = torch.zeros_like(x[0], dtype=torch.int32)
+    scores = torch.zeros(shape[0], dtype=torch.int32)
+    more = {"counts": counts, "low_rate": low, "scores": scores}
+    ways: dict[str, Work] = {each.__name__: each for each in _ways(x, cap, low, counts, scores)}
+    ours = lambda: torch.ops.ganfix.correct_and_count(x, cap, **more)  # noqa: E731
+    turns = side_by_side({"ours": ours, **ways}, repeats, warm=2)
+    best = turns.fastest(*ways)
+    kind = f"{str(dtype)[6:]}{', channels_last' if order == LAST else ''}"
+    what = f"native pass, {'×'.join(map(str, shape))} {kind}, one core"
+    return faster(what, turns, "ours", best, 6, notes=("", f", PyTorch {best}"))
+
+
+def _ways(x: Tensor, cap: Tensor, low: Tensor, counts: Tensor, scores: Tensor) -> list[Any]:
     """A whole pass in PyTorch, written in several ways."""
     n = len(x)
     last = not x.is_contiguous()
@@ -63,60 +123,3 @@ def ways(x: Tensor, cap: Tensor, low: Tensor, counts: Tensor, scores: Tensor) ->
         return y
 
     return [by_sum, by_bytes, by_count_nonzero, by_product]
-
-
-def compared(repeats: int, ours: Callable[[], Any], *theirs: Callable[[], Any]) -> list[float]:
-    """Microseconds of interleaved runs, medians: ours, and the fastest of theirs."""
-    times: list[list[float]] = [[] for _ in (ours, *theirs)]
-    for turn in range(repeats + 2):
-        for place, work in enumerate((ours, *theirs)):
-            start = time.perf_counter()
-            work()
-            if turn > 1:
-                times[place].append(1e6 * (time.perf_counter() - start))
-    mine, *others = (statistics.median(each) for each in times)
-    return [mine, min(others)]
-
-
-@click.command()
-@click.option("--repeats", default=30, show_default=True, help="Interleaved runs of each.")
-def main(repeats: int) -> None:
-    """Print a Markdown table of microseconds, native / PyTorch, and how many times faster."""
-    os.environ["GANFIX_OPS"] = "native"
-    torch.set_num_threads(1)
-    if ops.implementation(torch.zeros(1, 1, 1, 1)) is reference:
-        raise click.ClickException(f"no native ops: {ops.why_reference('cpu')}")
-    native = torch.ops.ganfix
-    click.echo("| map | whole pass | | cap alone | scale alone | counts alone | LR counts alone |")
-    click.echo("|---|---|---|---|---|---|---|")
-    for shape in SHAPES:
-        for dtype in DTYPES:
-            for layout, order in LAYOUTS.items():
-                x = torch.randn(shape).to(dtype).contiguous(memory_format=order)
-                low = torch.empty_like(x[0], dtype=torch.bool).copy_(torch.rand(shape[1:]) < 0.3)
-                cap = torch.full_like(x[0], torch.inf).masked_fill_(low, 0)
-                factor = torch.rand(shape[1]).to(dtype)
-                counts = torch.zeros_like(x[0], dtype=torch.int32)
-                scores = torch.zeros(shape[0], dtype=torch.int32)
-                more = {"counts": counts, "low_rate": low, "scores": scores}
-                mine, best = compared(
-                    repeats,
-                    lambda: native.correct_and_count(x, cap, **more),
-                    *ways(x, cap, low, counts, scores),
-                )
-                parts = [
-                    compared(repeats, lambda: work(native), lambda: work(reference))
-                    for work in (
-                        lambda each: each.correct(x, cap),
-                        lambda each: each.correct(x, None, factor),
-                        lambda each: each.count_(x, counts),
-                        lambda each: each.count_(x, None, low, scores),
-                    )
-                ]
-                cells = " | ".join(f"{one:.0f} / {other:.0f}" for one, other in parts)
-                title = f"{'×'.join(map(str, shape))} {str(dtype)[6:]} {layout}"
-                click.echo(f"| {title} | {mine:.0f} / {best:.0f} | {best / mine:.1f}× | {cells} |")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,102 +1,93 @@
 """What ganfix costs where it should cost nothing: imports, scripts without --correct, corrections.
 
-    python benchmarks/overhead.py [--script PATH] [--resolution 256]
-
-Processor time, not wall time, which other programs on the machine would spoil.
+By processor time: other programs on the machine would spoil the wall time of something so short.
 """
 
 from __future__ import annotations
 
-import os
-import resource
+import compileall
 import statistics
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import click
 import torch
+from core import EXAMPLES, Found, Row, Setup, children, duration, processor, python, side_by_side
+from maps import SHAPES
+from networks import render, stylegan2
 
+import ganfix_plugin
+from ganfix_plugin.adapters import find_adapter
+from ganfix_plugin.attachment import Attachment, Correction, EditHook, placed
 from ganfix_plugin.edits import Cap
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "stylegan2_small" / "generate.py"
 IMPORT = (
     "import time, torch; start = time.process_time(); import ganfix_plugin; {}"
     "print(time.process_time() - start)"
 )
+IMPORTED_WITHIN, STARTED_WITHIN = 0.050, 0.100  # seconds
+HOOKS_WITHIN = 1e-4  # of a generation
 
 
-def child_seconds(*command: str) -> float:
-    """Processor time of a command."""
-
-    def spent() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    before = spent()
-    subprocess.run([sys.executable, *command], check=True, capture_output=True)
-    return spent() - before
-
-
-def printed_seconds(code: str) -> float:
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return float(done.stdout)
+def measure(setup: Setup) -> Found:
+    """Import, start of a script, and the hooks of a correction."""
+    compileall.compile_dir(str(Path(ganfix_plugin.__file__).parent), quiet=1)  # as pip does
+    turns = setup.size(max(setup.repeats, 7), 1)
+    plain, used = (
+        statistics.median(float(python("-c", IMPORT.format(more))) for _ in range(turns))
+        for more in ("", "ganfix_plugin.attach; ")
+    )
+    yield _at_most("`import ganfix_plugin`, beyond torch", plain, IMPORTED_WITHIN)
+    yield Row("… and what `attach` needs", duration(used), "")
+    yield _start_up(setup, turns)
+    yield _hooks(setup)
 
 
-def correction(resolution: int, repeats: int) -> tuple[float, float]:
-    """Seconds of one generation by the example's StyleGAN2, of paper's width, and of its hooks."""
-    sys.path.insert(0, str(EXAMPLE.parent))
-    from training.networks import Generator
-
-    G = Generator(z_dim=512, c_dim=0, w_dim=512, img_resolution=resolution, img_channels=3)
-    G = G.eval().requires_grad_(False)
-    z = torch.randn(1, 512)
-    maps = [(512, 4, 4), (512, 8, 8), (512, 16, 16)]
-    edits = [(Cap(torch.rand(shape) < 0.5), torch.randn(1, *shape)) for shape in maps]
-    whole, hooks = [], []
-    for _ in range(repeats):
-        start = time.process_time()
-        G(z, None)
-        whole.append(time.process_time() - start)
-        for turn in range(20):
-            start = time.process_time()
-            for edit, x in edits:
-                edit(x)
-            if turn:
-                hooks.append(time.process_time() - start)
-    return statistics.median(whole), statistics.median(hooks)
+def _start_up(setup: Setup, turns: int) -> Row:
+    """Of a script that only shows its help."""
+    script = (setup.ada or EXAMPLES / "stylegan2_small") / "generate.py"
+    command = ("-m", "ganfix_plugin", "run", "--device=cpu", str(script), "--help")
+    kept = {"PYTHONDONTWRITEBYTECODE": "1"}  # a checkout stays as it is
+    works = {
+        "plain": lambda: python(str(script), "--help", **kept),
+        "under": lambda: python(*command, **kept),
+    }
+    found = side_by_side(works, turns, by=children)
+    extra = statistics.median(found.differences("under", "plain"))
+    host = f"{script.parent.name}/{script.name}"
+    title = f"start of {host} under `ganfix run` without --correct, more than without"
+    peer = f"{duration(found.median('plain'))} by itself"
+    return _at_most(title, extra, STARTED_WITHIN, peer)
 
 
-@click.command()
-@click.option("--script", default=str(EXAMPLE), type=click.Path(exists=True), show_default=True)
-@click.option("--resolution", default=256, show_default=True)
-@click.option("--repeats", default=7, show_default=True, help="Interleaved runs of each.")
-def main(script: str, resolution: int, repeats: int) -> None:
-    """Print a Markdown table."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
-    imports, used, plain, under = [], [], [], []
-    for _ in range(repeats):
-        imports.append(printed_seconds(IMPORT.format("")))
-        used.append(printed_seconds(IMPORT.format("ganfix_plugin.attach; ")))
-        plain.append(child_seconds(script, "--help"))
-        under.append(child_seconds("-m", "ganfix_plugin", "run", "--device=cpu", script, "--help"))
-    extra = [one - other for one, other in zip(under, plain)]
-    whole, hooks = correction(resolution, repeats)
-    click.echo("| | median | smallest |\n|---|---|---|")
-    for title, values in (
-        ("`import ganfix_plugin`, beyond torch", imports),
-        ("… and what `attach` needs", used),
-        (f"{Path(script).name} --help under ganfix run, more than without", extra),
-    ):
-        median, least = 1e3 * statistics.median(values), 1e3 * min(values)
-        click.echo(f"| {title} | {median:.0f} ms | {least:.0f} ms |")
-    click.echo(
-        f"\nOne StyleGAN2 image of {resolution} pixels: {whole:.2f} s; three layers' corrections: "
-        f"{1e6 * hooks:.0f} µs, {hooks / whole:.4%}"
+def _hooks(setup: Setup) -> Row:
+    """Of three layers, inside the hooks, beside the generation that they correct."""
+    resolution = setup.size(256, 16)
+    G = stylegan2(resolution, setup.ada)
+    adapter, z = find_adapter(G), torch.randn(1, 512)
+    layers = adapter.auto(adapter.layers(G))
+    maps = [torch.randn(1, *shape) for shape in SHAPES]
+    edits = {layer: Cap(torch.rand(x.shape[1:]) < 0.5) for layer, x in zip(layers, maps)}
+    attachment = Attachment(G, [Correction("seqabl", layers[0], edits)])
+    hooks = [hook for _, _, hook in placed(G) if isinstance(hook, EditHook)]
+    attachment.detach()
+    module = G.get_submodule(layers[0].name)
+
+    def corrected() -> None:
+        for _ in range(100):
+            for hook, x in zip(hooks, maps):
+                hook(module, (), x)
+
+    works = {"whole": lambda: render(G, z), "hooks": corrected}
+    turns = side_by_side(works, max(setup.repeats, 5), by=processor)
+    share = statistics.median(turns.ratios("hooks", "whole")) / 100
+    return Row(
+        f"hooks of 3 corrected layers, in a generation of {resolution} pixels",
+        duration(turns.median("hooks") / 100),
+        f"{duration(turns.median('whole'))} generation",
+        f"**{share:.4%}**",
+        f"≤ {HOOKS_WITHIN:.2%}",
+        share <= HOOKS_WITHIN,
     )
 
 
-if __name__ == "__main__":
-    main()
+def _at_most(what: str, seconds: float, limit: float, peer: str = "") -> Row:
+    return Row(what, duration(seconds), peer, "", f"≤ {duration(limit)}", seconds <= limit)

@@ -138,7 +138,7 @@ class _Hook:
         if _local.uncounted:
             return
         with _counting:
-            count = _counts.setdefault(self.token, Count())
+            count = _counts.get(self.token) or _counts.setdefault(self.token, Count())
             count.runs += runs
             count.samples += samples
             count.corrected += corrected
@@ -159,13 +159,14 @@ class EditHook(_Hook):
 
     def _edited(self, module: nn.Module, x: Tensor) -> Tensor | None:
         self._usable(module)
-        rows = self._rows(len(x))
-        corrected = len(x) if rows is None else int(rows.sum())
-        self._count(1, len(x) if self.first else 0, corrected if self.first else 0)
+        n = len(x)
+        rows = self._rows(n)
+        corrected = n if rows is None else int(rows.sum())
+        self._count(1, n if self.first else 0, corrected if self.first else 0)
         if not corrected:
             return None
         y = self.edit(x)
-        return y if rows is None or corrected == len(x) else _where(rows, y, x)
+        return y if rows is None or corrected == n else _where(rows, y, x)
 
     def _rows(self, n: int) -> Tensor | None:
         """Which rows of this call to correct; None for all."""

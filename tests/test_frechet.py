@@ -98,3 +98,28 @@ def test_features_of_another_width_are_refused(other: Tensor) -> None:
 def test_a_gaussian_refuses_samples_of_another_width() -> None:
     with pytest.raises(GanfixError, match="features: found"):
         Gaussian.of(features(20, 4)).distance_to_samples(features(3, 5))
+
+
+@pytest.mark.parametrize("n", [30, 300])  # of all features, fewer and more than they are wide
+@pytest.mark.parametrize("some", [2, 25])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_some_of_many_are_as_far_as_they_are_alone(n: int, some: int, kind: torch.dtype) -> None:
+    real, every = Gaussian.of(features(300, 40)), features(n, 40, seed=1, shift=1).to(kind)
+    chosen = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:some]
+    counts = torch.zeros(n).index_fill(0, chosen, 1)
+    expected = real.distance_to_samples(every[chosen])
+    assert real.resampled(every)(counts) == pytest.approx(expected, rel=1e-6)
+
+
+def test_more_of_many_than_they_are_wide_equal_the_definition_by_scipys_sqrtm() -> None:
+    a, b = features(300, 40), features(500, 40, seed=1, shift=0.5)
+    counts = torch.zeros(500)
+    counts[::3] = 1
+    expected = by_definition(a, b[::3])
+    assert Gaussian.of(a).resampled(b)(counts) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [3, 300])
+def test_many_of_another_width_are_refused(n: int) -> None:
+    with pytest.raises(GanfixError, match="found widths 4 and 5"):
+        Gaussian.of(features(20, 4)).resampled(features(n, 5))

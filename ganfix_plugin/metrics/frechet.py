@@ -30,10 +30,10 @@ class Gaussian:
         Raises:
             GanfixError: on fewer than two samples, or NaN or infinite features.
         """
-        x = _checked(features)
+        x = _checked(features).double()
         mean = x.mean(dim=0)
         centred = x - mean
-        return cls(mean, centred.T @ centred / (len(x) - 1))
+        return cls(mean, _gram(centred) / (len(x) - 1))
 
     def to(self, device: torch.device) -> Gaussian:
         """The same, on a device."""
@@ -62,11 +62,7 @@ class Gaussian:
         Raises:
             GanfixError: on fewer than two samples, NaN or infinite features, or another width.
         """
-        x = _checked(features)
-        if x.shape[1] != len(self.mean):
-            raise GanfixError(
-                f"features: found widths {len(self.mean)} and {x.shape[1]}, expected one"
-            )
+        x = self._of_my_width(features).double()
         if len(x) >= x.shape[1]:
             return self.distance(Gaussian.of(x))
         mean = x.mean(dim=0)
@@ -75,14 +71,20 @@ class Gaussian:
         return self._combine(mean, centred.square().sum(), torch.linalg.eigvalsh(gram))
 
     def resampled(self, features: Tensor) -> Callable[[Tensor], float]:
-        """The distance to features [n, d] as a function of how often, counts [n], each was drawn.
+        """The distance to features [n, d] as a function of how often, counts [n], each was drawn:
+        the draws of a bootstrap, or some of the features by zeros and ones.
 
-        For n < d everything follows from the Gram matrix of all of them, which is made once.
+        What all draws share is made once. For n < d that is the Gram matrix of all of them, and
+        else X S, since S C₂ S is the covariance of (X S)'s rows; it takes 8 n d bytes.
+
+        Raises:
+            GanfixError: on fewer than two samples, NaN or infinite features, or another width.
         """
-        x = _checked(features)
-        if len(x) >= x.shape[1]:
-            return lambda counts: self.distance(Gaussian.of(_drawn(x, counts)))
-        x = x - self.mean
+        x = self._of_my_width(features)
+        return self._resampled_few(x) if len(x) < x.shape[1] else self._resampled_many(x)
+
+    def _resampled_few(self, features: Tensor) -> Callable[[Tensor], float]:
+        x = features.double() - self.mean
         gram = x @ self.covariance @ x.T
 
         def distance(counts: Tensor) -> float:
@@ -100,6 +102,35 @@ class Gaussian:
 
         return distance
 
+    def _resampled_many(self, features: Tensor) -> Callable[[Tensor], float]:
+        turned = torch.empty(features.shape, dtype=torch.float64, device=features.device)
+        lengths = turned.new_empty(len(features))
+        for rows in torch.arange(len(features), device=features.device).split(4096):
+            x = features[rows].double() - self.mean
+            turned[rows], lengths[rows] = x @ self.root, x.square().sum(dim=1)
+
+        def distance(counts: Tensor) -> float:
+            rows = counts.to(features.device).nonzero()[:, 0]
+            weights = counts.to(turned)[rows]
+            n, some = weights.sum(), turned[rows]
+            mean = weights @ features[rows].double() / n
+            trace = (weights @ lengths[rows] - n * (mean - self.mean).square().sum()) / (n - 1)
+            some -= weights @ some / n
+            some *= (weights / (n - 1)).sqrt()[:, None]
+            # Of some and its transpose, the smaller Gram matrix has all non-zero eigenvalues.
+            product = _gram(some if len(some) >= some.shape[1] else some.T)
+            return self._combine(mean, trace, torch.linalg.eigvalsh(product))
+
+        return distance
+
+    def _of_my_width(self, features: Tensor) -> Tensor:
+        x = _checked(features)
+        if x.shape[1] != len(self.mean):
+            raise GanfixError(
+                f"features: found widths {len(self.mean)} and {x.shape[1]}, expected one"
+            )
+        return x
+
     def _combine(self, mean: Tensor, trace: Tensor, eigenvalues: Tensor) -> float:
         cross = eigenvalues.clamp(min=0).sqrt().sum()
         between = (self.mean - mean).square().sum()
@@ -115,14 +146,17 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     return Gaussian.of(a).distance_to_samples(b)
 
 
-def _drawn(x: Tensor, counts: Tensor) -> Tensor:
-    return x.repeat_interleave(counts.long().to(x.device), dim=0)
+def _gram(x: Tensor) -> Tensor:
+    """xᵀx. On a CPU by numpy, which has BLAS compute one triangle; PyTorch computes both."""
+    if x.device.type != "cpu":
+        return x.T @ x
+    values = x.numpy()
+    return torch.from_numpy(values.T @ values)
 
 
 def _checked(features: Tensor) -> Tensor:
-    x = features.double()
-    if x.dim() != 2 or len(x) < 2:
-        raise GanfixError(f"features: found {list(x.shape)}, expected at least [2, d]")
-    if not torch.isfinite(x).all():
+    if features.dim() != 2 or len(features) < 2:
+        raise GanfixError(f"features: found {list(features.shape)}, expected at least [2, d]")
+    if not torch.isfinite(features).all():
         raise GanfixError("features: found NaN or infinity; check the images and the extractor")
-    return x
+    return features.detach()

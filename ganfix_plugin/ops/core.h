@@ -1,7 +1,7 @@
 // What is done to one value of a feature map, on every device.
 //
-// Values are handled by their bits: whether a value is positive, and which of two positive values
-// is greater, are questions about integers, the same for all formats. Only a product needs floats.
+// Values are handled by their bits: whether a half is positive, and which of two positive halves is
+// greater, are questions about integers. Floats have instructions of their own for both.
 #pragma once
 
 #include <cstdint>
@@ -26,14 +26,22 @@ GANFIX_FUNCTION To bits_of(From value) {
 
 struct Float32 {
   using Bits = uint32_t;
-  static constexpr Bits infinity = 0x7F800000u;
   static GANFIX_FUNCTION float value(Bits x) { return bits_of<float>(x); }
   static GANFIX_FUNCTION Bits round(float x) { return bits_of<Bits>(x); }
+  static GANFIX_FUNCTION bool is_active(Bits x) { return value(x) > 0.0f; }
+  static GANFIX_FUNCTION bool exceeds(Bits x, Bits cap) { return value(x) > value(cap); }
 };
 
-struct BFloat16 {
+// Of 16 bits: as a signed integer, a positive value is 1 up to infinity. Zeros and negative values
+// are below, NaN is above.
+template <uint16_t infinity>
+struct Half {
   using Bits = uint16_t;
-  static constexpr Bits infinity = 0x7F80u;
+  static GANFIX_FUNCTION bool is_active(Bits x) { return (int16_t(x) > 0) & (int16_t(x) <= int16_t(infinity)); }
+  static GANFIX_FUNCTION bool exceeds(Bits x, Bits cap) { return is_active(x) & (x > cap); }
+};
+
+struct BFloat16 : Half<0x7F80u> {
   static GANFIX_FUNCTION float value(Bits x) { return bits_of<float>(uint32_t(x) << 16); }
   static GANFIX_FUNCTION Bits round(float x) {
     const uint32_t bits = bits_of<uint32_t>(x);
@@ -44,9 +52,7 @@ struct BFloat16 {
 
 // Both ways as in Marat Dukhan's FP16 library, which c10::Half uses too: without a branch, so that
 // loops over them are vectorised.
-struct Float16 {
-  using Bits = uint16_t;
-  static constexpr Bits infinity = 0x7C00u;
+struct Float16 : Half<0x7C00u> {
   static GANFIX_FUNCTION float value(Bits x) {
     const uint32_t wide = uint32_t(x) << 16, sign = wide & 0x80000000u, twice = wide + wide;
     const float normal = bits_of<float>((twice >> 4) + (0xE0u << 23)) * 0x1.0p-112f;
@@ -64,13 +70,6 @@ struct Float16 {
   }
 };
 
-// x > 0: as a signed integer, 1 up to infinity. Zeros and negative values are below, NaN is above.
-template <class Format>
-GANFIX_FUNCTION bool is_active(typename Format::Bits x) {
-  using Signed = std::make_signed_t<typename Format::Bits>;
-  return (Signed(x) > 0) & (Signed(x) <= Signed(Format::infinity));
-}
-
 enum class Edit { none, cap, scale, fade };
 
 // One value after an edit. `constant` is the cap (0 or more), the factor, or what a mask leaves;
@@ -79,7 +78,7 @@ template <class Format, Edit edit>
 GANFIX_FUNCTION typename Format::Bits edited(
     typename Format::Bits x, typename Format::Bits constant, bool faded) {
   using Bits = typename Format::Bits;
-  if (edit == Edit::cap) return is_active<Format>(x) & (x > constant) ? constant : x;
+  if (edit == Edit::cap) return Format::exceeds(x, constant) ? constant : x;
   if (edit == Edit::none) return x;
   const Bits product = Format::round(Format::value(x) * Format::value(constant));
   return edit == Edit::scale || faded ? product : x;

@@ -24,7 +24,7 @@ __global__ void run(const Pass pass) {
     int32_t count = 0;
     for (int64_t row = first; row < last; ++row) {
       const Bits x = inside ? static_cast<const Bits*>(pass.x)[row * size + at] : Bits(0);
-      const bool active = is_active<Format>(x);
+      const bool active = Format::is_active(x);
       count += active;
       if (edit != Edit::none && inside) {
         Bits constant = 0;

@@ -245,11 +245,57 @@ def trade(
         axes.legend(frameon=False)
 
 
+def growth(
+    path: Path,
+    title: str,
+    note: str,
+    panels: Mapping[str, Mapping[str, Mapping[float, float]]],
+) -> None:
+    """How times grow, a panel for each thing that they grow with, on logarithmic axes.
+
+    The legend gives the power with which a curve grows, fitted over all of its points.
+
+    Args:
+        panels: by what varies, curves by name, seconds by its value, both positive.
+    """
+    needed()
+    from matplotlib.ticker import LogLocator
+
+    columns = min(max(len(panels), 1), 3)
+    rows = -(-len(panels) // columns) or 1
+    with _figure(path, title, note, 4.2 * columns, 3.4 * rows, (rows, columns)) as (_, every):
+        for axes in every[len(panels) :]:
+            axes.set_axis_off()
+        for axes, (what, curves) in zip(every, panels.items()):
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.set_xlabel(what)
+            axes.set_ylabel("time")
+            for (name, curve), colour in zip(curves.items(), _colours()):
+                x, y = list(curve), list(curve.values())
+                power = np.polyfit(np.log(x), np.log(y), 1)[0] if len(x) > 1 else np.nan
+                label = f"{name}, power {power:.1f}"
+                axes.plot(x, y, color=_hex(colour), marker="o", markersize=4, label=label, zorder=3)
+            values = sorted({value for curve in curves.values() for value in curve})
+            axes.set_xticks(values, [f"{value:g}" for value in values])
+            axes.minorticks_off()
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(_duration)
+            axes.margins(y=0.3)
+            axes.legend(frameon=False, fontsize=8, loc="upper left")
+
+
 @contextmanager
 def _figure(
-    path: Path, title: str, note: str, width: float = SIZE[0], height: float = SIZE[1]
+    path: Path,
+    title: str,
+    note: str,
+    width: float = SIZE[0],
+    height: float = SIZE[1],
+    panels: tuple[int, int] | None = None,
 ) -> Iterator[tuple[Any, Any]]:
-    """A figure in inches under a title, and its axes; written when the body ends."""
+    """A figure in inches under a title, and its axes, or the axes of rows × columns of panels;
+    written when the body ends."""
     needed()
     import textwrap
 
@@ -265,9 +311,11 @@ def _figure(
     figure.text(0.12 / width, 1 - 0.14 / (height + head), title, size=14, va="top", color=_hex(INK))
     below = 1 - 0.47 / (height + head)
     figure.text(0.12 / width, below, "\n".join(lines), size=8.5, va="top", color=_hex(QUIET))
-    axes = figure.add_subplot()
-    _plain(axes)
-    yield figure, axes
+    rows, columns = panels or (1, 1)
+    every = [figure.add_subplot(rows, columns, place + 1) for place in range(rows * columns)]
+    for axes in every:
+        _plain(axes)
+    yield figure, every if panels else every[0]
     with written(path) as temporary:
         figure.savefig(temporary, facecolor="white")
 
@@ -304,6 +352,13 @@ def _mark(axes: Any, marks: Mapping[str, float]) -> None:
 
 def _nothing(axes: Any) -> None:
     axes.text(0.5, 0.5, "nothing to show", transform=axes.transAxes, ha="center", color=_hex(QUIET))
+
+
+def _duration(seconds: float, place: int) -> str:
+    """A tick of an axis of times."""
+    if seconds >= 1:
+        return f"{seconds:g} s"
+    return f"{seconds * 1e3:g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:g} µs"
 
 
 def _percent() -> Any:

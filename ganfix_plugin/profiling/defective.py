@@ -21,6 +21,7 @@ from ganfix_plugin.profiling.rates import BATCH, latent_batches
 
 TAU = 0.005
 MASK_SIDE = 256  # masks of larger images are taken at this size
+_CHUNK = 32  # upsampled maps at a time
 
 
 def thresholds(
@@ -115,7 +116,8 @@ def unit_overlap(on: Tensor, masks: Tensor, active: float = 0.5) -> Tensor:
     """
     mask = masks.to(on.device).flatten(1).float()
     found = []
-    for units in on.split(64, dim=1):  # a chunk at a time: the upsampled maps are large
+    # A chunk at a time: the upsampled maps are large, and a few of them stay in the cache.
+    for units in on.split(max(_CHUNK // max(len(on), 1), 1), dim=1):
         up = (_upsampled(units, masks.shape[-1]) >= active).flatten(2).float()
         both = torch.einsum("ncp,np->nc", up, mask)
         either = up.sum(dim=2) + mask.sum(dim=1, keepdim=True) - both

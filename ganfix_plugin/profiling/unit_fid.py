@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.adapters import Adapter, Latents, Layer
 from ganfix_plugin.detection.extractors import Extractor
+from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.metrics.frechet import Gaussian
 from ganfix_plugin.passes import observe
 from ganfix_plugin.profiling.rates import BATCH, latent_batches
@@ -33,9 +34,14 @@ def unit_fids(
         real: the real images' features.
 
     Returns:
-        float64 [C] by layer name. Memory: the features of ``samples`` images, and a number per
-        unit and image.
+        float64 [C] by layer name. Memory: the features of ``samples`` images, in single and in
+        double precision, and a number per unit and image.
+
+    Raises:
+        GanfixError: if ``top`` or ``samples`` is less than two, or features are no numbers.
     """
+    if top < 2:
+        raise GanfixError(f"unit FID: found top {top}, expected at least 2 images of a unit")
     features, peaks = [], {layer.name: [] for layer in layers}  # type: ignore[var-annotated]
     for z, c in latent_batches(latents, samples, batch, G, "unit FID"):
         images = observe(
@@ -46,11 +52,11 @@ def unit_fids(
             to_end=True,
         )
         features.append(extractor.features(images).cpu())
-    every = torch.cat(features)
-    return {name: _distances(torch.cat(each), every, top, real) for name, each in peaks.items()}
+    distance = real.resampled(torch.cat(features))
+    return {name: _distances(torch.cat(each), top, distance) for name, each in peaks.items()}
 
 
-def _distances(peaks: Tensor, features: Tensor, top: int, real: Gaussian) -> Tensor:
-    chosen = peaks.topk(min(top, len(peaks)), dim=0).indices.T
-    found = [real.distance_to_samples(features[images]) for images in chosen]
-    return torch.tensor(found, dtype=torch.float64)
+def _distances(peaks: Tensor, top: int, distance: Callable[[Tensor], float]) -> Tensor:
+    highest = peaks.topk(min(top, len(peaks)), dim=0).indices
+    chosen = torch.zeros(peaks.shape).scatter_(0, highest, 1)
+    return torch.tensor([distance(unit) for unit in chosen.T], dtype=torch.float64)

@@ -1,0 +1,63 @@
+"""ganfix on latents that somebody else drew, by the layers' numbers."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from networks import Given
+from torch import Tensor, nn
+
+import ganfix_plugin as ganfix
+from ganfix_plugin._version import __version__
+from ganfix_plugin.adapters import Layer, find_adapter
+from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.profiling.profile import Profile, Settings
+from ganfix_plugin.profiling.rates import count_active, count_low_rate
+
+RATE = 0.3
+
+
+@dataclass
+class Ours:
+    """What ganfix does with a generator."""
+
+    G: nn.Module
+    batch: int
+
+    @cached_property
+    def adapter(self) -> Any:
+        return find_adapter(self.G)
+
+    def layers(self, numbers: Sequence[int]) -> list[Layer]:
+        return [layer for layer in self.adapter.layers(self.G) if layer.index in numbers]
+
+    def count(self, z: Tensor, numbers: Sequence[int], batch: int = 0) -> dict[str, Tensor]:
+        layers, size = self.layers(numbers), batch or self.batch
+        return count_active(self.G, self.adapter, layers, Given(z), len(z), size)  # type: ignore[arg-type]
+
+    def profile(self, z: Tensor, numbers: Sequence[int]) -> Profile:
+        mark, kind, settings = fingerprint(self.G), type(self.G).__name__, Settings(len(z))
+        counts = self.count(z, numbers)
+        return Profile(mark, kind, self.adapter.name, settings, __version__, counts)
+
+    def low_rate(self, profile: Profile) -> list[tuple[Layer, Tensor]]:
+        layers = self.adapter.auto(self.adapter.layers(self.G))
+        return [(layer, profile.low_rate(layer, RATE, dead=False)) for layer in layers]
+
+    def detect(self, z: Tensor, low_rate: list[tuple[Layer, Tensor]], batch: int = 0) -> Tensor:
+        given, n = Given(z), len(z)
+        return count_low_rate(self.G, self.adapter, low_rate, given, n, batch or self.batch)  # type: ignore[arg-type]
+
+    def correct(self, z: Tensor, profile: Profile) -> Tensor:
+        with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+            path = Path(folder) / "profile.safetensors"
+            profile.save(path)
+            with ganfix.attach(self.G, f"seqabl:rate={RATE},dead=without,profile={path}"):
+                image: Tensor = self.G(z)["image"]
+        return image
