@@ -1,17 +1,16 @@
-"""One run: whose network, which data, how many of what, and where the result goes."""
+"""A report on a generator: whose network, which data, which generations are artifacts."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import click
-from papers import Published, markdown
 from protocol import PROTOCOL
+from report import FOOTWEAR, OURS, Asked, Report, reporting
 from torch import nn
 
 from ganfix_plugin.adapters import Adapter, find_adapter
@@ -21,78 +20,11 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts.network import open_network
 from ganfix_plugin.images import check_images
 from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Label, Labels, Sample, read
-from ganfix_plugin.outputs import ready, written
+from ganfix_plugin.outputs import ready
 from ganfix_plugin.population import Population
 from ganfix_plugin.profiling.fingerprint import fingerprint
 
-FOOTWEAR = Path(__file__).resolve().parents[1] / "footwear"
-OURS = {"footwear-stylegan2": "networks:stylegan2", "footwear-pggan": "networks:pggan"}
 REAL = FOOTWEAR.parent / "stylegan2_small" / "data" / "footwear32_test.zip"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the user asked for, by the names of the options."""
-
-    command: str
-    network: str
-    host: Path | None = None
-    device: str | None = None
-    adapter: str | None = None
-    real: Path | None = None
-    labels: Path | None = None
-    answers: Path | None = None
-    extractor: str | None = None
-    maps: str | None = None
-    subject: str | None = None
-    scale: float | None = None
-    sizes: dict[str, int | None] = field(default_factory=dict)
-    out: Path = Path("out/reproduce")
-
-    @property
-    def ours(self) -> bool:
-        """Whether it is one of the small networks."""
-        return self.network in OURS
-
-    def size(self, name: str) -> int:
-        """A number of the protocol: as given, or scaled, or the paper's; smaller here."""
-        size, given = PROTOCOL[self.command][name], self.sizes.get(name)
-        if given is not None:
-            return given
-        if self.scale is not None:
-            return max(2, round(self.scale * size.paper))
-        return size.here if self.ours else size.paper
-
-
-@dataclass(frozen=True, eq=False)
-class Report:
-    """What a command says, shows and draws.
-
-    Attributes:
-        asked: the options.
-        lines: what was said so far; it is also written beside the pictures.
-    """
-
-    asked: Asked
-    lines: list[str] = field(default_factory=list, init=False)
-
-    @cached_property
-    def published(self) -> Published:
-        """The paper's table."""
-        return Published.of(self.asked.command)
-
-    def say(self, text: str) -> None:
-        """Print it, and keep it."""
-        click.echo(text)
-        self.lines.append(text)
-
-    def table(self, rows: Sequence[Sequence[str]]) -> None:
-        """Print a table, and keep it."""
-        self.say(f"\n{markdown(rows)}\n")
-
-    def picture(self, name: str = "") -> Path:
-        """Where a picture goes."""
-        return self.asked.out / f"{self.asked.command}{name}.png"
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,19 +80,6 @@ class Case(Report):
         """A number of the protocol."""
         return self.asked.size(name)
 
-    def say(self, text: str) -> None:
-        """Print it, and keep it."""
-        click.echo(text)
-        self.lines.append(text)
-
-    def table(self, rows: Sequence[Sequence[str]]) -> None:
-        """Print a table, and keep it."""
-        self.say(f"\n{markdown(rows)}\n")
-
-    def picture(self, name: str = "") -> Path:
-        """Where a picture goes."""
-        return self.asked.out / f"{self.asked.command}{name}.png"
-
     def population(self, samples: Sequence[Sample]) -> Population:
         """Generations beside the protocol's number of real images."""
         of = Population.of
@@ -201,15 +120,6 @@ def judged(sample: Sample, kind: str) -> Label:
 
 
 @contextmanager
-def reported(asked: Asked) -> Iterator[Report]:
-    """A report about no network, only about what people answered."""
-    ready(asked.out, folder=True)
-    report = Report(asked)
-    yield report
-    _write(report)
-
-
-@contextmanager
 def opened(asked: Asked, needs_real: bool) -> Iterator[Case]:
     """A report on a generator, while it is open.
 
@@ -230,8 +140,8 @@ def opened(asked: Asked, needs_real: bool) -> Iterator[Case]:
     with _store(asked.out / "store"), open_network(network, host, asked.device) as G:
         case = Case(asked, G, find_adapter(G, asked.adapter))
         _introduce(case, needs_real)
-        yield case
-    _write(case)
+        with reporting(case):
+            yield case
 
 
 def _introduce(case: Case, needs_real: bool) -> None:
@@ -249,13 +159,6 @@ def _introduce(case: Case, needs_real: bool) -> None:
         if asked.subject
         else "neither network nor data are the paper's: compare orders and shares, not levels"
     )
-
-
-def _write(report: Report) -> None:
-    """Everything said, beside the pictures."""
-    with written(report.asked.out / f"{report.asked.command}.md") as temporary:
-        temporary.write_text("\n".join(report.lines) + "\n", encoding="utf-8")
-    click.echo(f"written to {report.asked.out}")
 
 
 @contextmanager

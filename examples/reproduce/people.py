@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 
-from case import Report
+from report import Report
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.labels import KINDS, read

@@ -22,9 +22,10 @@ import c22
 import click
 import people
 import t21
-from case import FOOTWEAR, OURS, Asked, opened, reported
+from case import opened
 from papers import markdown
 from protocol import MEANING, PROTOCOL
+from report import FOOTWEAR, OURS, Asked, reported
 
 from ganfix_plugin.commands import NETWORK_HELP, adapter_option, device_option, one_line_errors
 from ganfix_plugin.commands.prepare import FILE, IMAGES

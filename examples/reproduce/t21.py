@@ -1,96 +1,34 @@
-"""The tables and figures of [T21], on sequential correction of defective units.
-
-What is learned (classifier, unit scores) is learned from some of the labelled generations; every
-figure is of others.
-"""
+"""The tables and figures of [T21], on sequential correction of defective units."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from case import Case, judged
+from case import Case
+from learning import Learnt, learn
 from papers import share
 from torch import Tensor
 
-from ganfix_plugin.correctors.seqc import SeqcOptions, stopping_layer
 from ganfix_plugin.correctors.units import numbered
-from ganfix_plugin.detection.classifier import Classifier, auc
+from ganfix_plugin.detection.classifier import auc
 from ganfix_plugin.detection.discriminator import d_values as values_of
 from ganfix_plugin.detection.extractors import load_extractor
 from ganfix_plugin.detection.preparing import (
-    fit_classifier,
-    score_units,
     score_units_by_fid,
     seed_features,
 )
 from ganfix_plugin.detection.scores import Scoring, lr
-from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Labels, Sample
+from ganfix_plugin.labels import KINDS
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.corrections import before_after
 from ganfix_plugin.pictures.sheet import save
 from ganfix_plugin.pictures.units import concept_sheet, unit_sheet
-from ganfix_plugin.population import Population
-from ganfix_plugin.profiling.profile import Profile
-from ganfix_plugin.profiling.store import classifier_path
 from ganfix_plugin.profiling.unit_images import top_seeds
-from ganfix_plugin.sweeps import Effect, effect, over_values, with_key
+from ganfix_plugin.sweeps import Effect, over_values, with_key
 
 SEQC = "seqc:mode=global"
 BY_RANK = f"{SEQC},normalize=rank"
 PORTIONS = ("5%", "10%", "20%", "40%", "60%", "100%")
-
-
-@dataclass(frozen=True, eq=False)
-class Learnt:
-    """What [T21] learns before it corrects, and the labelled generations left to measure on.
-
-    Attributes:
-        profile: unit scores.
-        head: the classifier.
-        labels: those learned from.
-        artifacts, normals: those to measure on.
-        stop: the stopping layer's number: the paper's 6, or a third of a small network's layers.
-        units: how many units the single-layer systems zero: the paper's 20, or a sixth.
-    """
-
-    people: Population
-    profile: Profile
-    head: Classifier
-    labels: Labels
-    artifacts: list[Sample]
-    normals: list[Sample]
-    stop: int
-    units: int
-
-    def effect(self, spec: str | None, samples: Sequence[Sample] | None = None) -> Effect:
-        """What a correction does to the artifacts."""
-        return effect(self.people, spec, samples or self.artifacts)  # type: ignore[arg-type]
-
-
-def learn(case: Case) -> Learnt:
-    """Labels, classifier and defective scores."""
-    people, labels = case.labelled(case.size("num_labels") + case.size("artifacts"))
-    kinds = {kind: labels.samples(kind) for kind in KINDS}
-    rest = {kind: some[1::2][: case.size("artifacts")] for kind, some in kinds.items()}
-    half = [
-        judged(each, kind)
-        for kind, some in kinds.items()
-        for each in [sample for sample in some if sample not in set(rest[kind])]
-    ]
-    seen = Labels(labels.generator, tuple(half))
-    ways = {"adapter": case.asked.adapter}
-    head = fit_classifier(case.G, seen, real=case.real, extractor=case.maps, **ways)
-    head.save(classifier_path(head.generator))
-    case.say(
-        f"classifier: features of {head.extractor}, held-out AUC artifact/normal "
-        f"{head.held_out.auc:.2f}; learned from {len(half):,} generations, measured on others"
-    )
-    profile, _ = score_units(case.G, seen, head, samples=case.size("latents"), **ways)
-    layers = case.adapter.layers(case.G)
-    stop = stopping_layer(SeqcOptions(), layers)
-    units = min(20, numbered(layers, stop).channels // 6)
-    return Learnt(people, profile, head, seen, rest[ARTIFACT], rest[NORMAL], stop, units)
 
 
 def table2(case: Case) -> None:
@@ -193,15 +131,17 @@ def figure26(case: Case) -> None:
     learnt, samples = learn(case), case.size("latents")
     layers = case.adapter.layers(case.G)
     keys = f"mode=sample,stop={min(6, len(layers) // 2)},samples={samples}"
-    specs = [f"seqc:{keys}", f"seqc:{keys},normalize=rank,local=yes"]
-    some = learnt.artifacts[:200]
-    features = seed_features(case.G, case.adapter, learnt.head.load_extractor(), some)
-    called = [each for each, yes in zip(some, learnt.head.is_artifact(features)) if yes]
-    case.say(f"the classifier calls {len(called)} of {len(some)} artifacts so")
+    specs = [f"seqc:{keys}", f"seqc:{keys},local=yes"]
+    extractor = learnt.head.load_extractor()
+    features = seed_features(case.G, case.adapter, extractor, learnt.artifacts)
+    order = learnt.head.artifact_probability(features).argsort(descending=True).tolist()
+    called = int(learnt.head.is_artifact(features).sum())
+    case.say(f"the classifier calls {called} of {len(order)} artifacts so; the surest are shown")
+    shown = [learnt.artifacts[place] for place in order[: min(called, 12)]]
     score = lr(case.G, case.adapter, Scoring(samples=samples))
     note = f"{case.name} · {' · '.join(specs)}"
     title = "Artifacts corrected by sample, then in the local region only"
-    ways = (score, called[:12], specs, title, note)
+    ways = (score, shown, specs, title, note)
     save(before_after(case.G, case.adapter, *ways), case.picture())  # type: ignore[arg-type]
 
 
