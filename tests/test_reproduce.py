@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import importing
+from conftest import EXAMPLES, importing
 from PIL import Image
 from test_web_summary import SPEC, answers
 from torch import nn
@@ -164,6 +164,18 @@ def test_sizes_are_the_papers_a_share_of_them_or_as_given(modules: dict[str, Any
     assert Asked("c22-table1", "ffhq.pkl", scale=0.1).size("artifacts") == 130
     given = Asked("c22-table1", "ffhq.pkl", scale=0.1, sizes={"artifacts": 7})
     assert given.size("artifacts") == 7 and given.size("latents") == 3000
+
+
+def test_a_network_of_the_users_own_follows_the_protocol_to_scale(
+    run: Run, network_pickle: Path, tmp_path: Path
+) -> None:
+    host = EXAMPLES / "stylegan2_small"
+    where = [f"--network={network_pickle}", f"--host={host}", "--device=cpu", "--scale=0.002"]
+    real = f"--real={host / 'data' / 'footwear32_test.zip'}"
+    done = run("c22-table2", *where, real, "--extractor=classifier:features")
+    assert done.exit_code == 0, done.output
+    assert "latents 60 (protocol: 30,000) · generations 100 (protocol: 50,000)" in done.output
+    assert "| footwear32.pkl, R = 0.3 " in done.output
 
 
 def test_the_subject_says_that_figures_can_be_compared(run: Run) -> None:

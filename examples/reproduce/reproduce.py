@@ -16,6 +16,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import c22
@@ -31,6 +32,7 @@ from ganfix_plugin.commands import NETWORK_HELP, adapter_option, device_option, 
 from ganfix_plugin.commands.prepare import FILE, IMAGES
 from ganfix_plugin.errors import GanfixWarning
 
+OUT = click.Path(path_type=Path)
 FACES = FOOTWEAR.parent / "face_gan" / "labels.csv"
 STYLEGAN2, PGGAN = OURS
 
@@ -128,7 +130,7 @@ def options(name: str, each: Reproduction) -> list[click.Option]:
         meaning = f"{MEANING[size]}; {number.paper:,} by the protocol, {number.here:,} here"
         flag = f"--{size.replace('_', '-')}"
         found.append(click.option(flag, type=click.IntRange(2), help=f"Number of {meaning}."))
-    found.append(click.option("--out", type=IMAGES, default="out/reproduce", show_default=True))
+    found.append(click.option("--out", type=OUT, default="out/reproduce", show_default=True))
     return found
 
 
@@ -142,19 +144,16 @@ def command(name: str, each: Reproduction) -> click.Command:
     """The command of a table or figure."""
 
     def call(**given: Any) -> None:
-        warnings.simplefilter("ignore", GanfixWarning)  # tables show what nobody would choose, too
         sizes = {size: given.pop(size) for size in PROTOCOL[name]}
         asked = Asked(name, given.pop("network", ""), sizes=sizes, **given)
-        if each.network is None:
-            with reported(asked) as report:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", GanfixWarning)  # tables show bad choices, too
+            with opened(asked, each.real) if each.network else reported(asked) as report:
                 each.run(report)
-        else:
-            with opened(asked, each.real) as case:
-                each.run(case)
 
     for option in reversed(options(name, each)):
         call = option(call)
-    help = f"{each.shows}. {each.run.__doc__}"
+    help = f"{each.shows}: {each.run.__doc__}"
     return click.command(name, help=help)(one_line_errors(call))
 
 
