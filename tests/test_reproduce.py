@@ -189,7 +189,7 @@ def test_the_subject_says_that_figures_can_be_compared(run: Run) -> None:
     [
         (["c22-table1", "--network=net.pkl"], "c22-table1: needs real images"),
         (["c22-table2", "--real=nowhere"], "images nowhere: no such folder or zip"),
-        (["c22-figure4", "--network=net.pkl"], "is no checkout of a known host"),
+        (["c22-figure4", "--network=net.pkl"], "--network net.pkl: no such file"),
         (["t21-table4", "--labels=nowhere.csv"], "labels nowhere.csv: no such file"),
         (["t21-table1", "--labels=nowhere.csv"], "labels nowhere.csv: no such file"),
         (["t21-table3"], "t21-table3: needs people; let them judge by ganfix judge"),

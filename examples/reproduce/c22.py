@@ -25,16 +25,18 @@ PAPER_RATE = 0.3
 def table1(case: Case) -> None:
     """Distance of ablated artifacts to real images, by rate and layers."""
     plots.needed()
-    people, labels = case.labelled(case.size("artifacts"))
+    people, labels = case.labelled(case.size("artifacts"), [ARTIFACT])
     worst = labels.samples(ARTIFACT)
     every = case.adapter.layers(case.G)
     columns = layer_columns(case.adapter.auto(every), every)
-    none = effect(people, None, worst)  # type: ignore[arg-type]
+    none = effect(people, None, worst)
     rows = ablation_rows(samples=case.size("latents"))
-    found = ablation_sweep(people, worst, rows, columns)  # type: ignore[arg-type]
+    found = ablation_sweep(people, worst, rows, columns)
     published = case.published
     before = published.rows["uncorrected"][0]
     case.say(f"uncorrected artifacts: {none.distance:.1f}; {published.source}: {before}")
+    if tuple(columns) != published.columns:
+        case.say(f"columns stand beside the paper's by place, {'; '.join(published.columns)}")
     distances = [("ablated: ours / the paper's", *columns)]
     shares = [("of the uncorrected: ours / the paper's", *columns)]
     realism = [(f"realism (uncorrected {none.realism:.3f}), ours only", *columns)]

@@ -24,6 +24,7 @@ from ganfix_plugin.outputs import ready
 from ganfix_plugin.population import Population
 from ganfix_plugin.profiling.fingerprint import fingerprint
 
+FOOTWEAR_FEATURES = {"c22": "photographs:features", "t21": "classifier:features"}
 REAL = FOOTWEAR.parent / "stylegan2_small" / "data" / "footwear32_test.zip"
 
 
@@ -60,9 +61,11 @@ class Case(Report):
 
     @property
     def extractor(self) -> str | None:
-        """Whose features distances are of: the footwear classifier, or Inception if installed."""
-        default = "inception" if has_inception() else default_extractor()
-        return self.asked.extractor or ("classifier:features" if self.asked.ours else default)
+        """Whose features distances are of: Inception if it is installed, and for footwear what
+        suits images of 32×32 (see README.md)."""
+        if self.asked.extractor or self.asked.ours:
+            return self.asked.extractor or FOOTWEAR_FEATURES[self.asked.command[:3]]
+        return "inception" if has_inception() else default_extractor()
 
     @property
     def maps(self) -> str | None:
@@ -82,33 +85,39 @@ class Case(Report):
 
     def population(self, samples: Sequence[Sample]) -> Population:
         """Generations beside the protocol's number of real images."""
-        of = Population.of
-        ways = (self.real, self.extractor, self.asked.adapter, self.size("num_real"))
-        return of(self.G, samples, *ways)  # type: ignore[arg-type]
+        return Population.of(
+            self.G,
+            samples,
+            self.real,
+            self.extractor,
+            self.asked.adapter,
+            self.size("num_real"),
+        )
 
-    def labelled(self, count: int) -> tuple[Population, Labels]:
-        """Up to ``count`` artifacts and as many normals, by people or, without labels, by realism.
+    def labelled(self, count: int, kinds: Sequence[str] = KINDS) -> tuple[Population, Labels]:
+        """Up to ``count`` generations of each kind, by people or, without labels, by realism.
 
         By realism, artifacts are the generations of least realism; normals are the first of the
         others whose realism is at least 1, which are inside the real manifold.
 
         Raises:
-            GanfixError: if there are no normals.
+            GanfixError: if there are none of a kind.
         """
         if self.labels:
-            kinds = {kind: self.labels.samples(kind)[:count] for kind in KINDS}
-            people = self.population([each for some in kinds.values() for each in some])
+            found = {kind: self.labels.samples(kind)[:count] for kind in kinds}
+            people = self.population([each for some in found.values() for each in some])
             who = "by the labels, "
         else:
             people = self.population(range(self.size("generations")))
             worst = people.artifacts(min(count, len(people.seeds) // 2))
-            inside = [s for s, r in zip(people.seeds, people.realism.tolist()) if r >= 1]
-            kinds = {ARTIFACT: worst, NORMAL: sorted({*inside} - {*worst})[:count]}
-            if len(kinds[NORMAL]) < 2:
-                raise GanfixError("normals: found none of realism 1 or more; raise --generations")
+            inside = {s for s, r in zip(people.seeds, people.realism.tolist()) if r >= 1}
+            both = {ARTIFACT: worst, NORMAL: sorted(inside - {*worst})[:count]}
+            found = {kind: both[kind] for kind in kinds}
             who = f"of {len(people.seeds):,} generations nobody labelled, by their realism, "
-        self.say(who + " and ".join(f"{len(some):,} {kind}s" for kind, some in kinds.items()))
-        items = [judged(sample, kind) for kind, some in kinds.items() for sample in some]
+        if not all(len(some) > 1 for some in found.values()):
+            raise GanfixError("normals: found none of realism 1 or more; raise --generations")
+        self.say(who + " and ".join(f"{len(some):,} {kind}s" for kind, some in found.items()))
+        items = [judged(sample, kind) for kind, some in found.items() for sample in some]
         return people, Labels(fingerprint(self.G), tuple(items))
 
 

@@ -45,7 +45,7 @@ class Learnt:
 
     def effect(self, spec: str | None, samples: Sequence[Sample] | None = None) -> Effect:
         """What a correction does to the artifacts."""
-        return effect(self.people, spec, samples or self.artifacts)  # type: ignore[arg-type]
+        return effect(self.people, spec, samples or self.artifacts)
 
 
 def learn(case: Case) -> Learnt:

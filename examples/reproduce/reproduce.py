@@ -68,23 +68,23 @@ class Reproduction:
 
 
 COMMANDS = {
-    "c22-table1": Reproduction("[C22], Table 1", c22.table1, STYLEGAN2, True, took="3.5 min"),
-    "c22-table2": Reproduction("[C22], Table 2", c22.table2, STYLEGAN2, True, took="1 min"),
-    "c22-figure4": Reproduction("[C22], Figure 4", c22.figure4, STYLEGAN2, took="20 s"),
-    "c22-figure5": Reproduction("[C22], Figures 5 and 14", c22.figure5, STYLEGAN2, took="20 s"),
-    "t21-table1": Reproduction("[T21], Table 1", people.table1, people="labels", took="2 s"),
-    "t21-table2": Reproduction("[T21], Table 2", t21.table2, PGGAN, True, True, took="?"),
-    "t21-table3": Reproduction("[T21], Tables 3 and 5", people.table3, people="answers"),
-    "t21-table4": Reproduction("[T21], Table 4", t21.table4, STYLEGAN2, True, True, took="?"),
-    "t21-figure12": Reproduction("[T21], Figure 12", t21.figure12, PGGAN, True, True, took="?"),
+    "c22-table1": Reproduction("[C22], Table 1", c22.table1, STYLEGAN2, True, took="4 min"),
+    "c22-table2": Reproduction("[C22], Table 2", c22.table2, STYLEGAN2, True, took="2 min"),
+    "c22-figure4": Reproduction("[C22], Figure 4", c22.figure4, STYLEGAN2, took="8 s"),
+    "c22-figure5": Reproduction("[C22], Figures 5, 14", c22.figure5, STYLEGAN2, took="8 s"),
+    "t21-table1": Reproduction("[T21], Table 1", people.table1, people="labels", took="5 s"),
+    "t21-table2": Reproduction("[T21], Table 2", t21.table2, PGGAN, True, True, took="3 min"),
+    "t21-table3": Reproduction("[T21], Tables 3, 5", people.table3, people="answers"),
+    "t21-table4": Reproduction("[T21], Table 4", t21.table4, STYLEGAN2, True, True, took="2 min"),
+    "t21-figure12": Reproduction("[T21], Figure 12", t21.figure12, PGGAN, True, True, took="2 min"),
     "t21-figure17": Reproduction("[T21], Figure 17", people.figure17, people="answers"),
     "t21-figure26": Reproduction(
-        "[T21], Figures 16, 26", t21.figure26, STYLEGAN2, True, True, took="?"
+        "[T21], Figures 16, 26", t21.figure26, STYLEGAN2, True, True, took="75 s"
     ),
     "t21-units": Reproduction(
-        "[T21], representative generation", t21.units, PGGAN, True, True, took="?"
+        "[T21], representative generation", t21.units, PGGAN, True, True, took="2 min"
     ),
-    "t21-d-values": Reproduction("[T21], D-value", t21.d_values, PGGAN, True, took="?"),
+    "t21-d-values": Reproduction("[T21], D-value", t21.d_values, PGGAN, True, took="30 s"),
 }
 
 

@@ -109,7 +109,7 @@ def figure12(case: Case) -> None:
         curves = {
             spec: over_values(
                 learnt.people,
-                learnt.artifacts,  # type: ignore[arg-type]
+                learnt.artifacts,
                 with_key(spec, "samples", str(samples)),
                 key,
                 values,
@@ -142,7 +142,7 @@ def figure26(case: Case) -> None:
     note = f"{case.name} · {' · '.join(specs)}"
     title = "Artifacts corrected by sample, then in the local region only"
     ways = (score, shown, specs, title, note)
-    save(before_after(case.G, case.adapter, *ways), case.picture())  # type: ignore[arg-type]
+    save(before_after(case.G, case.adapter, *ways), case.picture())
 
 
 def units(case: Case) -> None:
@@ -217,7 +217,7 @@ def _curves(
     """Both measures over the values of one key."""
     note = f"{case.name} · {len(learnt.artifacts):,} artifacts · {len(learnt.people.real):,} real "
     note += f"images · features of {learnt.people.extractor.name}"
-    axes = {"distance": "Fréchet distance to real images", "realism": "mean realism score"}
+    axes = {"distance": "Fréchet distance to real images", "realism": "Mean realism score"}
     for measure, axis in axes.items():
         plots.lines(
             case.picture(f"{name}-{measure}"),
