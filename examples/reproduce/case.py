@@ -24,7 +24,6 @@ from ganfix_plugin.outputs import ready
 from ganfix_plugin.population import Population
 from ganfix_plugin.profiling.fingerprint import fingerprint
 
-FOOTWEAR_FEATURES = {"c22": "photographs:features", "t21": "classifier:features"}
 REAL = FOOTWEAR.parent / "stylegan2_small" / "data" / "footwear32_test.zip"
 
 
@@ -61,10 +60,12 @@ class Case(Report):
 
     @property
     def extractor(self) -> str | None:
-        """Whose features distances are of: Inception if it is installed, and for footwear what
-        suits images of 32×32 (see README.md)."""
+        """Whose features distances are of: Inception if it is installed; for footwear its own
+        classifier, but photographs for the one table whose order depends on it (README.md)."""
         if self.asked.extractor or self.asked.ours:
-            return self.asked.extractor or FOOTWEAR_FEATURES[self.asked.command[:3]]
+            sweep = self.asked.command == "c22-table1"
+            footwear = "photographs:features" if sweep else "classifier:features"
+            return self.asked.extractor or footwear
         return "inception" if has_inception() else default_extractor()
 
     @property
