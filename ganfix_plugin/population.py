@@ -49,6 +49,7 @@ class Population:
         real: Path,
         extractor: str | None = None,
         adapter: str | None = None,
+        num_real: int | None = None,
     ) -> Population:
         """Render the seeds and read the real images.
 
@@ -56,12 +57,13 @@ class Population:
             real: a folder or zip of images of the generator's size.
             extractor: by name; None is the default one.
             adapter: by name, where none or several recognise G.
+            num_real: so many of the real images, chosen by a seed; all by default.
 
         Raises:
-            GanfixError: if there are no images of the right size, or no such extractor.
+            GanfixError: if there are no or too few images of the right size, or no such extractor.
         """
         known, used = find_adapter(G, adapter), load_extractor(extractor)
-        there = real_features(real, used, G, known)
+        there = real_features(real, used, G, known, num_real)
         return cls(G, known, used, tuple(seeds), seed_features(G, known, used, seeds), there)
 
     @cached_property

@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from ganfix_plugin.detection.extractors import discriminator_is
 
 HERE = Path(__file__).resolve().parent
-REAL = HERE.parent / "stylegan2_small" / "data" / "footwear32_test.zip"
 
 
 def stylegan2() -> nn.Module:
@@ -25,13 +24,32 @@ def stylegan2() -> nn.Module:
 
 
 def pggan() -> nn.Module:
-    """The PGGAN generator."""
+    """The PGGAN generator; its discriminator is the one for D-values."""
     folder = HERE.parent / "pggan_small"
     sys.path.insert(0, str(folder))
-    from models import MODEL_ZOO, build_generator
+    from models import MODEL_ZOO, build_discriminator, build_generator
 
     config = {key: value for key, value in MODEL_ZOO["pggan_footwear32"].items() if key != "url"}
-    G = build_generator(**config)
-    weights = load_file(folder / "checkpoints" / "pggan_footwear32.safetensors")
-    G.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    return G.eval().requires_grad_(False)
+    shape = {key: config[key] for key in ("gan_type", "resolution", "fmaps_base", "fmaps_max")}
+    discriminator_is(Unconditional(_frozen(build_discriminator(**shape), "_discriminator")))
+    return _frozen(build_generator(**config), "")
+
+
+class Unconditional(nn.Module):
+    """A discriminator of genforce's under NVIDIA's calling convention."""
+
+    def __init__(self, D: nn.Module) -> None:
+        super().__init__()
+        self.D = D
+
+    def forward(self, images: Tensor, c: Tensor) -> Tensor:
+        """Logits [N, 1]; the classes c [N, 0] are none."""
+        found: Tensor = self.D(images)
+        return found
+
+
+def _frozen(network: nn.Module, kind: str) -> nn.Module:
+    """A PGGAN network with its weights."""
+    weights = HERE.parent / f"pggan_small/checkpoints/pggan_footwear32{kind}.safetensors"
+    network.load_state_dict({name: each.float() for name, each in load_file(weights).items()})
+    return network.eval().requires_grad_(False)

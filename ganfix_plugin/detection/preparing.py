@@ -253,13 +253,16 @@ def seed_features(
     return torch.cat(found)
 
 
-def real_features(path: Path, extractor: Extractor, G: nn.Module, adapter: Adapter) -> Tensor:
-    """Features [n, D] of real images, which must be of the generator's size."""
+def real_features(
+    path: Path, extractor: Extractor, G: nn.Module, adapter: Adapter, num: int | None = None
+) -> Tensor:
+    """Features [n, D] of real images, which must be of the generator's size; of ``num`` of them,
+    chosen by a seed, or of all."""
     z, c = next(seed_batches(G, adapter, [0], 1))
     with torch.no_grad():
         size = adapter.synthesize(bare(G), z, c).shape[-1]
     where = device_of(G)
-    batches = read_images(path, size)
+    batches = read_images(path, size, num=num)
     return torch.cat([extractor.to(where).features(each.to(where)).cpu() for each in batches])
 
 

@@ -72,11 +72,19 @@ def before_after(
         rows = [Row("before", "as generated", before[some])]
         for spec, after, changes in pairs:
             name = "after" if len(pairs) == 1 else spec.partition(":")[0]
-            rows.append(Row(name, "corrected", after[some]))
+            rows.append(Row(name, _own_keys(spec, specs) or "corrected", after[some]))
             rows.append(Row("difference", "", changes[some]))
         rows.append(Row("heat map", score.shown, heats[some]))
         bands.append(Band("", [f"seed {seed}" for seed in seeds[some]], rows))
     return sheet(title, note, bands)
+
+
+def _own_keys(spec: str, specs: Sequence[str]) -> str:
+    """What a spec sets otherwise than some spec of the same corrector."""
+    name, _, keys = spec.partition(":")
+    parts = [each.partition(":") for each in specs]
+    others = [other.split(",") for corrector, _, other in parts if corrector == name]
+    return ",".join(key for key in keys.split(",") if not all(key in other for other in others))
 
 
 def rendered(

@@ -157,7 +157,7 @@ def lines(
             axes.axhline(height, color=_hex(INK), linewidth=1, linestyle=(0, (4, 2)), label=label)
         axes.set_xticks(range(len(values)), values)
         axes.margins(y=0.15)
-        axes.legend(frameon=False, fontsize=8.5, loc="best")
+        axes.legend(frameon=True, edgecolor="white", framealpha=1, fontsize=8.5, loc="best")
 
 
 def matrix(

@@ -1,0 +1,219 @@
+"""examples/reproduce: the papers' tables and figures, each by one command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from conftest import EXAMPLES, importing
+from PIL import Image
+from test_web_summary import SPEC, answers
+from torch import nn
+
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
+from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.web.answers import Answers
+
+__all__ = ["answers"]  # a fixture
+
+Run = Callable[..., Result]
+
+FEW = ["--generations=200", "--latents=60", "--num-real=100"]
+LEARN = [*FEW, "--artifacts=20", "--num-labels=30"]
+TINY: dict[str, list[str]] = {
+    "c22-table1": [*FEW, "--artifacts=10"],
+    "c22-table2": [*FEW, "--ends=20"],
+    "c22-figure4": FEW[:2],
+    "c22-figure5": FEW[:2],
+    "t21-table1": [],
+    "t21-table2": [*LEARN, "--unit-generations=40", "--unit-top=10"],
+    "t21-table4": LEARN,
+    "t21-figure12": LEARN,
+    "t21-figure26": LEARN,
+    "t21-units": [*LEARN, "--unit-generations=40", "--unit-top=5"],
+    "t21-d-values": [FEW[0], FEW[2], "--artifacts=10"],
+}
+PEOPLE = ("t21-table3", "t21-figure17")
+PICTURES = {
+    "c22-table1": [""],
+    "c22-figure4": [""],
+    "c22-figure5": [""],
+    "t21-figure12": ["-top-distance", "-top-realism", "-stop-distance", "-stop-realism"],
+    "t21-figure26": [""],
+    "t21-units": ["", "-concepts"],
+    "t21-d-values": [""],
+}
+
+
+@pytest.fixture(scope="module")
+def modules() -> Iterator[dict[str, Any]]:
+    """The example's modules, importable in this file's tests only."""
+    with ExitStack() as stack:
+        for example in ("pggan_small", "stylegan2_small", "footwear", "reproduce"):
+            stack.enter_context(importing(example))
+        import papers
+        import protocol
+        import report
+        import reproduce
+
+        yield {"papers": papers, "protocol": protocol, "report": report, "reproduce": reproduce}
+
+
+@pytest.fixture
+def run(modules: dict[str, Any], tmp_path: Path) -> Run:
+    """A command that writes to a folder of the test's own."""
+
+    def call(name: str, *line: object) -> Result:
+        where = [] if name == "list" else [f"--out={tmp_path}"]
+        given = [name, *map(str, line), *where]
+        return CliRunner().invoke(modules["reproduce"].main, given)
+
+    return call
+
+
+def published(modules: dict[str, Any], command: str) -> Any:
+    return modules["papers"].Published.of(command)
+
+
+def total(table: Any) -> float:
+    return sum(map(sum, table.rows.values()))
+
+
+@pytest.mark.parametrize(
+    ("command", "rows", "columns", "added_up"),
+    [
+        ("c22-table1", 7, 6, 3685.2 + 6 * 48.9),
+        ("c22-table2", 6, 6, 24.1084),
+        ("t21-table1", 3, 1, 96.41),
+        ("t21-table2", 6, 3, 734.63),
+        ("t21-table3", 3, 2, 431.9),
+        ("t21-table4", 2, 2, 519.99),
+        ("t21-figure12", 1, 2, 26),
+    ],
+)
+def test_no_cell_of_the_papers_tables_is_missing_or_mistyped(
+    modules: dict[str, Any], command: str, rows: int, columns: int, added_up: float
+) -> None:
+    table = published(modules, command)
+    assert len(table.rows) == rows and len(table.columns) == columns
+    assert all(len(figures) == columns for figures in table.rows.values())
+    assert total(table) == pytest.approx(added_up, abs=1e-6)
+
+
+def test_what_the_papers_say_of_their_tables_is_true_of_ours(modules: dict[str, Any]) -> None:
+    ablation = published(modules, "c22-table1")
+    assert min(map(min, ablation.rows.values())) == ablation.column("0,1,3")["LR, R = 0.3"] == 29.6
+    for bottom, _, _, top, *_ in published(modules, "c22-table2").rows.values():
+        assert bottom > top
+    systems = published(modules, "t21-table2")
+    for column in systems.columns:
+        found = systems.column(column)
+        del found["normals"]
+        assert min(found, key=lambda name: found[name]) == "sequential"
+    for before, after in published(modules, "t21-table4").rows.values():
+        assert after < before
+
+
+def test_the_list_names_every_command_with_its_paper(run: Run) -> None:
+    done = run("list")
+    assert done.exit_code == 0
+    for command in (*TINY, *PEOPLE):
+        (line,) = [each for each in done.output.splitlines() if f"| {command} " in each]
+        assert f"[{command.partition('-')[0].upper()}]" in line
+
+
+@pytest.mark.parametrize("command", TINY)
+def test_every_command_runs_from_end_to_end(run: Run, tmp_path: Path, command: str) -> None:
+    done = run(command, *TINY[command])
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / f"{command}.md").read_text()
+    assert "not levels" in text or command == "t21-table1"
+    for name in PICTURES.get(command, []):
+        assert np.asarray(Image.open(tmp_path / f"{command}{name}.png")).std() > 10
+
+
+def test_a_table_shows_the_papers_figure_beside_ours(run: Run, tmp_path: Path) -> None:
+    run("t21-table1")
+    text = (tmp_path / "t21-table1.md").read_text()
+    assert "27.87" in text and "476" not in text  # 476 of 1708 faces
+    assert "[T21], Table 1, PGGAN, CelebA-HQ" in text and "38.71" in text
+
+
+def test_the_users_labels_take_the_place_of_realism(
+    run: Run, pggan: nn.Module, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.csv"
+    items = tuple(Label(seed, ARTIFACT if seed < 4 else NORMAL) for seed in range(9))
+    write(Labels(fingerprint(pggan), items), path)
+    done = run("t21-d-values", *TINY["t21-d-values"], f"--labels={path}")
+    assert "by the labels, 4 artifacts and 5 normals" in done.output, done.output
+    write(Labels("ab" * 32, items), path)
+    done = run("t21-d-values", *TINY["t21-d-values"], f"--labels={path}")
+    assert done.exit_code == 1 and "labels: are of another generator" in done.output
+
+
+def test_sizes_are_the_papers_a_share_of_them_or_as_given(modules: dict[str, Any]) -> None:
+    Asked = modules["report"].Asked
+    assert Asked("c22-table1", "footwear-stylegan2").size("artifacts") == 1000
+    assert Asked("c22-table1", "ffhq.pkl").size("artifacts") == 1300
+    assert Asked("c22-table1", "ffhq.pkl", scale=0.1).size("artifacts") == 130
+    given = Asked("c22-table1", "ffhq.pkl", scale=0.1, sizes={"artifacts": 7})
+    assert given.size("artifacts") == 7 and given.size("latents") == 3000
+
+
+def test_a_network_of_the_users_own_follows_the_protocol_to_scale(
+    run: Run, network_pickle: Path, tmp_path: Path
+) -> None:
+    host = EXAMPLES / "stylegan2_small"
+    where = [f"--network={network_pickle}", f"--host={host}", "--device=cpu", "--scale=0.002"]
+    real = f"--real={host / 'data' / 'footwear32_test.zip'}"
+    done = run("c22-table2", *where, real, "--extractor=classifier:features")
+    assert done.exit_code == 0, done.output
+    assert "latents 60 (protocol: 30,000) · generations 100 (protocol: 50,000)" in done.output
+    assert "| footwear32.pkl, R = 0.3 " in done.output
+
+
+def test_the_subject_says_that_figures_can_be_compared(run: Run) -> None:
+    done = run("c22-figure5", *TINY["c22-figure5"], "--subject=StyleGAN2, FFHQ")
+    assert "taken to be the paper's own network and data" in done.output
+    assert "not levels" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["c22-table1", "--network=net.pkl"], "c22-table1: needs real images"),
+        (["c22-table2", "--real=nowhere"], "images nowhere: no such folder or zip"),
+        (["c22-figure4", "--network=net.pkl"], "--network net.pkl: no such file"),
+        (["t21-table4", "--labels=nowhere.csv"], "labels nowhere.csv: no such file"),
+        (["t21-table1", "--labels=nowhere.csv"], "labels nowhere.csv: no such file"),
+        (["t21-table3"], "t21-table3: needs people; let them judge by ganfix judge"),
+        (["t21-figure17", "--answers=none.sqlite"], "answers none.sqlite: no such file"),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(
+    run: Run, tmp_path: Path, line: list[str], said: str
+) -> None:
+    done = run(*line)
+    assert done.exit_code == 1
+    (error,) = [each for each in done.output.splitlines() if each.startswith("Error")]
+    assert said in error and done.output.splitlines()[-1] == error
+    assert not list(tmp_path.glob("*.md"))
+
+
+def test_people_s_verdicts_stand_beside_the_papers(
+    run: Run, answers: Answers, tmp_path: Path
+) -> None:
+    done = run("t21-table3", f"--answers={answers.path}")
+    assert done.exit_code == 0, done.output
+    assert SPEC in done.output
+    assert "58.3% ± 28.9%" in done.output and "80.0% ± 20.0%" in done.output
+    assert "54.5 %" in done.output  # the paper's churches
+    done = run("t21-figure17", f"--answers={answers.path}")
+    assert "neither 50.0%" in done.output
+    assert Image.open(tmp_path / "t21-figure17.png").width > 600
