@@ -77,9 +77,16 @@ def test_the_table_has_the_paper_s_rows_and_columns(face: nn.Module, people: Pop
 
 def test_an_option_is_varied_and_the_rest_kept(people: Population) -> None:
     seeds = people.artifacts(8)
-    found = over_values(people, seeds, "random:seed=3", "portion", ["0%", "90%"])
-    assert found["0%"].distance == pytest.approx(effect(people, None, seeds).distance, rel=1e-4)
-    assert found["90%"] == effect(people, "random:portion=90%,seed=3", seeds)
+    found = over_values(people, seeds, "random:seed=3", "portion", ["10%", "90%"])
+    for value in ("10%", "90%"):
+        assert found[value] == effect(people, f"random:portion={value},seed=3", seeds)
+    assert found["10%"] != found["90%"]
+
+
+def test_the_value_that_changes_nothing_comes_to_no_correction(people: Population) -> None:
+    seeds = people.artifacts(8)
+    found = over_values(people, seeds, "truncation", "psi", ["1", "0.5"])
+    assert found["1"].distance == pytest.approx(effect(people, None, seeds).distance, rel=1e-4)
 
 
 def test_a_key_that_is_set_already_cannot_be_varied() -> None:
