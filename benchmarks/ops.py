@@ -43,7 +43,7 @@ def measure(setup: Setup) -> Found:
             yield Row("native ops", f"none: {ops.why_reference('cpu')}", "")
             return
         for shape, dtype, order in CASES[: setup.size(len(CASES), 1)]:
-            yield _whole_pass(shape, dtype, order, setup.size(15, 2))
+            yield _whole_pass(shape, dtype, order, setup.size(40, 2))
 
 
 @contextmanager
