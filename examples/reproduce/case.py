@@ -60,13 +60,9 @@ class Case(Report):
 
     @property
     def extractor(self) -> str | None:
-        """Whose features distances are of: Inception if it is installed; for footwear its own
-        classifier, but photographs for the one table whose order depends on it (README.md)."""
-        if self.asked.extractor or self.asked.ours:
-            sweep = self.asked.command == "c22-table1"
-            footwear = "photographs:features" if sweep else "classifier:features"
-            return self.asked.extractor or footwear
-        return "inception" if has_inception() else default_extractor()
+        """Whose features distances are of: the footwear classifier, or Inception if installed."""
+        default = "inception" if has_inception() else default_extractor()
+        return self.asked.extractor or ("classifier:features" if self.asked.ours else default)
 
     @property
     def maps(self) -> str | None:

@@ -68,7 +68,7 @@ class Reproduction:
 
 
 COMMANDS = {
-    "c22-table1": Reproduction("[C22], Table 1", c22.table1, STYLEGAN2, True, took="10 min"),
+    "c22-table1": Reproduction("[C22], Table 1", c22.table1, STYLEGAN2, True, took="4 min"),
     "c22-table2": Reproduction("[C22], Table 2", c22.table2, STYLEGAN2, True, took="2 min"),
     "c22-figure4": Reproduction("[C22], Figure 4", c22.figure4, STYLEGAN2, took="8 s"),
     "c22-figure5": Reproduction("[C22], Figures 5, 14", c22.figure5, STYLEGAN2, took="8 s"),
@@ -79,7 +79,7 @@ COMMANDS = {
     "t21-figure12": Reproduction("[T21], Figure 12", t21.figure12, PGGAN, True, True, took="2 min"),
     "t21-figure17": Reproduction("[T21], Figure 17", people.figure17, people="answers"),
     "t21-figure26": Reproduction(
-        "[T21], Figures 16, 26", t21.figure26, STYLEGAN2, True, True, took="75 s"
+        "[T21], Figures 16, 26", t21.figure26, STYLEGAN2, True, True, took="2 min"
     ),
     "t21-units": Reproduction(
         "[T21], representative generation", t21.units, PGGAN, True, True, took="2 min"
