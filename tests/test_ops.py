@@ -223,7 +223,9 @@ def test_pytorch_knows_what_a_count_changes(native: Any) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_are_those_of_the_reference(native: Any, name: str) -> None:
-    x = feature_map((3, 5, 7, 9)).nan_to_num().requires_grad_()
+    # No value on the cap itself: since 2.14 PyTorch's clamp passes half of the gradient there.
+    x = feature_map((3, 5, 7, 9)).nan_to_num()
+    x = x.masked_fill(x == 0, 1).requires_grad_()
     given, slope = constants(name, x), torch.randn(3, 5, 7, 9)
     found = [
         torch.autograd.grad(each.correct(x, **given), x, slope)[0] for each in (native, reference)
