@@ -41,6 +41,18 @@ adapter_option = click.option(
 )
 
 
+def correct_option(help: str) -> Callable[[Command], Command]:
+    """``--correct``, at least one."""
+    return click.option(
+        "--correct",
+        "specs",
+        multiple=True,
+        required=True,
+        metavar="NAME[:key=value,…]",
+        help=help,
+    )
+
+
 def network_options(command: Command) -> Command:
     """``--network`` and what belongs to it, the same for every command that opens a generator."""
     options = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ganfix_plugin.commands import network_options, one_line_errors, opened
+from ganfix_plugin.commands import correct_option, network_options, one_line_errors, opened
 from ganfix_plugin.commands.prepare import FILE
 
 
@@ -38,14 +38,8 @@ def _show(context: click.Context, parameter: click.Parameter, path: Path | None)
 
 @click.command()
 @network_options
-@click.option(
-    "--correct",
-    "specs",
-    multiple=True,
-    required=True,
-    metavar="NAME[:key=value,…]",
-    help="What to bake in; may be given several times. Corrections that need a classifier are "
-    "refused.",
+@correct_option(
+    "What to bake in; may be given several times. Corrections that need a classifier are refused."
 )
 @click.option(
     "--out",

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ganfix_plugin.commands import named, network_options, one_line_errors, opened
+from ganfix_plugin.commands import correct_option, named, network_options, one_line_errors, opened
 from ganfix_plugin.commands.detect import first_option, num_option
 from ganfix_plugin.commands.evaluate import (
     extractor_option,
@@ -25,14 +25,7 @@ from ganfix_plugin.commands.prepare import IMAGES
 
 @click.command()
 @network_options
-@click.option(
-    "--correct",
-    "specs",
-    multiple=True,
-    required=True,
-    metavar="NAME[:key=value,…]",
-    help="A correction; several are applied in a row.",
-)
+@correct_option("A correction; several are applied in a row.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -52,7 +52,8 @@ class Extractor(Shared):
         if images.dim() != 4 or images.shape[1] not in (1, 3):
             raise GanfixError(f"images: found {list(images.shape)}, expected [N, 3, H, W]")
         side = self.size or max(images.shape[2:])
-        at_once = len(images) if images.is_cuda else PIXELS // max(side, 1) ** 2
+        on_cpu = images.device.type == "cpu"
+        at_once = PIXELS // max(side, 1) ** 2 if on_cpu else len(images)
         parts = images.split(max(at_once, 1))
         return torch.cat([self._maps(part) for part in parts])
 
