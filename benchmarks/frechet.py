@@ -16,7 +16,7 @@ import torch
 from core import Found, Row, Setup, Turns, duration, faster, side_by_side
 from torch import Tensor
 
-from ganfix_plugin.metrics.frechet import Gaussian
+from ganfix_plugin.features.frechet import Gaussian
 
 Moments = tuple[np.ndarray, np.ndarray]
 

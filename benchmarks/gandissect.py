@@ -23,10 +23,10 @@ from networks import Given, stylegan2
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ganfix_plugin.adapters import find_adapter
-from ganfix_plugin.attachment import Attachment, Correction
-from ganfix_plugin.edits import Scale
-from ganfix_plugin.passes import observe
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.forward import observe
+from ganfix_plugin.hooks.attachment import Attachment, Correction
+from ganfix_plugin.hooks.edits import Scale
 from ganfix_plugin.profiling.defective import TAU, OverlapSums, exceeding, thresholds
 from ganfix_plugin.profiling.quantiles import UnitHistogram
 

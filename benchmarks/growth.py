@@ -12,8 +12,8 @@ from maps import random_maps
 from networks import WIDEST, Given, render, stylegan2
 from torch import Tensor
 
-from ganfix_plugin.adapters import find_adapter
-from ganfix_plugin.metrics.frechet import Gaussian
+from ganfix_plugin.features.frechet import Gaussian
+from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.profiling.defective import OverlapSums, exceeding
 from ganfix_plugin.profiling.rates import count_active
 

@@ -11,8 +11,8 @@ from core import Found, Setup, Turns, faster, side_by_side
 from maps import Replay, random_maps
 from torch import Tensor
 
-from ganfix_plugin.attachment import Attachment, Correction
-from ganfix_plugin.edits import Cap
+from ganfix_plugin.hooks.attachment import Attachment, Correction
+from ganfix_plugin.hooks.edits import Cap
 
 
 def measure(setup: Setup) -> Found:

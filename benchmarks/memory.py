@@ -7,7 +7,8 @@ from pathlib import Path
 from core import Found, Row, Setup, python
 from networks import stylegan2
 
-from ganfix_plugin.adapters import Latents, find_adapter
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.profiling.rates import count_active
 
 CHILD = "import torch; torch.set_num_threads(1); import memory; print(memory.peak({}, {}))"

@@ -54,7 +54,7 @@ def render(G: Any, z: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Given:
-    """Latents that somebody else drew, in the place of `ganfix_plugin.adapters.Latents`."""
+    """Latents that somebody else drew, in the place of `generators.latents.Latents`."""
 
     z: Tensor
 

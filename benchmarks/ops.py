@@ -17,7 +17,7 @@ import torch
 from core import Found, Row, Setup, Work, children, duration, faster, python, side_by_side
 from torch import Tensor
 
-from ganfix_plugin import ops
+from ganfix_plugin.ops import dispatch as ops
 from ganfix_plugin.ops import reference
 
 F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16

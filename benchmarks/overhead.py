@@ -15,9 +15,9 @@ from maps import SHAPES
 from networks import render, stylegan2
 
 import ganfix_plugin
-from ganfix_plugin.adapters import find_adapter
-from ganfix_plugin.attachment import Attachment, Correction, EditHook, placed
-from ganfix_plugin.edits import Cap
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.hooks.attachment import Attachment, Correction, EditHook, placed
+from ganfix_plugin.hooks.edits import Cap
 
 IMPORT = (
     "import time, torch; start = time.process_time(); import ganfix_plugin; {}"

@@ -13,9 +13,9 @@ import torch
 from core import Found, Row, Setup, duration, side_by_side
 from networks import render, stylegan2
 
-from ganfix_plugin.adapters import find_adapter
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.latents import fitting_batch
 from ganfix_plugin.hosts.screening import Scorer, fastest
-from ganfix_plugin.profiling.rates import fitting_batch
 
 LIMITS = {256: 0.15, 1024: 0.04}  # of the time of rendering
 

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import logging
-import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ganfix_plugin import correctors, options, registry
-from ganfix_plugin.adapters import Adapter, Layer, find_adapter, select, unwrap
-from ganfix_plugin.attachment import Attachment, Correction, Gated, attached, baked
-from ganfix_plugin.correctors import Corrector, Subject
-from ganfix_plugin.detection.artifact import ArtifactScorer
-from ganfix_plugin.detection.classifier import Classifier
-from ganfix_plugin.detection.lr import lr_scorer
+from ganfix_plugin import registry
+from ganfix_plugin.correctors import corrector as correctors
+from ganfix_plugin.correctors.bind import BoundSpec, check_specs
+from ganfix_plugin.correctors.plan import correction_of
 from ganfix_plugin.errors import GanfixError, GanfixWarning
-from ganfix_plugin.options import LayerChoice, Options, Portion, layer_choice
-from ganfix_plugin.passes import random_state_kept
-from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.generators.find import find_adapter, unwrap
+from ganfix_plugin.generators.forward import random_state_kept
+from ganfix_plugin.generators.latents import BATCH, like_parameters
+from ganfix_plugin.generators.layers import select
+from ganfix_plugin.hooks.attachment import Attachment, Correction, attached, baked
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
-from ganfix_plugin.profiling.rates import BATCH, like_parameters, lr_count
-from ganfix_plugin.profiling.store import checked, classifier_path, ensure
-from ganfix_plugin.spec import CorrectionSpec
+from ganfix_plugin.profiling.rates import lr_count
+from ganfix_plugin.profiling.store import ensure
+from ganfix_plugin.spec import CorrectionSpec, LayerChoice, layer_choice
 
 log = logging.getLogger("ganfix")
-BUNDLE = ".safetensors"
 
 
 def attach(
@@ -64,7 +58,7 @@ def attach(
         raise GanfixError("attach: expected at least one correction, such as 'seqabl'")
     G = _finished(G)
     known = find_adapter(G, adapter, layers)
-    corrections = [_correction(G, known, each, measure_on) for each in bound]
+    corrections = [correction_of(G, known, each, measure_on) for each in bound]
     already, before = attached(G), baked(G)
     for correction in corrections:
         if before and correction.layers:
@@ -77,58 +71,6 @@ def attach(
         numbers = ", ".join(str(layer) for layer in correction.layers) or "none"
         log.info("%s on %s, layers %s", correction.text, known.name, numbers)
     return attachment
-
-
-@dataclass(frozen=True)
-class BoundSpec:
-    """A spec whose corrector exists and whose keys were checked."""
-
-    corrector: Corrector
-    options: Options
-
-    def __str__(self) -> str:
-        measured = bool(self.corrector.needs or self.options.gate)
-        return options.canonical(self.corrector.name, self.options, measured)
-
-
-def check_spec(spec: str | CorrectionSpec | BoundSpec) -> BoundSpec:
-    """Check a ``--correct`` text before anything is loaded.
-
-    Raises:
-        GanfixError: on an unknown corrector or key, or a value out of range.
-    """
-    if isinstance(spec, BoundSpec):
-        return spec
-    parsed = CorrectionSpec.parse(str(spec))
-    try:
-        corrector = correctors.load(parsed.name)
-    except GanfixError as error:
-        raise GanfixError(f"--correct {error}") from None
-    return BoundSpec(corrector, options.bind(parsed, corrector.options))
-
-
-def check_specs(specs: Sequence[str | CorrectionSpec | BoundSpec]) -> list[BoundSpec]:
-    """Check several ``--correct``, bundles among them.
-
-    Raises:
-        GanfixError: as `check_spec` and `unbundled`.
-    """
-    return [check_spec(each) for spec in specs for each in unbundled(spec)]
-
-
-def unbundled(spec: str | CorrectionSpec | BoundSpec) -> list[str | CorrectionSpec | BoundSpec]:
-    """The specs in a bundle (`export`), told to read its numbers; any other spec as it is.
-
-    Raises:
-        GanfixError: if the file is missing or damaged, or a profile without specs.
-    """
-    # A name and a colon open a spec, whose last key may be a file: seqabl:profile=X.safetensors.
-    if not isinstance(spec, str) or not re.fullmatch(rf"(?![a-z][a-z0-9_-]*:).*{BUNDLE}", spec):
-        return [spec]
-    bundle = Profile.load(Path(spec))
-    if not bundle.correct:
-        raise GanfixError(f"--correct {spec}: a profile and no bundle; write NAME:profile={spec}")
-    return [f"{each}{',' if ':' in each else ':'}profile={spec}" for each in bundle.correct]
 
 
 def profile(
@@ -240,63 +182,6 @@ def _beside_baked(G: nn.Module, correction: Correction) -> None:
         GanfixWarning,
         stacklevel=3,
     )
-
-
-def _correction(G: nn.Module, adapter: Adapter, spec: BoundSpec, measure_on: Any) -> Correction:
-    """What a spec comes to on G, measured as far as it needs."""
-    all_layers = adapter.layers(G)
-    given = spec.options
-    choice = getattr(given, "layers", None)
-    chosen = all_layers if choice is None else select(adapter, all_layers, choice)
-    measured = measured_for(G, adapter, spec, measure_on)
-    entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
-    subject = Subject(tuple(chosen), measured, entry, adapter.mean_latent(G))
-    edits = spec.corrector.edits(given, subject)
-    gate = None
-    if given.gate and measured and given.gate.score == "lr":
-        gate_layers = select(adapter, all_layers, LayerChoice())
-        threshold = given.gate.threshold
-        if isinstance(threshold, Portion):
-            threshold = measured.score_at(threshold, gate_layers)
-        gate = Gated(lr_scorer(measured, gate_layers, entry.name), threshold)
-    elif given.gate:
-        path = getattr(given, "classifier", None) or classifier_path(fingerprint(G))
-        head = Classifier.load(path)
-        scorer = ArtifactScorer(head, head.load_extractor(), entry)
-        gate = Gated(scorer, given.gate.threshold)
-    return Correction(str(spec), entry, edits, gate, measured.text if measured else "")
-
-
-def measured_for(
-    G: nn.Module, adapter: Adapter, spec: BoundSpec, measure_on: Any = None
-) -> Profile | None:
-    """The profile that a spec's corrector and gate read, measured as far as they need.
-
-    None where they need nothing.
-    """
-    given, all_layers = spec.options, adapter.layers(G)
-    needed, gate_layers = layers_read(adapter, spec, all_layers)
-    if not spec.corrector.needs and not gate_layers:
-        return None
-    if given.profile is not None:
-        return checked(Path(given.profile), fingerprint(G))
-    settings = Settings(given.samples, class_index=given.class_index)
-    by_quantile = given.gate and isinstance(given.gate.threshold, Portion)
-    layers, scored = (*needed, *gate_layers), gate_layers if by_quantile else ()
-    return ensure(G, adapter, settings, layers, scored, measure_on=measure_on)[0]
-
-
-def layers_read(
-    adapter: Adapter, spec: BoundSpec, layers: Sequence[Layer]
-) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
-    """The layers whose activation rates a corrector needs, and those its gate counts over."""
-    given = spec.options
-    needed: tuple[Layer, ...] = ()
-    if "rates" in spec.corrector.needs:
-        choice = getattr(given, "layers", None)
-        needed = tuple(layers) if choice is None else select(adapter, layers, choice)
-    by_count = given.gate is not None and given.gate.score == "lr"
-    return needed, select(adapter, layers, LayerChoice()) if by_count else ()
 
 
 def _finished(G: nn.Module) -> nn.Module:

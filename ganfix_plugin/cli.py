@@ -15,12 +15,12 @@ from ganfix_plugin.commands import (
     figures,
     judge,
     measure,
-    one_line_errors,
     prepare,
     report,
     tune,
     web,
 )
+from ganfix_plugin.commands.options import one_line_errors
 
 device_option = click.option(
     "--device",

@@ -20,11 +20,18 @@ from typing import Any
 
 from torch import nn
 
-from ganfix_plugin import carried
 from ganfix_plugin._version import __version__
-from ganfix_plugin.adapters import Layer, find_adapter
-from ganfix_plugin.api import BUNDLE, BoundSpec, attach, check_spec, layers_read, measured_for
-from ganfix_plugin.attachment import (
+from ganfix_plugin.api import attach
+from ganfix_plugin.correctors.bind import BUNDLE, BoundSpec, check_spec
+from ganfix_plugin.correctors.gates import LRScorer
+from ganfix_plugin.correctors.plan import layers_read, measured_for
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import ready, written
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks import standalone as carried
+from ganfix_plugin.hooks.attachment import (
     Correction,
     EditHook,
     EndHook,
@@ -34,11 +41,7 @@ from ganfix_plugin.attachment import (
     baked,
     placed,
 )
-from ganfix_plugin.detection.lr import LRScorer
-from ganfix_plugin.edits import Cap, Edit, Scale, Towards
-from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.outputs import ready, written
-from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.hooks.edits import Cap, Edit, Scale, Towards
 from ganfix_plugin.profiling.profile import Profile, Settings
 
 _MARK = '{"ganfix-export-1": '
@@ -219,7 +222,7 @@ def _refuse_uncarried(correction: Correction) -> None:
             known = ", ".join(each.__name__ for each in _NUMBERS)
             raise GanfixError(
                 f"export: {correction.text} edits layer {layer.index} by {type(edit).__name__}; a "
-                f"network pickle can carry the edits of ganfix_plugin.edits: {known}"
+                f"network pickle can carry the edits of ganfix_plugin.hooks.edits: {known}"
             )
         if layer.item is not None:
             raise GanfixError(

@@ -12,14 +12,10 @@ import json
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
 
@@ -183,25 +179,6 @@ def merge(files: Iterable[Labels]) -> Labels:
     last = {(item.rater, item.sample): item for labels in files for item in labels.items}
     ordered = sorted(last.values(), key=lambda item: (*_order(item.sample), item.rater))
     return Labels(generators.pop(), tuple(ordered))
-
-
-def latents_of(samples: Sequence[Sample], shape: Sequence[int]) -> Tensor:
-    """Latents [N, …] float32: those that the hosts' scripts draw for a seed, others as they are.
-
-    Raises:
-        GanfixError: if a latent has another width.
-    """
-    width, source = math.prod(shape), np.random.RandomState(0)
-    drawn = []
-    for each in samples:
-        if isinstance(each, int):
-            source.seed(each)  # what RandomState(each) draws, forty times faster
-            drawn.append(source.randn(width))
-            continue
-        if len(each) != width:
-            raise GanfixError(f"labels: found a latent of {len(each)} values, expected {width}")
-        drawn.append(np.array(each))
-    return torch.from_numpy(np.array(drawn).reshape(len(drawn), *shape)).float()
 
 
 def _order(sample: Sample) -> tuple[int, tuple[float, ...]]:

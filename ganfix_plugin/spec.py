@@ -1,15 +1,20 @@
-"""`CorrectionSpec`: the text after ``--correct``, taken apart.
+"""The text after ``--correct``: its grammar, and how a corrector declares what it can be told.
 
-Only the grammar lives here; what the keys mean is each corrector's own business (`options.py`).
+A corrector's options are a frozen dataclass whose fields are made by `option`. The dataclass is
+the single source of defaults, parsing, help and the canonical text that serves as provenance.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
 
 from ganfix_plugin.errors import GanfixError
 
+T = TypeVar("T")
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _GRAMMAR = "NAME[:key=value,…], for example seqabl:lowest=30%,layers=4x4+8x8"
 
@@ -51,3 +56,235 @@ class CorrectionSpec:
     def __str__(self) -> str:
         keys = ",".join(f"{key}={value}" for key, value in self.items)
         return f"{self.name}:{keys}" if keys else self.name
+
+
+def with_key(spec: str, key: str, value: str) -> str:
+    """A spec with one more key.
+
+    Raises:
+        GanfixError: if it sets the key already.
+    """
+    name, _, keys = spec.partition(":")
+    if any(part.split("=")[0].strip() == key for part in keys.split(",")):
+        raise GanfixError(f"--correct {spec}: sets {key}, which is to vary; leave it out")
+    return f"{name}:{keys},{key}={value}" if keys else f"{name}:{key}={value}"
+
+
+def option(
+    default: Any,
+    parse: Callable[[str], Any],
+    help: str,
+    *,
+    key: str = "",
+    tune: Sequence[str] = (),
+) -> Any:
+    """Declare a field. ``parse`` raises ValueError with what was expected, or returns the value;
+    ``str(value)`` must parse back to it. ``key`` is the name users write, where it differs, and
+    ``tune`` what `ganfix tune` tries beside the default."""
+    known = {"parse": parse, "help": help, "key": key, "tune": tuple(tune)}
+    return field(default=default, metadata=known)
+
+
+def key_of(declared: Any) -> str:
+    """The name users write for a dataclass field."""
+    return declared.metadata["key"] or declared.name
+
+
+def number_text(value: float) -> str:
+    """The shortest text for a number that nobody writes to more than 15 digits: 0.3, 1234567."""
+    return f"{value:.15g}"
+
+
+class Portion(float):
+    """A share from 0 to 1 that is written with a percent sign: ``30%`` is 0.3."""
+
+    def __str__(self) -> str:
+        return f"{number_text(100 * self)}%"
+
+
+def portion(text: str) -> Portion:
+    """Parse ``30%`` or ``0.3``."""
+    value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    if not 0 <= value <= 1:
+        raise ValueError("a share from 0% to 100%")
+    return Portion(value)
+
+
+def some(text: str) -> Portion:
+    """As `portion`, but not 0 %, which would change nothing."""
+    value = portion(text)
+    if not value:
+        raise ValueError("a share above 0% and up to 100%")
+    return value
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """A parser of numbers from low to high, both included."""
+
+    def parse(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return value
+
+    return parse
+
+
+def whole(low: int) -> Callable[[str], int]:
+    """A parser of whole numbers of at least low."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d+", text) or int(text) < low:
+            raise ValueError(f"a whole number of at least {low}")
+        return int(text)
+
+    return parse
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    """A parser that admits only the given words."""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(" or ".join(allowed))
+        return text
+
+    return parse
+
+
+@dataclass(frozen=True)
+class LayerChoice:
+    """Which layers: the adapter's default (no items), or numbers and square resolutions."""
+
+    items: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> LayerChoice:
+        """Parse ``auto``, ``0+1+3`` or ``4x4+8x8``."""
+        if text == "auto":
+            return cls()
+        items = tuple(item.strip() for item in text.split("+"))
+        for item in items:
+            match = re.fullmatch(r"(\d+)(?:x(\d+))?", item)
+            if not match or (match[2] and match[1] != match[2]):
+                raise ValueError("auto, layer numbers such as 0+1+3, or resolutions as 4x4+8x8")
+        return cls(items)
+
+    def __str__(self) -> str:
+        return "+".join(self.items) or "auto"
+
+
+def layer_choice(text: str) -> LayerChoice:
+    """Parse layers that a command or a caller in Python names.
+
+    Raises:
+        GanfixError: if the text is no choice of layers.
+    """
+    try:
+        return LayerChoice.parse(text)
+    except ValueError as error:
+        raise GanfixError(f"layers={text}: expected {error}") from None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Which samples are corrected: those whose ``score`` exceeds ``threshold``.
+
+    "lr" is the count of active low-rate neurons: a `Portion` as threshold is a quantile of the
+    generator's own counts, a number is absolute. "artifact" is the classifier's probability.
+    """
+
+    score: str
+    threshold: float
+
+    @classmethod
+    def parse(cls, text: str) -> Gate | None:
+        """Parse ``off``, ``lr:70%``, ``lr:1200`` or ``artifact:0.5``."""
+        if text == "off":
+            return None
+        score, _, value = text.partition(":")
+        number = re.fullmatch(r"\d+(\.\d+)?(%?)", value)
+        if score not in ("lr", "artifact") or not number or (score == "artifact" and number[2]):
+            raise ValueError("off, lr:QUANTILE%, lr:COUNT or artifact:PROBABILITY")
+        threshold = portion(value) if number[2] else float(value)
+        if score == "artifact" and threshold > 1:
+            raise ValueError("artifact:PROBABILITY from 0 to 1")
+        return cls(score, threshold)
+
+    def __str__(self) -> str:
+        value = self.threshold
+        return f"{self.score}:{value if isinstance(value, Portion) else number_text(value)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The keys that every corrector has."""
+
+    gate: Gate | None = option(
+        None,
+        Gate.parse,
+        "correct only samples whose artifact score exceeds this: off, lr:QUANTILE% of the "
+        "generator's own counts of active low-rate neurons, lr:COUNT of them, or "
+        "artifact:PROBABILITY by the classifier",
+        tune=("lr:50%", "lr:60%", "lr:70%", "lr:80%", "lr:90%"),
+    )
+    samples: int = option(10_000, whole(2), "latents to measure the generator on, if need be")
+    class_index: int | None = option(
+        None, whole(0), "measure on this class only (conditional generators)", key="class"
+    )
+    profile: Path | None = option(None, Path, "a profile file to use instead of the store's")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerOptions(Options):
+    """The keys of correctors that work on a choice of layers."""
+
+    layers: LayerChoice = option(
+        LayerChoice(),
+        LayerChoice.parse,
+        "auto (the papers' layers for this generator), numbers as 0+1+3, or resolutions as 4x4+8x8",
+    )
+
+
+def bind(spec: CorrectionSpec, options: type[T]) -> T:
+    """Turn a spec's text into a corrector's options.
+
+    Raises:
+        GanfixError: on an unknown key (the known ones are listed) or a value out of range.
+    """
+    declared = {key_of(each): each for each in fields(options)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, text in spec.items:
+        if key not in declared:
+            raise GanfixError(
+                f"--correct {spec}: {spec.name} has no key {key}; its keys: {', '.join(declared)}"
+            )
+        try:
+            values[declared[key].name] = declared[key].metadata["parse"](text)
+        except ValueError as error:
+            # float() and int() explain themselves in Python's words, our parsers in the user's.
+            expected = "a number" if "could not convert" in str(error) else error
+            raise GanfixError(f"--correct {spec}: {key} is {text!r}, expected {expected}") from None
+    try:
+        return options(**values)
+    except ValueError as error:
+        raise GanfixError(f"--correct {spec}: {error}") from None
+
+
+def canonical(name: str, options: Options, measured: bool = True) -> str:
+    """Every option spelled out, in the order of declaration: the text kept as provenance.
+
+    The keys that say how to measure are left out where nothing is ``measured``, or where a given
+    profile was measured already, in a way of its own.
+    """
+    how = {"samples", "class"}
+    left_out = (how if options.profile else {"profile"}) if measured else {*how, "profile"}
+    texts = {key_of(each): _text(getattr(options, each.name)) for each in fields(options)}
+    keys = ",".join(f"{key}={text}" for key, text in texts.items() if text and key not in left_out)
+    return f"{name}:{keys}" if keys else name
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return number_text(value) if type(value) is float else str(value)

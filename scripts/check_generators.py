@@ -32,9 +32,10 @@ from torch.nn.modules.conv import _ConvTransposeNd as Transposed
 from torch.utils import cpp_extension
 
 import ganfix_plugin as ganfix
-from ganfix_plugin.adapters import Latents, find_adapter
-from ganfix_plugin.hosts import Situation, find_host
-from ganfix_plugin.hosts.imports import installed, replaced, stand_in
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.latents import Latents
+from ganfix_plugin.hosts.host import Situation, find_host
+from ganfix_plugin.hosts.import_hooks import installed, replaced, stand_in
 from ganfix_plugin.hosts.rosinality import fused_bias_act, upfirdn2d
 from ganfix_plugin.hosts.session import Session
 

@@ -35,7 +35,7 @@ import PIL.Image
 from host_networks import SEEDS
 
 from ganfix_plugin import __version__
-from ganfix_plugin.hosts import find_host
+from ganfix_plugin.hosts.host import find_host
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = "seqabl:samples=64"

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import Field, fields
 from typing import Any
 
-from ganfix_plugin import correctors, registry
-from ganfix_plugin.options import LayerOptions, Options, key_of
+from ganfix_plugin import registry
+from ganfix_plugin.correctors import corrector as correctors
+from ganfix_plugin.spec import LayerOptions, Options, key_of
 
 MARK = "<!-- correctors -->"
 

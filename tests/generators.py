@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganfix_plugin.adapters import Layer, find_adapter, unwrap
+from ganfix_plugin.generators.find import find_adapter, unwrap
+from ganfix_plugin.generators.layers import Layer
 
 HOOK_TABLES = [name for name in nn.Module().__dict__ if "_hooks" in name]
 

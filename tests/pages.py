@@ -102,8 +102,8 @@ def blocks(page: Path) -> list[Block]:
 
 def wrong(words: list[str], extras: set[str]) -> Iterator[str]:
     """What the command line would refuse in a command, which is not run for that."""
-    from ganfix_plugin.api import check_spec
     from ganfix_plugin.cli import main
+    from ganfix_plugin.correctors.bind import check_spec
 
     if words[:2] == ["pip", "install"]:
         for each in re.findall(r"ganfix\[(.+?)\]", " ".join(words)):
@@ -208,7 +208,7 @@ def make_small() -> None:
     import prepared  # and so PyTorch and most of ganfix
 
     from ganfix_plugin.cli import main
-    from ganfix_plugin.detection import extractors
+    from ganfix_plugin.features import extractors
     from ganfix_plugin.profiling.profile import Settings
 
     extractors.default_extractor = lambda: prepared.EXTRACTOR

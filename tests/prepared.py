@@ -14,12 +14,13 @@ import torch
 from click.testing import CliRunner, Result
 from torch import Tensor, nn
 
-from ganfix_plugin.adapters import find_adapter
+from ganfix_plugin.artifacts.prepare import fit_classifier, score_units
 from ganfix_plugin.cli import main
-from ganfix_plugin.detection.classifier import Classifier
-from ganfix_plugin.detection.preparing import fit_classifier, score_units
-from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, latents_of
-from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.features.classifier import Classifier
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.latents import latents_of
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.store import classifier_path, profile_path
 

@@ -22,9 +22,11 @@ from generators import (
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.adapters import Latents, Layer, find_adapter, select, unwrap
-from ganfix_plugin.adapters.plain import Plain
-from ganfix_plugin.options import LayerChoice
+from ganfix_plugin.generators.find import find_adapter, unwrap
+from ganfix_plugin.generators.latents import Latents
+from ganfix_plugin.generators.layers import Layer, select
+from ganfix_plugin.generators.plain import Plain
+from ganfix_plugin.spec import LayerChoice
 
 OTHER_FAMILIES = [StyleGAN2Generator, StyleGANGenerator, StyleGAN3Shaped, dcgan]
 

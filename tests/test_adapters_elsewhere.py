@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
-from ganfix_plugin.adapters import Latents, find_adapter
-from ganfix_plugin.edits import Cap, Scale
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.latents import Latents
+from ganfix_plugin.hooks.edits import Cap, Scale
 
 SHAPES: dict[str, Callable[[], nn.Module]] = {
     "biggan": BigGANShaped,

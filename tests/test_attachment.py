@@ -19,7 +19,7 @@ from generators import dcgan, hooks, images, latents, numbered, recorded
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.attachment import Attachment, Count, attached, uncounted
+from ganfix_plugin.hooks.attachment import Attachment, Count, attached, uncounted
 
 pytestmark = pytest.mark.filterwarnings("ignore:seqabl")
 
@@ -43,9 +43,9 @@ def third_party(install: Any) -> Any:
 
     def add(name: str, expression: str) -> None:
         source = (
-            "from ganfix_plugin.adapters import Layer\n"
-            "from ganfix_plugin.correctors import Corrector\n"
-            "from ganfix_plugin.options import LayerOptions\n"
+            "from ganfix_plugin.generators.layers import Layer\n"
+            "from ganfix_plugin.correctors.corrector import Corrector\n"
+            "from ganfix_plugin.spec import LayerOptions\n"
             "from test_attachment import Bias\n"
             f"def edits(options, subject):\n    return {expression}\n"
             f"IT = Corrector({name!r}, 'for a test', LayerOptions, edits)\n"

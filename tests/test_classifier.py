@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.detection.classifier import Classifier, auc, fit
+from ganfix_plugin.features.classifier import Classifier, auc, fit
 
 CLASSES = ("artifact", "normal")
 

@@ -16,8 +16,9 @@ from torch import nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin.cli import main
-from ganfix_plugin.labels import Label, Labels, latents_of, write
-from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.latents import latents_of
+from ganfix_plugin.labels import Label, Labels, write
 
 
 @pytest.fixture

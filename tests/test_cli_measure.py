@@ -15,7 +15,8 @@ from generators import images, latents, numbered
 from prepared import error, run
 from torch import nn
 
-from ganfix_plugin import GanfixError, attach, correctors, registry
+from ganfix_plugin import GanfixError, attach, registry
+from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.profiling.profile import Profile
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -9,11 +9,11 @@ import torch
 from prdc import compute_prdc
 from torch import Tensor
 
-from ganfix_plugin.evaluation import figures
-from ganfix_plugin.metrics import comparison
-from ganfix_plugin.metrics.comparison import Bootstrap, Figure
-from ganfix_plugin.metrics.frechet import Gaussian
-from ganfix_plugin.metrics.manifold import Manifold
+from ganfix_plugin.evaluate.evaluate import figures
+from ganfix_plugin.features import bootstrap as comparison
+from ganfix_plugin.features.bootstrap import Bootstrap, Figure
+from ganfix_plugin.features.frechet import Gaussian
+from ganfix_plugin.features.manifold import Manifold
 
 NONE = Bootstrap(resamples=0)
 

@@ -12,9 +12,10 @@ from prepared import EXTRACTOR, SAMPLES, judged, look, prepare, uncorrected
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.detection import preparing
-from ganfix_plugin.detection.classifier import Classifier, Report
-from ganfix_plugin.detection.preparing import score_units
+from ganfix_plugin.artifacts import prepare as preparing
+from ganfix_plugin.artifacts.prepare import score_units
+from ganfix_plugin.features.classifier import Classifier, Report
+from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels
 from ganfix_plugin.profiling.defective import (
     OverlapSums,
@@ -23,7 +24,6 @@ from ganfix_plugin.profiling.defective import (
     normalized,
     unit_overlap,
 )
-from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.profiling.profile import Profile
 
 

@@ -59,7 +59,7 @@ from pathlib import Path
 import torch
 from given import G
 from make_network import SHAPE, build_networks
-from ganfix_plugin.detection.preparing import auto_labels
+from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.labels import write
 
 found = auto_labels(G, 64, 32, samples=200)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from ganfix_plugin.edits import Cap, Scale
+from ganfix_plugin.hooks.edits import Cap, Scale
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -20,15 +20,15 @@ from prepared import error, run
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
-from ganfix_plugin.detection.extractors import load_extractor
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.evaluation import evaluate, figures
-from ganfix_plugin.hosts.measuring import to_pixels
-from ganfix_plugin.labels import latents_of
-from ganfix_plugin.metrics.comparison import Bootstrap
-from ganfix_plugin.passes import bare
-from ganfix_plugin.profiling.fingerprint import fingerprint
-from ganfix_plugin.sharing import Ranks, ranks
+from ganfix_plugin.evaluate.evaluate import evaluate, figures
+from ganfix_plugin.features.bootstrap import Bootstrap
+from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.forward import bare
+from ganfix_plugin.generators.latents import latents_of
+from ganfix_plugin.hosts.metrics import to_pixels
+from ganfix_plugin.workers import Ranks, ranks
 
 SPEC = "seqabl:samples=200,lowest=30%"
 LOOK = "prepared:look"

@@ -22,12 +22,13 @@ from prepared import error, run
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
-from ganfix_plugin import GanfixError, attach, carried
-from ganfix_plugin.adapters import Layer
-from ganfix_plugin.correctors import Corrector, Subject
+from ganfix_plugin import GanfixError, attach
+from ganfix_plugin.correctors.corrector import Corrector, Subject
 from ganfix_plugin.errors import GanfixWarning
 from ganfix_plugin.export import contents
-from ganfix_plugin.options import Options
+from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks import standalone as carried
+from ganfix_plugin.spec import Options
 
 pytestmark = pytest.mark.filterwarnings("ignore:seqabl")
 
@@ -342,7 +343,7 @@ def test_a_corrector_that_decides_by_sample_is_refused(
         return Dim(subject.layers[0])
 
     by_sample = Corrector("dim", "", Options, edits)
-    monkeypatch.setattr("ganfix_plugin.correctors.load", lambda name: by_sample)
+    monkeypatch.setattr("ganfix_plugin.correctors.corrector.load", lambda name: by_sample)
     assert "it decides about each image" in refused(networks(stylegan2), out, "dim")
     assert "it decides about each image" in refused(
         stylegan2, out.with_suffix(".safetensors"), "dim"
@@ -356,7 +357,7 @@ def test_an_edit_that_a_pickle_cannot_carry_is_refused(
         return {subject.layers[0]: torch.sin}
 
     own = Corrector("sine", "", Options, edits)
-    monkeypatch.setattr("ganfix_plugin.correctors.load", lambda name: own)
+    monkeypatch.setattr("ganfix_plugin.correctors.corrector.load", lambda name: own)
     message = refused(networks(stylegan2), out, "sine")
     assert "sine edits layer 0 by builtin_function_or_method" in message
 

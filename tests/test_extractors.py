@@ -13,9 +13,9 @@ from prepared import EXTRACTOR, error, look, run
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, registry
-from ganfix_plugin.detection import extractors
-from ganfix_plugin.detection.extractors import Extractor, default_extractor, load_extractor
-from ganfix_plugin.hosts.network import open_network
+from ganfix_plugin.features import extractors
+from ganfix_plugin.features.extractors import Extractor, default_extractor, load_extractor
+from ganfix_plugin.hosts.loading import open_network
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.detection.feature_detector import Detector
+from ganfix_plugin.features.detector import Detector
 
 IMAGES = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8)
 CPU = torch.device("cpu")

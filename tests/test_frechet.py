@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.metrics.frechet import Gaussian, frechet_distance
+from ganfix_plugin.features.frechet import Gaussian, frechet_distance
 
 
 def features(n: int, d: int, seed: int = 0, shift: float = 0.0) -> Tensor:

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.adapters import find_adapter, select
-from ganfix_plugin.options import LayerChoice
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.layers import select
+from ganfix_plugin.spec import LayerChoice
 
 pytestmark = pytest.mark.filterwarnings("ignore:seqabl")
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from ganfix_plugin import registry
-from ganfix_plugin.hosts import Breakage, Host, Situation, known_hosts
-from ganfix_plugin.hosts.network import importable
+from ganfix_plugin.hosts.host import Breakage, Host, Situation, known_hosts
+from ganfix_plugin.hosts.loading import importable
 
 
 def breakage(host: str, name: str) -> Breakage:

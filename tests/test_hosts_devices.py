@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.hosts import Situation
 from ganfix_plugin.hosts.devices import (
     CUDA_ELSEWHERE,
     HALF_DISTANCES,
@@ -17,6 +16,7 @@ from ganfix_plugin.hosts.devices import (
     CudaElsewhere,
     resolve_device,
 )
+from ganfix_plugin.hosts.host import Situation
 
 CUDA = [torch.device("cuda"), torch.device("cuda", 1), "cuda", "cuda:0", 0]
 

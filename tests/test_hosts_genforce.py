@@ -12,13 +12,13 @@ from generators import dcgan
 from torch import nn
 
 import ganfix_plugin as ganfix
-from ganfix_plugin.detection.feature_detector import Detector
-from ganfix_plugin.hosts import Situation
+from ganfix_plugin.features.detector import Detector
+from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.hosts.genforce import HOST, _any_width, _fid_marked
+from ganfix_plugin.hosts.host import Situation
 from ganfix_plugin.hosts.launcher import _apart
-from ganfix_plugin.hosts.measuring import Measuring
+from ganfix_plugin.hosts.metrics import Measuring
 from ganfix_plugin.hosts.session import Session
-from ganfix_plugin.profiling.fingerprint import fingerprint
 
 SPEC = "seqabl:samples=64,lowest=30%"
 DETECTOR = Detector("test_feature_detector:by_name", "0123456789abcdef")

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from ganfix_plugin.hosts.imports import installed, replaced, stand_in, when_imported
+from ganfix_plugin.hosts.import_hooks import installed, replaced, stand_in, when_imported
 
 
 @pytest.fixture

@@ -19,15 +19,16 @@ from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
-from ganfix_plugin.adapters import find_adapter
-from ganfix_plugin.hosts import Situation
-from ganfix_plugin.hosts.measuring import Measuring, check_metric, give_detector, to_pixels
+from ganfix_plugin.features.images import read_images
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.forward import bare
+from ganfix_plugin.generators.latents import latents_of
+from ganfix_plugin.hosts.host import Situation
+from ganfix_plugin.hosts.metrics import Measuring, check_metric, give_detector, to_pixels
 from ganfix_plugin.hosts.nvidia import _report_apart
 from ganfix_plugin.hosts.session import UNKNOWN, Session
-from ganfix_plugin.images import read_images
-from ganfix_plugin.labels import Label, Labels, latents_of, write
-from ganfix_plugin.passes import bare
-from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.labels import Label, Labels, write
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "stylegan2_small"
 DATA = EXAMPLE / "data" / "footwear32_test.zip"

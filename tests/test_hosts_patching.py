@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 
 from ganfix_plugin import GanfixError, registry
 from ganfix_plugin.cli import main
-from ganfix_plugin.hosts import Host, patching
+from ganfix_plugin.hosts import patching
+from ganfix_plugin.hosts.host import Host
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NVIDIA: Host = registry.load(registry.HOSTS, "nvidia")

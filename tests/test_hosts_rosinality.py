@@ -16,8 +16,8 @@ from torch.nn.functional import leaky_relu
 from torch.utils import cpp_extension
 
 from ganfix_plugin import GanfixError, registry
-from ganfix_plugin.hosts import Breakage, Host, Situation, find_host
-from ganfix_plugin.hosts.network import open_network
+from ganfix_plugin.hosts.host import Breakage, Host, Situation, find_host
+from ganfix_plugin.hosts.loading import open_network
 from ganfix_plugin.hosts.rosinality import fused_bias_act, upfirdn2d
 
 HOST: Host = registry.load(registry.HOSTS, "rosinality")

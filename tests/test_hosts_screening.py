@@ -17,10 +17,10 @@ from torch import nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
-from ganfix_plugin.adapters import find_adapter
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hosts.screening import Screen, apply
-from ganfix_plugin.labels import latents_of
-from ganfix_plugin.options import Options
+from ganfix_plugin.spec import Options
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MEASURED = Options(samples=200)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.images import read_images
+from ganfix_plugin.features.images import read_images
 
 
 def pixels(value: int, size: tuple[int, ...] = (8, 8, 3)) -> np.ndarray:

@@ -11,9 +11,10 @@ from generators import numbered
 from torch import nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.adapters import Latents, find_adapter
-from ganfix_plugin.profiling.authors import import_rates
-from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.latents import Latents
+from ganfix_plugin.profiling.import_rates import import_rates
 from ganfix_plugin.profiling.profile import Profile
 from ganfix_plugin.profiling.rates import count_active
 

@@ -12,7 +12,8 @@ import torch
 from prepared import error, run
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, latents_of, merge, read, write
+from ganfix_plugin.generators.latents import latents_of
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, merge, read, write
 
 MARK, OTHER = "a" * 64, "b" * 64
 LABELS = Labels(

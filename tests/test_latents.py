@@ -11,10 +11,11 @@ from generators import dcgan
 from safetensors.torch import save_file
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.adapters import find_adapter
-from ganfix_plugin.labels import Label, Labels, latents_of, write
-from ganfix_plugin.latents import LatentList, check_latents, read_latents
-from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.artifacts.latent_files import LatentList, check_latents, read_latents
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.latents import latents_of
+from ganfix_plugin.labels import Label, Labels, write
 
 G = dcgan()
 SHAPE = (8, 1, 1)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.metrics import manifold
-from ganfix_plugin.metrics.manifold import Manifold, precision_recall
+from ganfix_plugin.features import manifold
+from ganfix_plugin.features.manifold import Manifold, precision_recall
 
 
 def features(n: int, seed: int = 0, shift: float = 0.0, d: int = 8) -> Tensor:

@@ -18,10 +18,12 @@ import torch
 from test_edits import DTYPES, LAYOUTS, bits, feature_map
 from torch import Tensor, nn
 
-from ganfix_plugin import GanfixError, ops
-from ganfix_plugin.adapters import Latents, find_adapter
-from ganfix_plugin.edits import Fade
+from ganfix_plugin import GanfixError
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.latents import Latents
+from ganfix_plugin.hooks.edits import Fade
 from ganfix_plugin.ops import build, reference
+from ganfix_plugin.ops import dispatch as ops
 from ganfix_plugin.profiling.rates import count_active, count_low_rate
 
 FAST = [dtype for dtype in DTYPES if dtype != torch.float64]
@@ -33,7 +35,7 @@ TRY = """
 import torch
 from ganfix_plugin.hosts.console import speak
 speak()
-from ganfix_plugin import ops
+from ganfix_plugin.ops import dispatch as ops
 print("native" if ops.implementation(torch.zeros(1, 1, 1, 1)) is torch.ops.ganfix else "reference")
 """
 

@@ -7,8 +7,8 @@ import pickle
 import pytest
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.api import check_spec
-from ganfix_plugin.options import Gate, LayerChoice, Portion, choice, number, portion, whole
+from ganfix_plugin.correctors.bind import check_spec
+from ganfix_plugin.spec import Gate, LayerChoice, Portion, choice, number, portion, whole
 
 
 def options(text: str) -> object:

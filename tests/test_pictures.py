@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.outputs import ready, written
+from ganfix_plugin.files import ready, written
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.sheet import (
     Band,

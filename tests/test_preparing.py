@@ -18,13 +18,14 @@ from torch import nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.adapters import find_adapter
-from ganfix_plugin.detection.classifier import Classifier
-from ganfix_plugin.detection.preparing import auto_labels, fit_classifier
-from ganfix_plugin.images import read_images
-from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, latents_of, read, write
-from ganfix_plugin.metrics.manifold import Manifold
-from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.artifacts.prepare import auto_labels, fit_classifier
+from ganfix_plugin.features.classifier import Classifier
+from ganfix_plugin.features.images import read_images
+from ganfix_plugin.features.manifold import Manifold
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.latents import latents_of
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, read, write
 from ganfix_plugin.profiling.profile import Profile
 
 TESTS = Path(__file__).parent

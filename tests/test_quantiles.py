@@ -11,7 +11,8 @@ from generators import recorded
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.adapters import Latents, find_adapter
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.profiling.defective import TAU, thresholds
 from ganfix_plugin.profiling.quantiles import UnitHistogram
 

@@ -10,10 +10,10 @@ from generators import images, latents, numbered, recorded
 from torch import nn
 
 from ganfix_plugin import attach
-from ganfix_plugin.adapters import Layer
-from ganfix_plugin.attachment import Attachment
-from ganfix_plugin.edits import Cap, Scale
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.attachment import Attachment
+from ganfix_plugin.hooks.edits import Cap, Scale
 
 
 def edits(attachment: Attachment) -> list[Cap | Scale]:

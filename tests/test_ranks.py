@@ -15,8 +15,8 @@ from prepared import judged, prepare
 from torch import nn
 
 import ganfix_plugin as ganfix
-from ganfix_plugin import GanfixError, ranks
-from ganfix_plugin.detection.preparing import score_units
+from ganfix_plugin import GanfixError, workers
+from ganfix_plugin.artifacts.prepare import score_units
 from ganfix_plugin.profiling.profile import Profile
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -117,8 +117,8 @@ def test_a_part_that_was_finished_before_a_failure_is_not_done_again(
 
     ranked(monkeypatch, 0, 3)
     with pytest.raises(MemoryError):
-        ranks.shared(tmp_path / "parts", work)
-    found = ranks.shared(tmp_path / "parts", work)
+        workers.shared(tmp_path / "parts", work)
+    found = workers.shared(tmp_path / "parts", work)
     assert done == [0, 1, 2, 2]
     assert [int(each["part"]) for each in found] == [0, 1, 2]
 
@@ -130,7 +130,7 @@ def test_a_rank_that_comes_when_all_is_done_does_nothing(
         raise AssertionError("there is nothing to do")
 
     ranked(monkeypatch, 1, 2)
-    assert ranks.shared(tmp_path / "parts", work, lambda: True) == []
+    assert workers.shared(tmp_path / "parts", work, lambda: True) == []
 
 
 def test_a_store_that_cannot_be_written_is_said_before_anything_is_measured(

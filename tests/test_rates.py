@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
-from ganfix_plugin.adapters import Adapter, Latents, find_adapter
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.latents import Latents
+from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.profiling.rates import count_active, count_low_rate
 
 CPU = torch.device("cpu")

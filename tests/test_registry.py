@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from ganfix_plugin import GanfixError, list_correctors, registry
-from ganfix_plugin.correctors import load
+from ganfix_plugin.correctors.corrector import load
 
 Install = Callable[..., None]
 

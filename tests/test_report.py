@@ -25,12 +25,12 @@ from prepared import error, prepare, run, uncorrected
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
-from ganfix_plugin.adapters import find_adapter
-from ganfix_plugin.api import check_spec
-from ganfix_plugin.evaluation import evaluate
-from ganfix_plugin.labels import latents_of
+from ganfix_plugin.correctors.bind import check_spec
+from ganfix_plugin.evaluate.evaluate import evaluate
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.pictures.sheet import pictured
-from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.report.pairs import LARGEST, Pair, encoded
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

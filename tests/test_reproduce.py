@@ -15,8 +15,8 @@ from PIL import Image
 from test_web_summary import SPEC, answers
 from torch import nn
 
+from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
-from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.web.answers import Answers
 
 __all__ = ["answers"]  # a fixture

@@ -14,9 +14,10 @@ from generators import images, latents, numbered, recorded
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.adapters import Layer, find_adapter
-from ganfix_plugin.attachment import Attachment, Correction
-from ganfix_plugin.edits import Edit, Scale
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.attachment import Attachment, Correction
+from ganfix_plugin.hooks.edits import Edit, Scale
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.adapters import Latents, Layer, find_adapter
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.latents import Latents
+from ganfix_plugin.generators.layers import Layer
 
 quiet = pytest.mark.filterwarnings("ignore:seqabl")
 

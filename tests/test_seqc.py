@@ -18,8 +18,6 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.adapters import Layer, find_adapter
-from ganfix_plugin.attachment import Attachment
 from ganfix_plugin.correctors.seqc import (
     ArtifactPass,
     SeqcOptions,
@@ -27,11 +25,14 @@ from ganfix_plugin.correctors.seqc import (
     factors,
     stopping_layer,
 )
-from ganfix_plugin.edits import Fade, Scale
-from ganfix_plugin.options import Portion
-from ganfix_plugin.passes import bare, observe
-from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.forward import bare, observe
+from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.attachment import Attachment
+from ganfix_plugin.hooks.edits import Fade, Scale
 from ganfix_plugin.profiling.store import classifier_path
+from ganfix_plugin.spec import Portion
 
 SPEC = f"seqc:samples={SAMPLES}"
 NOISE = pytest.mark.parametrize("noise_mode", ["const", "random"])
@@ -335,7 +336,7 @@ def test_nothing_is_run_again_where_no_row_is_an_artifact(
         rows, edits = edits_of(attachment).decide(before, {})
         assert not rows.any() and edits == {}
         with monkeypatch.context() as patch:
-            patch.setattr("ganfix_plugin.attachment.bare", None)  # what a second pass runs
+            patch.setattr("ganfix_plugin.hooks.attachment.bare", None)  # what a second pass runs
             assert torch.equal(images(stylegan2, normal), before)
     assert attachment.counts[0].corrected == 0
 

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
 from ganfix_plugin.cli import main
-from ganfix_plugin.metrics.frechet import frechet_distance
+from ganfix_plugin.evaluate.population import Population
+from ganfix_plugin.evaluate.sweeps import ablation_rows, effect, layer_columns, over_values
+from ganfix_plugin.features.frechet import frechet_distance
 from ganfix_plugin.pictures.sheet import pictured
-from ganfix_plugin.population import Population
-from ganfix_plugin.sweeps import ablation_rows, effect, layer_columns, over_values, with_key
+from ganfix_plugin.spec import with_key
 
 EXTRACTOR = "test_sweeps:pooled"
 
@@ -140,9 +141,9 @@ def test_d_values_need_a_discriminator(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_d_values_do_not_depend_on_other_images(network_pickle: Path, tmp_path: Path) -> None:
-    from ganfix_plugin.adapters import find_adapter
-    from ganfix_plugin.detection.discriminator import d_values
-    from ganfix_plugin.hosts.network import open_network
+    from ganfix_plugin.artifacts.discriminator import d_values
+    from ganfix_plugin.generators.find import find_adapter
+    from ganfix_plugin.hosts.loading import open_network
 
     host = Path(__file__).parents[1] / "examples" / "stylegan2_small"
     with open_network(str(network_pickle), host, "cpu") as G:

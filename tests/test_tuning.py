@@ -12,12 +12,12 @@ from prepared import EXTRACTOR, SAMPLES, error, judged, run, uncorrected
 from torch import nn
 
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.adapters import find_adapter
-from ganfix_plugin.detection.extractors import load_extractor
+from ganfix_plugin.evaluate.tune import Trial, Tuning, choices, propose, split, tune
+from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.features.frechet import Gaussian
+from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
-from ganfix_plugin.metrics.frechet import Gaussian
 from ganfix_plugin.spec import CorrectionSpec
-from ganfix_plugin.tuning import Trial, Tuning, choices, propose, split, tune
 
 SPEC = f"seqabl:samples={SAMPLES}"
 

@@ -11,11 +11,12 @@ from prepared import EXTRACTOR, SAMPLES, judged, look, prepare, uncorrected
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.adapters import Latents, find_adapter
-from ganfix_plugin.detection.extractors import load_extractor
-from ganfix_plugin.detection.preparing import score_units_by_fid
+from ganfix_plugin.artifacts.prepare import score_units_by_fid
+from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.features.frechet import Gaussian, frechet_distance
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.labels import NORMAL, Labels
-from ganfix_plugin.metrics.frechet import Gaussian, frechet_distance
 from ganfix_plugin.profiling.profile import Profile
 from ganfix_plugin.profiling.unit_fid import unit_fids
 

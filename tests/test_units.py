@@ -12,8 +12,8 @@ from prepared import SAMPLES, prepare
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.adapters import find_adapter
-from ganfix_plugin.api import check_spec
+from ganfix_plugin.correctors.bind import check_spec
+from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.store import update
 

@@ -8,10 +8,9 @@ from generators import dcgan, images, latents, numbered, recorded
 from torch import nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.adapters import find_adapter
-from ganfix_plugin.labels import latents_of
-from ganfix_plugin.profiling.concepts import clusters
-from ganfix_plugin.profiling.unit_images import representative, top_seeds
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.latents import latents_of
+from ganfix_plugin.profiling.unit_images import clusters, representative, top_seeds
 
 
 def test_the_top_seeds_maximise_the_mean_magnitude_of_a_unit(G: nn.Module) -> None:

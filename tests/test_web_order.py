@@ -9,7 +9,7 @@ import torch
 from prepared import look
 from torch import Tensor
 
-from ganfix_plugin.detection.extractors import Extractor
+from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels
 from ganfix_plugin.web.order import Learner, Queue, from_both_ends, shuffled
 

@@ -16,7 +16,7 @@ from prepared import uncorrected
 from torch import nn
 
 from ganfix_plugin import attach
-from ganfix_plugin.adapters import find_adapter
+from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.web.renderer import Picture, Renderer, encoded
 
 

@@ -11,7 +11,7 @@ from core import Found, Row, Setup
 
 from authors.code import Authors, measured_by_them, quiet
 from authors.ours import RATE, Ours
-from ganfix_plugin.profiling.authors import import_rates
+from ganfix_plugin.profiling.import_rates import import_rates
 
 
 def measure(setup: Setup) -> Found:

@@ -12,7 +12,7 @@ from core import Found, Setup, Work, faster, side_by_side
 
 from authors.code import Authors, measured_by_them, quiet
 from authors.ours import Ours
-from ganfix_plugin.profiling.rates import fitting_batch
+from ganfix_plugin.generators.latents import fitting_batch
 
 FLOORS = {  # how many times faster than the authors' code
     ("profiling", "stylegan2", 256): 8,

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
-from ganfix_plugin.adapters import Layer
-from ganfix_plugin.correctors import Corrector, Subject
-from ganfix_plugin.edits import Edit, Scale
-from ganfix_plugin.options import LayerOptions, number, option
+from ganfix_plugin.correctors.corrector import Corrector, Subject
+from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.edits import Edit, Scale
+from ganfix_plugin.spec import LayerOptions, number, option
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,12 +21,13 @@ from PIL import Image
 from torch import Tensor
 
 import ganfix_plugin as ganfix
-from ganfix_plugin.detection.extractors import load_extractor
-from ganfix_plugin.detection.preparing import fit_classifier, score_units, score_units_by_fid
-from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, latents_of, read
-from ganfix_plugin.metrics.frechet import Gaussian
+from ganfix_plugin.artifacts.prepare import fit_classifier, score_units, score_units_by_fid
+from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.features.frechet import Gaussian
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.latents import latents_of
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, read
 from ganfix_plugin.pictures.sheet import Band, Row, sheet
-from ganfix_plugin.profiling.fingerprint import fingerprint
 from ganfix_plugin.profiling.store import classifier_path
 
 HERE = Path(__file__).parent

@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 import ganfix_plugin as ganfix
-from ganfix_plugin.adapters import find_adapter
-from ganfix_plugin.detection.heatmap import lr_heatmap
+from ganfix_plugin.artifacts.heatmap import lr_heatmap
+from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.pictures.sheet import Band, Row, difference, heat, sheet
 from ganfix_plugin.profiling.profile import GATE_RATE
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 
-from ganfix_plugin.images import read_images
+from ganfix_plugin.features.images import read_images
 
 
 def clusters(images: Tensor, count: int, seed: int) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ganfix_plugin.detection.extractors import discriminator_is
+from ganfix_plugin.features.extractors import discriminator_is
 
 HERE = Path(__file__).resolve().parent
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ganfix_plugin.detection.extractors import Extractor, load_extractor
+from ganfix_plugin.features.extractors import Extractor, load_extractor
 
 SIDE = 64
 

@@ -7,17 +7,17 @@ from case import Case
 from papers import share
 from torch import Tensor
 
-from ganfix_plugin.detection.ranking import Ranking, score_seeds
-from ganfix_plugin.detection.scores import Scoring, lr
-from ganfix_plugin.detection.seeds import Batch, seed_batches
+from ganfix_plugin.artifacts.ranking import Ranking, score_seeds
+from ganfix_plugin.artifacts.scores import Scoring, lr
+from ganfix_plugin.evaluate.sweeps import ablation_rows, ablation_sweep, effect, layer_columns
+from ganfix_plugin.features.manifold import precision_recall
+from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.labels import ARTIFACT, Sample
-from ganfix_plugin.metrics.manifold import precision_recall
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.ablation import layer_by_layer, over_rates
 from ganfix_plugin.pictures.sheet import save
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.store import ensure
-from ganfix_plugin.sweeps import ablation_rows, ablation_sweep, effect, layer_columns
 
 PAPER_RATE = 0.3
 

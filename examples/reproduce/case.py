@@ -13,16 +13,17 @@ from protocol import PROTOCOL
 from report import FOOTWEAR, OURS, Asked, Report, reporting
 from torch import nn
 
-from ganfix_plugin.adapters import Adapter, find_adapter
-from ganfix_plugin.commands import named
-from ganfix_plugin.detection.extractors import default_extractor, has_inception
+from ganfix_plugin.commands.options import named
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts.network import open_network
-from ganfix_plugin.images import check_images
+from ganfix_plugin.evaluate.population import Population
+from ganfix_plugin.features.extractors import default_extractor, has_inception
+from ganfix_plugin.features.images import check_images
+from ganfix_plugin.files import ready
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hosts.loading import open_network
 from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Label, Labels, Sample, read
-from ganfix_plugin.outputs import ready
-from ganfix_plugin.population import Population
-from ganfix_plugin.profiling.fingerprint import fingerprint
 
 REAL = FOOTWEAR.parent / "stylegan2_small" / "data" / "footwear32_test.zip"
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from case import Case, judged
 
+from ganfix_plugin.artifacts.prepare import fit_classifier, score_units
 from ganfix_plugin.correctors.seqc import SeqcOptions, stopping_layer
 from ganfix_plugin.correctors.units import numbered
-from ganfix_plugin.detection.classifier import Classifier
-from ganfix_plugin.detection.preparing import fit_classifier, score_units
+from ganfix_plugin.evaluate.population import Population
+from ganfix_plugin.evaluate.sweeps import Effect, effect
+from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Labels, Sample
-from ganfix_plugin.population import Population
 from ganfix_plugin.profiling.profile import Profile
 from ganfix_plugin.profiling.store import classifier_path
-from ganfix_plugin.sweeps import Effect, effect
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from contextlib import closing
 from report import Report
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import written
 from ganfix_plugin.labels import KINDS, read
-from ganfix_plugin.outputs import written
 from ganfix_plugin.pictures.bars import as_text, stacked
 from ganfix_plugin.web.answers import Answers
 from ganfix_plugin.web.summary import Summary, bars, rows, summarise

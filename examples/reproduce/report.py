@@ -12,7 +12,7 @@ import click
 from papers import Published, markdown
 from protocol import PROTOCOL
 
-from ganfix_plugin.outputs import ready, written
+from ganfix_plugin.files import ready, written
 
 FOOTWEAR = Path(__file__).resolve().parents[1] / "footwear"
 OURS = {"footwear-stylegan2": "networks:stylegan2", "footwear-pggan": "networks:pggan"}

@@ -28,7 +28,12 @@ from papers import markdown
 from protocol import MEANING, PROTOCOL
 from report import FOOTWEAR, OURS, Asked, reported
 
-from ganfix_plugin.commands import NETWORK_HELP, adapter_option, device_option, one_line_errors
+from ganfix_plugin.commands.options import (
+    NETWORK_HELP,
+    adapter_option,
+    device_option,
+    one_line_errors,
+)
 from ganfix_plugin.commands.prepare import FILE, IMAGES
 from ganfix_plugin.errors import GanfixWarning
 

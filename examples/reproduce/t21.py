@@ -9,22 +9,20 @@ from learning import Learnt, learn
 from papers import share
 from torch import Tensor
 
+from ganfix_plugin.artifacts.discriminator import d_values as values_of
+from ganfix_plugin.artifacts.prepare import score_units_by_fid, seed_features
+from ganfix_plugin.artifacts.scores import Scoring, lr
 from ganfix_plugin.correctors.units import numbered
-from ganfix_plugin.detection.classifier import auc
-from ganfix_plugin.detection.discriminator import d_values as values_of
-from ganfix_plugin.detection.extractors import load_extractor
-from ganfix_plugin.detection.preparing import (
-    score_units_by_fid,
-    seed_features,
-)
-from ganfix_plugin.detection.scores import Scoring, lr
+from ganfix_plugin.evaluate.sweeps import Effect, over_values
+from ganfix_plugin.features.classifier import auc
+from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.labels import KINDS
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.corrections import before_after
 from ganfix_plugin.pictures.sheet import save
 from ganfix_plugin.pictures.units import concept_sheet, unit_sheet
 from ganfix_plugin.profiling.unit_images import top_seeds
-from ganfix_plugin.sweeps import Effect, over_values, with_key
+from ganfix_plugin.spec import with_key
 
 SEQC = "seqc:mode=global"
 BY_RANK = f"{SEQC},normalize=rank"

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ganfix_plugin.commands import RATE, named, network_options, one_line_errors, opened
+from ganfix_plugin.commands.options import RATE, named, network_options, one_line_errors, opened
 from ganfix_plugin.commands.prepare import FILE, IMAGES, extractor_option
 
 
@@ -92,16 +92,16 @@ def detect(
     more artifact-like than 90 of 100), histogram.png, top.png and bottom.png with heat maps, and
     heatmaps/ with each of these images by itself.
     """
-    from ganfix_plugin.adapters import find_adapter
-    from ganfix_plugin.detection.ranking import Ranking, score_seeds, separation
-    from ganfix_plugin.detection.scores import SCORES, Scoring
-    from ganfix_plugin.detection.seeds import check_class
+    from ganfix_plugin.artifacts.ranking import Ranking, score_seeds, separation
+    from ganfix_plugin.artifacts.scores import SCORES, Scoring
+    from ganfix_plugin.files import ready
+    from ganfix_plugin.generators.find import find_adapter
+    from ganfix_plugin.generators.fingerprint import fingerprint
+    from ganfix_plugin.generators.latents import check_class
     from ganfix_plugin.labels import read
-    from ganfix_plugin.options import layer_choice
-    from ganfix_plugin.outputs import ready
     from ganfix_plugin.pictures import plots
     from ganfix_plugin.pictures.detection import draw
-    from ganfix_plugin.profiling.fingerprint import fingerprint
+    from ganfix_plugin.spec import layer_choice
 
     plots.needed()
     given = Scoring(rate, layer_choice(layers), samples, class_index, classifier, real, extractor)

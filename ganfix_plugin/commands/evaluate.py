@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ganfix_plugin.commands import network_options, one_line_errors, opened, table
+from ganfix_plugin.commands.options import network_options, one_line_errors, opened, table
 from ganfix_plugin.commands.prepare import FILE, IMAGES
 
 if TYPE_CHECKING:
-    from ganfix_plugin.metrics.comparison import Figure
+    from ganfix_plugin.features.bootstrap import Figure
 
 TITLES = {
     "frechet": "Fréchet distance ↓",
@@ -97,12 +97,12 @@ def evaluate(
     Prints Fréchet distance, precision, recall and realism on both sides, their difference, and its
     95 % bootstrap interval. Under torchrun (write --num-gen) the work is shared among the ranks.
     """
-    from ganfix_plugin.api import check_specs
-    from ganfix_plugin.evaluation import evaluate as measure
-    from ganfix_plugin.images import check_images
-    from ganfix_plugin.latents import check_latents
-    from ganfix_plugin.outputs import ready
-    from ganfix_plugin.sharing import ranks
+    from ganfix_plugin.artifacts.latent_files import check_latents
+    from ganfix_plugin.correctors.bind import check_specs
+    from ganfix_plugin.evaluate.evaluate import evaluate as measure
+    from ganfix_plugin.features.images import check_images
+    from ganfix_plugin.files import ready
+    from ganfix_plugin.workers import ranks
 
     source = latents or f"{seed}-{seed + (num or 10_000) - 1}"
 
@@ -147,7 +147,7 @@ def evaluate(
 
 def seeing_best() -> str:
     """The extractor where none is named: Inception, as FID's own, if it is installed."""
-    from ganfix_plugin.detection.extractors import default_extractor, has_inception
+    from ganfix_plugin.features.extractors import default_extractor, has_inception
 
     return "inception" if has_inception() else default_extractor()
 

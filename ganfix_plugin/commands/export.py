@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ganfix_plugin.commands import correct_option, network_options, one_line_errors, opened
+from ganfix_plugin.commands.options import correct_option, network_options, one_line_errors, opened
 from ganfix_plugin.commands.prepare import FILE
 
 
@@ -16,7 +16,7 @@ def _show(context: click.Context, parameter: click.Parameter, path: Path | None)
     """Say what is baked into a file, and leave with status 1 if nothing is."""
     if path is None:
         return
-    from ganfix_plugin.api import BUNDLE
+    from ganfix_plugin.correctors.bind import BUNDLE
     from ganfix_plugin.export import contents
     from ganfix_plugin.profiling.profile import Profile
 
@@ -76,10 +76,10 @@ def export(
     corrects on another machine, where ganfix then measures nothing.
     """
     import ganfix_plugin as ganfix
-    from ganfix_plugin.api import BUNDLE, check_spec
+    from ganfix_plugin.correctors.bind import BUNDLE, check_spec
     from ganfix_plugin.errors import GanfixError
     from ganfix_plugin.hosts.devices import resolve_device
-    from ganfix_plugin.hosts.network import open_networks
+    from ganfix_plugin.hosts.loading import open_networks
 
     for spec in specs:
         check_spec(spec)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ganfix_plugin.commands import Command, named, network_options, one_line_errors, table
+from ganfix_plugin.commands.options import Command, named, network_options, one_line_errors, table
 from ganfix_plugin.commands.plot import (
     class_option,
     drawing,
@@ -22,8 +22,8 @@ from ganfix_plugin.commands.prepare import FILE, IMAGES, extractor_option
 if TYPE_CHECKING:
     from torch import nn
 
-    from ganfix_plugin.adapters import Adapter
-    from ganfix_plugin.population import Population
+    from ganfix_plugin.evaluate.population import Population
+    from ganfix_plugin.generators.layers import Adapter
 
 
 def population_options(command: Command) -> Command:
@@ -67,8 +67,8 @@ def sweep(
     out: Path,
 ) -> None:
     """Distance of ablated artifacts to real images by rate and layers (IJCAI 2022, Table 1)."""
+    from ganfix_plugin.evaluate.sweeps import ablation_rows, ablation_sweep, effect, layer_columns
     from ganfix_plugin.pictures import plots
-    from ganfix_plugin.sweeps import ablation_rows, ablation_sweep, effect, layer_columns
 
     plots.needed()
     with drawing(network, host, device, adapter, out) as (G, known):
@@ -131,10 +131,11 @@ def options(
     --correct seqc --vary stop=1,2,3,4                                   stopping layer
     --correct seqc --vary top=5%,10%,20%,40%          portion (CVPR 2021, Figure 12)
     """
-    from ganfix_plugin.api import check_spec
+    from ganfix_plugin.correctors.bind import check_spec
     from ganfix_plugin.errors import GanfixError
+    from ganfix_plugin.evaluate.sweeps import effect, over_values
     from ganfix_plugin.pictures import plots
-    from ganfix_plugin.sweeps import effect, over_values, with_key
+    from ganfix_plugin.spec import with_key
 
     plots.needed()
     key, equals, listed = vary.partition("=")
@@ -188,13 +189,13 @@ def d_values(
     out: Path,
 ) -> None:
     """Does the discriminator tell artifacts from normals? Its scores of both (CVPR 2021)."""
-    from ganfix_plugin.detection.classifier import auc
-    from ganfix_plugin.detection.discriminator import d_values as values_of
-    from ganfix_plugin.detection.preparing import auto_labels
-    from ganfix_plugin.detection.seeds import check_class
+    from ganfix_plugin.artifacts.discriminator import d_values as values_of
+    from ganfix_plugin.artifacts.prepare import auto_labels
+    from ganfix_plugin.features.classifier import auc
+    from ganfix_plugin.generators.fingerprint import fingerprint
+    from ganfix_plugin.generators.latents import check_class
     from ganfix_plugin.labels import KINDS, read
     from ganfix_plugin.pictures import plots
-    from ganfix_plugin.profiling.fingerprint import fingerprint
 
     plots.needed()
     known_labels = read(labels) if labels else None
@@ -235,7 +236,7 @@ def _show(rows: Mapping[str, Mapping[str, float]], before: str) -> None:
 def _population(
     G: nn.Module, adapter: Adapter, num: int, real: Path, extractor: str | None
 ) -> Population:
-    from ganfix_plugin.population import Population
+    from ganfix_plugin.evaluate.population import Population
 
     return Population.of(G, range(num), real, extractor, adapter.name)
 

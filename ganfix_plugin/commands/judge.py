@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ganfix_plugin.commands import NETWORK_HELP, PNG, one_line_errors, opened, table
+from ganfix_plugin.commands.options import NETWORK_HELP, PNG, one_line_errors, opened, table
 from ganfix_plugin.commands.prepare import FILE
 from ganfix_plugin.commands.web import (
     host_and_address,
@@ -68,11 +68,11 @@ def judge(
     Raters first label each corrected image, without its original; then they compare the two, side
     by side, the sides shuffled. These are the two questions of the CVPR 2021 paper.
     """
-    from ganfix_plugin.api import check_specs
+    from ganfix_plugin.correctors.bind import check_specs
     from ganfix_plugin.errors import GanfixError
+    from ganfix_plugin.files import ready
+    from ganfix_plugin.generators.fingerprint import fingerprint
     from ganfix_plugin.labels import merge, read
-    from ganfix_plugin.outputs import ready
-    from ganfix_plugin.profiling.fingerprint import fingerprint
     from ganfix_plugin.web.answers import Answers
     from ganfix_plugin.web.criteria import read_criteria
 
@@ -108,7 +108,7 @@ def judge(
 def _show_summary(answers: Answers, out: Path | None) -> None:
     """A table and bars for each correction that was judged."""
     from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.outputs import written
+    from ganfix_plugin.files import written
     from ganfix_plugin.pictures.bars import as_text, stacked
     from ganfix_plugin.web.summary import bars, rows, summarise
 

@@ -9,15 +9,16 @@ from typing import Any
 
 import click
 
-from ganfix_plugin.commands import network_options, one_line_errors, opened, table
+from ganfix_plugin.commands.options import network_options, one_line_errors, opened, table
 
 
 @click.command("list")
 @one_line_errors
 def list_command() -> None:
     """List the correctors with their options, adapters, hosts and feature extractors."""
-    from ganfix_plugin import correctors, registry
-    from ganfix_plugin.options import Options
+    from ganfix_plugin import registry
+    from ganfix_plugin.correctors import corrector as correctors
+    from ganfix_plugin.spec import Options
 
     shared = fields(Options)
     click.echo("Correctors (--correct NAME[:key=value,…])")
@@ -45,7 +46,7 @@ def _names(declared: Sequence[Field[Any]]) -> set[str]:
 
 
 def _show_keys(declared: Sequence[Field[Any]]) -> None:
-    from ganfix_plugin.options import key_of
+    from ganfix_plugin.spec import key_of
 
     for each in declared:
         default = "" if each.default is None else f" [default: {each.default}]"
@@ -58,7 +59,7 @@ def _show_keys(declared: Sequence[Field[Any]]) -> None:
 @one_line_errors
 def layers(network: str, host: Path | None, device: str | None, adapter: str | None) -> None:
     """Show the numbered layers of a generator; * marks the default ones."""
-    from ganfix_plugin.adapters import find_adapter
+    from ganfix_plugin.generators.find import find_adapter
 
     with opened(network, host, device) as G:
         known = find_adapter(G, adapter)
@@ -112,10 +113,10 @@ def profile(
     a look at the rates.
     """
     import ganfix_plugin as ganfix
-    from ganfix_plugin.adapters import find_adapter
     from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.outputs import ready
-    from ganfix_plugin.profiling.authors import import_rates as read_rates
+    from ganfix_plugin.files import ready
+    from ganfix_plugin.generators.find import find_adapter
+    from ganfix_plugin.profiling.import_rates import import_rates as read_rates
 
     if out:
         ready(out)

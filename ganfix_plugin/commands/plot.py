@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganfix_plugin.commands import PNG, RATE, named, network_options, one_line_errors, opened
+from ganfix_plugin.commands.options import (
+    PNG,
+    RATE,
+    named,
+    network_options,
+    one_line_errors,
+    opened,
+)
 from ganfix_plugin.commands.prepare import extractor_option
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ganfix_plugin.adapters import Adapter, Layer
+    from ganfix_plugin.generators.layers import Adapter, Layer
 
 
 @click.group()
@@ -91,9 +98,9 @@ def corrections(
     out: Path,
 ) -> None:
     """Seeds before and after --correct, the difference, and the heat map of low-rate neurons."""
-    from ganfix_plugin.api import check_specs
-    from ganfix_plugin.detection.scores import Scoring, lr
-    from ganfix_plugin.detection.seeds import check_class
+    from ganfix_plugin.artifacts.scores import Scoring, lr
+    from ganfix_plugin.correctors.bind import check_specs
+    from ganfix_plugin.generators.latents import check_class
     from ganfix_plugin.pictures.corrections import before_after
     from ganfix_plugin.pictures.sheet import save
 
@@ -248,7 +255,7 @@ def concepts(
     The units of highest defective score where ganfix score has made them, the first ones otherwise.
     A group's units are listed as --correct units takes them.
     """
-    from ganfix_plugin.detection.extractors import load_extractor
+    from ganfix_plugin.features.extractors import load_extractor
     from ganfix_plugin.pictures.sheet import save
     from ganfix_plugin.pictures.units import concept_sheet
     from ganfix_plugin.profiling.unit_images import top_seeds
@@ -284,8 +291,8 @@ class drawing:
         self.opened = opened(network, host, device)
 
     def __enter__(self) -> tuple[nn.Module, Adapter]:
-        from ganfix_plugin.adapters import find_adapter
-        from ganfix_plugin.outputs import ready
+        from ganfix_plugin.files import ready
+        from ganfix_plugin.generators.find import find_adapter
 
         ready(self.out)
         G = self.opened.__enter__()
@@ -300,10 +307,10 @@ class drawing:
 def _profiled(
     G: nn.Module, adapter: Adapter, layers: str, samples: int, class_index: int | None
 ) -> tuple[Any, tuple[Layer, ...]]:
-    from ganfix_plugin.adapters import select
-    from ganfix_plugin.options import layer_choice
+    from ganfix_plugin.generators.layers import select
     from ganfix_plugin.profiling.profile import Settings
     from ganfix_plugin.profiling.store import ensure
+    from ganfix_plugin.spec import layer_choice
 
     chosen = select(adapter, adapter.layers(G), layer_choice(layers))
     return ensure(G, adapter, Settings(samples, class_index=class_index), chosen)[0], chosen
@@ -312,8 +319,8 @@ def _profiled(
 def _batch(
     G: nn.Module, adapter: Adapter, seeds: Sequence[int], class_index: int | None
 ) -> tuple[Any, list[str]]:
-    from ganfix_plugin.detection.seeds import check_class, seed_batches
     from ganfix_plugin.errors import GanfixError
+    from ganfix_plugin.generators.latents import check_class, seed_batches
 
     if not 1 <= len(seeds) <= 64:
         raise GanfixError(f"--seeds: found {len(seeds)}, expected 1 to 64 for this picture")

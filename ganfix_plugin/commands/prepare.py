@@ -7,16 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ganfix_plugin.commands import (
-    Command,
-    network_options,
-    one_line_errors,
-    opened,
-    table,
-)
+from ganfix_plugin.commands.options import Command, network_options, one_line_errors, opened, table
 
 if TYPE_CHECKING:
-    from ganfix_plugin.detection.classifier import Classifier
+    from ganfix_plugin.features.classifier import Classifier
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 IMAGES = click.Path(path_type=Path)
@@ -83,9 +77,9 @@ def auto(
     out: Path,
 ) -> None:
     """Label without a person: by the LR count, or by realism when real images are given."""
-    from ganfix_plugin.detection.preparing import auto_labels
+    from ganfix_plugin.artifacts.prepare import auto_labels
+    from ganfix_plugin.files import ready
     from ganfix_plugin.labels import write
-    from ganfix_plugin.outputs import ready
 
     ready(out)
     with opened(network, host, device) as G:
@@ -115,9 +109,9 @@ def fit(
     out: Path | None,
 ) -> None:
     """Train the artifact classifier: a linear head on a frozen feature extractor."""
-    from ganfix_plugin.detection.preparing import fit_classifier
+    from ganfix_plugin.artifacts.prepare import fit_classifier
+    from ganfix_plugin.files import ready
     from ganfix_plugin.labels import merge, read
-    from ganfix_plugin.outputs import ready
     from ganfix_plugin.profiling.store import classifier_path
 
     merged = merge(read(file) for file in files)
@@ -163,10 +157,10 @@ def score(
     top: int,
 ) -> None:
     """Score every unit by how well it overlaps with the artifacts that the classifier sees."""
-    from ganfix_plugin.detection.classifier import Classifier
-    from ganfix_plugin.detection.preparing import score_units, score_units_by_fid
+    from ganfix_plugin.artifacts.prepare import score_units, score_units_by_fid
+    from ganfix_plugin.features.classifier import Classifier
+    from ganfix_plugin.generators.fingerprint import fingerprint
     from ganfix_plugin.labels import merge, read
-    from ganfix_plugin.profiling.fingerprint import fingerprint
     from ganfix_plugin.profiling.store import classifier_path
 
     merged = merge(read(file) for file in files)
@@ -220,7 +214,7 @@ def prepare(
     samples: int,
 ) -> None:
     """Labels, classifier and scores in one go, without a person: a first result with seqc."""
-    from ganfix_plugin.detection.preparing import auto_labels, fit_classifier, score_units
+    from ganfix_plugin.artifacts.prepare import auto_labels, fit_classifier, score_units
     from ganfix_plugin.profiling.store import classifier_path
 
     with opened(network, host, device) as G:

@@ -10,7 +10,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ganfix_plugin.commands import correct_option, named, network_options, one_line_errors, opened
 from ganfix_plugin.commands.detect import first_option, num_option
 from ganfix_plugin.commands.evaluate import (
     extractor_option,
@@ -18,6 +17,13 @@ from ganfix_plugin.commands.evaluate import (
     resamples_option,
     row,
     seeing_best,
+)
+from ganfix_plugin.commands.options import (
+    correct_option,
+    named,
+    network_options,
+    one_line_errors,
+    opened,
 )
 from ganfix_plugin.commands.plot import class_option
 from ganfix_plugin.commands.prepare import IMAGES
@@ -80,14 +86,14 @@ def report(
     ranking, the profile, the numbers, and how to make it again. With --real it also measures
     Fréchet distance, precision, recall and realism of all the seeds, as ganfix evaluate does.
     """
-    from ganfix_plugin.adapters import find_adapter
-    from ganfix_plugin.api import check_specs
-    from ganfix_plugin.detection.seeds import check_class
+    from ganfix_plugin.correctors.bind import check_specs
     from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.evaluation import evaluate
-    from ganfix_plugin.images import check_images
-    from ganfix_plugin.outputs import ready, written
-    from ganfix_plugin.profiling.rates import device_of
+    from ganfix_plugin.evaluate.evaluate import evaluate
+    from ganfix_plugin.features.images import check_images
+    from ganfix_plugin.files import ready, written
+    from ganfix_plugin.generators.find import find_adapter
+    from ganfix_plugin.generators.forward import device_of
+    from ganfix_plugin.generators.latents import check_class
     from ganfix_plugin.report.page import NAME, Measured, Setting, needed, page
     from ganfix_plugin.report.study import study
 

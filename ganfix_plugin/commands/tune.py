@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ganfix_plugin.commands import network_options, one_line_errors, opened, table
+from ganfix_plugin.commands.options import network_options, one_line_errors, opened, table
 from ganfix_plugin.commands.prepare import FILE, IMAGES, extractor_option
 
 if TYPE_CHECKING:
-    from ganfix_plugin.tuning import Trial
+    from ganfix_plugin.evaluate.tune import Trial
 
 
 @click.command()
@@ -62,11 +62,11 @@ def tune(
     images. What is found on one half of the labels is judged on the other, beside the defaults of
     the papers. With --out: trials.json and a plot of every trial, pareto.png.
     """
-    from ganfix_plugin.detection.preparing import auto_labels
+    from ganfix_plugin.artifacts.prepare import auto_labels
+    from ganfix_plugin.evaluate.tune import tune as search
+    from ganfix_plugin.files import ready, written
     from ganfix_plugin.labels import merge, read
-    from ganfix_plugin.outputs import ready, written
     from ganfix_plugin.pictures import plots
-    from ganfix_plugin.tuning import tune as search
 
     if out:
         ready(out, folder=True)

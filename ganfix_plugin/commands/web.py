@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ganfix_plugin.commands import (
+from ganfix_plugin.commands.options import (
     NETWORK_HELP,
     Command,
     adapter_option,
@@ -122,7 +122,7 @@ def label(
     Every answer is on disk before the page says so: stop the server, close the page, go on later.
     """
     from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.profiling.fingerprint import fingerprint
+    from ganfix_plugin.generators.fingerprint import fingerprint
     from ganfix_plugin.web.answers import Answers
     from ganfix_plugin.web.criteria import read_criteria
 
@@ -152,8 +152,8 @@ def label(
 def export(answers: Path, out: Path) -> None:
     """Write the ANSWERS of ganfix label as a label file; skipped images are left out."""
     from ganfix_plugin.errors import GanfixError
+    from ganfix_plugin.files import ready
     from ganfix_plugin.labels import KINDS, write
-    from ganfix_plugin.outputs import ready
     from ganfix_plugin.web.answers import Answers
 
     found = Answers(answers).labels()

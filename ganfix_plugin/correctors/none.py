@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ganfix_plugin.correctors import Corrector
-from ganfix_plugin.options import Options
+from ganfix_plugin.correctors.corrector import Corrector
+from ganfix_plugin.spec import Options
 
 CORRECTOR = Corrector(
     name="none",

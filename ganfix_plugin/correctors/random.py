@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import torch
 
-from ganfix_plugin.adapters import Layer
-from ganfix_plugin.correctors import Corrector, Subject
-from ganfix_plugin.edits import Cap, Edit, Scale
-from ganfix_plugin.options import LayerOptions, Portion, choice, option, some, whole
+from ganfix_plugin.correctors.corrector import Corrector, Subject
+from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.edits import Cap, Edit, Scale
+from ganfix_plugin.spec import LayerOptions, Portion, choice, option, some, whole
 
 
 @dataclass(frozen=True, kw_only=True)

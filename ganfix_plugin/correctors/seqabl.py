@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganfix_plugin.adapters import Layer
-from ganfix_plugin.correctors import Corrector, Subject
-from ganfix_plugin.edits import Cap, Edit
+from ganfix_plugin.correctors.corrector import Corrector, Subject
 from ganfix_plugin.errors import GanfixWarning
-from ganfix_plugin.options import LayerOptions, Portion, choice, number, option, portion
+from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.edits import Cap, Edit
 from ganfix_plugin.profiling.profile import Profile
+from ganfix_plugin.spec import LayerOptions, Portion, choice, number, option, portion
 
 PAPER_RATE = 0.3
 

@@ -17,14 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ganfix_plugin.adapters import Layer
-from ganfix_plugin.attachment import SecondPass
-from ganfix_plugin.correctors import Corrector, Subject
-from ganfix_plugin.detection.classifier import Classifier
-from ganfix_plugin.detection.extractors import Extractor
-from ganfix_plugin.edits import Edit, Fade, Scale, Shared
+from ganfix_plugin.correctors.corrector import Corrector, Subject
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.options import Options, Portion, choice, number, option, some, whole
+from ganfix_plugin.features.classifier import Classifier
+from ganfix_plugin.features.extractors import Extractor
+from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.attachment import SecondPass
+from ganfix_plugin.hooks.edits import Edit, Fade, Scale, Shared
 from ganfix_plugin.profiling.defective import (
     binary_masks,
     exceeding,
@@ -32,6 +31,7 @@ from ganfix_plugin.profiling.defective import (
     unit_overlap,
 )
 from ganfix_plugin.profiling.store import classifier_path
+from ganfix_plugin.spec import Options, Portion, choice, number, option, some, whole
 
 
 @dataclass(frozen=True, kw_only=True)

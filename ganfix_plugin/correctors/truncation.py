@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ganfix_plugin.adapters import Layer
-from ganfix_plugin.correctors import Corrector, Subject
-from ganfix_plugin.edits import Edit, Towards
+from ganfix_plugin.correctors.corrector import Corrector, Subject
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.options import Options, number, option
+from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.edits import Edit, Towards
+from ganfix_plugin.spec import Options, number, option
 
 
 @dataclass(frozen=True, kw_only=True)

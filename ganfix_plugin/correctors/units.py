@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganfix_plugin.adapters import Layer
-from ganfix_plugin.correctors import Corrector, Subject
-from ganfix_plugin.edits import Edit, Scale
+from ganfix_plugin.correctors.corrector import Corrector, Subject
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.options import Options, option, whole
+from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.edits import Edit, Scale
+from ganfix_plugin.spec import Options, option, whole
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts import Breakage, Situation
-from ganfix_plugin.hosts.imports import replaced
+from ganfix_plugin.hosts.host import Breakage, Situation
+from ganfix_plugin.hosts.import_hooks import replaced
 
 DEVICES = ("cpu", "cuda", "mps")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from ganfix_plugin.hosts import Situation
 from ganfix_plugin.hosts.devices import resolve_device
+from ganfix_plugin.hosts.host import Situation
 from ganfix_plugin.hosts.patching import checkout_of, states
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts.imports import replaced
+from ganfix_plugin.hosts.import_hooks import replaced
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ import torch
 from torch import nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts import Breakage, Function, Host, Seam, Situation, defines
+from ganfix_plugin.hosts.compat import ANTIALIAS, SAMPLER
+from ganfix_plugin.hosts.deferred import build_corrected
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
-from ganfix_plugin.hosts.imports import installed, replaced, stand_in, when_imported
-from ganfix_plugin.hosts.libraries import ANTIALIAS, SAMPLER
-from ganfix_plugin.hosts.measuring import DETECTOR, to_pixels
+from ganfix_plugin.hosts.host import Breakage, Function, Host, Seam, Situation, defines
+from ganfix_plugin.hosts.import_hooks import installed, replaced, stand_in, when_imported
+from ganfix_plugin.hosts.metrics import DETECTOR, to_pixels
 from ganfix_plugin.hosts.session import Session
-from ganfix_plugin.hosts.waiting import build_corrected
 
 
 def _detect(folder: Path) -> bool:

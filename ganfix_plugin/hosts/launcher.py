@@ -19,13 +19,14 @@ from typing import Any
 
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from ganfix_plugin import ranks
-from ganfix_plugin.api import check_spec, unbundled
+from ganfix_plugin import workers
+from ganfix_plugin.correctors.bind import check_spec, unbundled
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts import Host, Situation, devices, find_host, flags, no_host
+from ganfix_plugin.hosts import devices, flags
 from ganfix_plugin.hosts.console import complain, speak
 from ganfix_plugin.hosts.flags import Flag
-from ganfix_plugin.hosts.measuring import Measuring
+from ganfix_plugin.hosts.host import Host, Situation, find_host, no_host
+from ganfix_plugin.hosts.metrics import Measuring
 from ganfix_plugin.hosts.screening import Screen
 from ganfix_plugin.hosts.session import UNKNOWN, Session
 
@@ -63,7 +64,7 @@ def run(
         return status
     except GanfixError as error:
         sys.stdout, sys.stderr = streams
-        if ranks.first_to_fail():
+        if workers.first_to_fail():
             complain(error)
         return 1
     except BaseException as error:

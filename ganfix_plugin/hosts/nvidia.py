@@ -14,15 +14,16 @@ from typing import Any
 
 from torch.torch_version import TorchVersion
 
-from ganfix_plugin.adapters import find_adapter
-from ganfix_plugin.attachment import uncounted
-from ganfix_plugin.detection.extractors import discriminator_is
+from ganfix_plugin.artifacts.latent_files import read_latents
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts import Breakage, Function, Host, Seam, Situation, defines
+from ganfix_plugin.features.extractors import discriminator_is
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.hooks.attachment import uncounted
+from ganfix_plugin.hosts.compat import PERCENTILE
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, HALF_DISTANCES, NCCL
-from ganfix_plugin.hosts.imports import installed, stand_in, when_imported
-from ganfix_plugin.hosts.libraries import PERCENTILE
-from ganfix_plugin.hosts.measuring import (
+from ganfix_plugin.hosts.host import Breakage, Function, Host, Seam, Situation, defines
+from ganfix_plugin.hosts.import_hooks import installed, stand_in, when_imported
+from ganfix_plugin.hosts.metrics import (
     FLAGS,
     cache_by_detector,
     check_metric,
@@ -30,7 +31,6 @@ from ganfix_plugin.hosts.measuring import (
     join_registry,
 )
 from ganfix_plugin.hosts.session import Session
-from ganfix_plugin.latents import read_latents
 
 log = logging.getLogger("ganfix")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts import Host, find_host, no_host
+from ganfix_plugin.hosts.host import Host, find_host, no_host
 
 LINE = (
     b'if __name__ == "__main__": import ganfix_plugin.hosts.door as door; door.enter(__file__)'

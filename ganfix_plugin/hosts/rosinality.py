@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts import Breakage, Function, Host, Seam, Situation, defines
+from ganfix_plugin.hosts.deferred import build_corrected
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
-from ganfix_plugin.hosts.imports import replaced, when_imported
-from ganfix_plugin.hosts.waiting import build_corrected
+from ganfix_plugin.hosts.host import Breakage, Function, Host, Seam, Situation, defines
+from ganfix_plugin.hosts.import_hooks import replaced, when_imported
 
 log = logging.getLogger("ganfix")
 

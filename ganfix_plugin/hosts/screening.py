@@ -16,14 +16,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganfix_plugin.adapters import Adapter, Layer, find_adapter
-from ganfix_plugin.detection.seeds import seed_batches
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.options import Options, Portion, portion
-from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.forward import device_of
+from ganfix_plugin.generators.latents import fitting_batch, seed_batches
+from ganfix_plugin.generators.layers import Adapter, Layer
 from ganfix_plugin.profiling.profile import GATE_RATE, Settings
-from ganfix_plugin.profiling.rates import device_of, fitting_batch, lr_count
+from ganfix_plugin.profiling.rates import lr_count
 from ganfix_plugin.profiling.store import checked, ensure, on_device
+from ganfix_plugin.spec import Options, Portion, portion
 
 log = logging.getLogger("ganfix")
 

@@ -18,18 +18,20 @@ from typing import Any, TypeVar
 import click
 from torch import nn
 
-from ganfix_plugin import attachment, registry
+from ganfix_plugin import registry
 from ganfix_plugin._version import __version__
-from ganfix_plugin.api import attach, check_spec
+from ganfix_plugin.api import attach
+from ganfix_plugin.correctors.bind import check_spec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts import Host, Seam, Situation
+from ganfix_plugin.generators.forward import random_state_kept
+from ganfix_plugin.hooks import attachment
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
-from ganfix_plugin.hosts.imports import replaced, when_imported
-from ganfix_plugin.hosts.measuring import Measuring
+from ganfix_plugin.hosts.host import Host, Seam, Situation
+from ganfix_plugin.hosts.import_hooks import replaced, when_imported
+from ganfix_plugin.hosts.metrics import Measuring
 from ganfix_plugin.hosts.screening import Screen, apply
-from ganfix_plugin.options import Options
-from ganfix_plugin.passes import random_state_kept
+from ganfix_plugin.spec import Options
 
 log = logging.getLogger("ganfix")
 Module = TypeVar("Module", bound=nn.Module)

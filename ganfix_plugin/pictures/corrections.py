@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ganfix_plugin.adapters import Adapter
 from ganfix_plugin.api import attach
-from ganfix_plugin.detection.scores import Score
-from ganfix_plugin.detection.seeds import Batch, seed_batches
-from ganfix_plugin.passes import bare, random_state_kept
+from ganfix_plugin.artifacts.scores import Score
+from ganfix_plugin.generators.forward import bare, random_state_kept
+from ganfix_plugin.generators.latents import Batch, seed_batches
+from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.pictures.sheet import (
     Band,
     Row,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.outputs import written
+from ganfix_plugin.files import written
 from ganfix_plugin.pictures.palette import (
     ARTIFACT,
     FAINT,

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ganfix_plugin.outputs import written
+from ganfix_plugin.files import written
 from ganfix_plugin.pictures.palette import HEAT, INK, PAPER, QUIET
 
 _GAP, _MARGIN, _LABEL, _CAPTION = 6, 24, 128, 18

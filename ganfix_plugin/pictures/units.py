@@ -8,14 +8,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ganfix_plugin.adapters import Adapter, Layer
-from ganfix_plugin.detection.extractors import Extractor
-from ganfix_plugin.detection.seeds import seed_batches
-from ganfix_plugin.passes import bare, random_state_kept
+from ganfix_plugin.features.extractors import Extractor
+from ganfix_plugin.generators.forward import bare, device_of, random_state_kept
+from ganfix_plugin.generators.latents import seed_batches
+from ganfix_plugin.generators.layers import Adapter, Layer
 from ganfix_plugin.pictures.sheet import Band, Row, pictured, sheet
-from ganfix_plugin.profiling.concepts import clusters
-from ganfix_plugin.profiling.rates import device_of
-from ganfix_plugin.profiling.unit_images import representative
+from ganfix_plugin.profiling.unit_images import clusters, representative
 
 
 def unit_sheet(

@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ganfix_plugin.adapters import Adapter, Latents, Layer
-from ganfix_plugin.detection.classifier import Classifier
-from ganfix_plugin.detection.extractors import Extractor
-from ganfix_plugin.passes import observe
+from ganfix_plugin.features.classifier import Classifier
+from ganfix_plugin.features.extractors import Extractor
+from ganfix_plugin.generators.forward import observe
+from ganfix_plugin.generators.latents import BATCH, Latents, latent_batches
+from ganfix_plugin.generators.layers import Adapter, Layer
 from ganfix_plugin.profiling.quantiles import UnitHistogram
-from ganfix_plugin.profiling.rates import BATCH, latent_batches
 
 TAU = 0.005
 MASK_SIDE = 256  # masks of larger images are taken at this size

@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganfix_plugin.adapters import Layer
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.layers import Layer
 
 FORMAT = "ganfix-profile-1"
 _GROUPS = ("counts", "thresholds", "defective", "unit_fid")  # tensors by layer name

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from ganfix_plugin.adapters import Adapter, Latents, Layer
-from ganfix_plugin.ops import implementation
-from ganfix_plugin.passes import observe
-from ganfix_plugin.ranks import rank
-
-BATCH = 32
-T = TypeVar("T")
-
-Part = tuple[int, int]
-"""(i, n): batches i, i + n, i + 2n, …"""
-
-ALL: Part = (0, 1)
-
-
-class _Bar(tqdm):
-    """A progress bar whose lock is of this process only: tqdm's own one would fix the start method
-    of multiprocessing, which hosts set themselves."""
-
-    _lock = threading.RLock()
-
-
-_CACHE = 4 << 20  # bytes
+from ganfix_plugin.generators.forward import device_of, observe
+from ganfix_plugin.generators.latents import ALL, Latents, Part, fitting_batch, latent_batches
+from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.ops.dispatch import implementation
 
 
 def count_active(
@@ -117,45 +96,3 @@ def lr_count(
 
     observe(root, [layer for layer, _ in low_rate], visit, call)
     return scores[0]
-
-
-def fitting_batch(layers: Sequence[Layer], device: torch.device) -> int:
-    """How many latents to run at once, where speed alone decides.
-
-    A modulated convolution has kernels of its own for each latent. On a CPU, moving those of a
-    whole batch through memory takes longer than the convolution: the early layers of StyleGAN2,
-    512 units each, run 2 to 3 times faster on 2 latents at a time than on 32.
-    """
-    kernels = [36 * layer.channels**2 for layer in layers if layer.modulated]
-    if device.type != "cpu" or not kernels:
-        return BATCH
-    return min(max(_CACHE // max(kernels), 2), BATCH)
-
-
-def device_of(G: nn.Module) -> torch.device:
-    """Where a generator's parameters are."""
-    return next((tensor.device for tensor in G.parameters()), torch.device("cpu"))
-
-
-def latent_batches(
-    latents: Latents, samples: int, batch: int, G: nn.Module, what: str, part: Part = ALL
-) -> Iterable[tuple[Tensor, Tensor | None]]:
-    """(z, c) batches of a stream as the generator's own tensors are, with a progress bar."""
-    index, parts = part
-    every = islice(latents.batches(samples, batch, device_of(G)), index, None, parts)
-    batches = (like_parameters(G, z, c) for z, c in every)
-    total = len(range(index, -(-samples // batch), parts))
-    return progress(batches, total, f"measuring {what}")
-
-
-def like_parameters(G: nn.Module, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Latents and labels on the device and of the type of a generator's parameters, which may be
-    half precision."""
-    like = next(G.parameters(), z)
-    return z.to(like), None if c is None else c.to(like)
-
-
-def progress(steps: Iterable[T], total: int, what: str) -> Iterable[T]:
-    """The same steps, with a progress bar on a terminal; of several ranks only the first's."""
-    hidden = True if rank() else None
-    return _Bar(steps, total=total, desc=f"ganfix: {what}", leave=False, disable=hidden)

@@ -18,13 +18,14 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from ganfix_plugin._version import __version__
-from ganfix_plugin.adapters import Adapter, Latents, Layer
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.passes import random_state_kept
-from ganfix_plugin.profiling.fingerprint import fingerprint
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.forward import device_of, random_state_kept
+from ganfix_plugin.generators.latents import BATCH, Latents
+from ganfix_plugin.generators.layers import Adapter, Layer
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
-from ganfix_plugin.profiling.rates import BATCH, count_active, count_low_rate, device_of
-from ganfix_plugin.ranks import Tensors, shared, world
+from ganfix_plugin.profiling.rates import count_active, count_low_rate
+from ganfix_plugin.workers import Tensors, shared, world
 
 log = logging.getLogger("ganfix")
 

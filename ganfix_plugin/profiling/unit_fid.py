@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ganfix_plugin.adapters import Adapter, Latents, Layer
-from ganfix_plugin.detection.extractors import Extractor
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.metrics.frechet import Gaussian
-from ganfix_plugin.passes import observe
-from ganfix_plugin.profiling.rates import BATCH, latent_batches
+from ganfix_plugin.features.extractors import Extractor
+from ganfix_plugin.features.frechet import Gaussian
+from ganfix_plugin.generators.forward import observe
+from ganfix_plugin.generators.latents import BATCH, Latents, latent_batches
+from ganfix_plugin.generators.layers import Adapter, Layer
 
 
 def unit_fids(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor, nn
 
-from ganfix_plugin.adapters import Adapter, Layer
-from ganfix_plugin.detection.seeds import seed_batches
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.passes import bare, observe, random_state_kept
-from ganfix_plugin.profiling.rates import BATCH, device_of, fitting_batch, progress
+from ganfix_plugin.generators.forward import bare, device_of, observe, random_state_kept
+from ganfix_plugin.generators.latents import BATCH, fitting_batch, seed_batches
+from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.workers import progress
 
 TOP, OF = 20, 20_000  # [T21]: the 20 of 20K generations that activate a unit most
 
@@ -76,3 +77,19 @@ def representative(G: nn.Module, adapter: Adapter, layer: Layer, seeds: Sequence
     z, c = next(seed_batches(G, adapter, seeds[:1]))
     with torch.no_grad(), random_state_kept(G, seed=0):
         return adapter.synthesize(view, z, c)
+
+
+def clusters(features: Tensor, count: int) -> list[list[int]]:
+    """Group rows of features [n, D] into at most ``count`` clusters, the largest first.
+
+    Average linkage of cosine distances of the centred features; a single row is a cluster.
+    """
+    n = len(features)
+    if n < 2:
+        return [list(range(n))] if n else []
+    centred = (features - features.mean(dim=0)).double()
+    unit = centred / centred.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    tree = linkage(unit.numpy(), method="average")
+    found = torch.from_numpy(fcluster(tree, count, criterion="maxclust"))
+    groups = [(found == mark).nonzero()[:, 0].tolist() for mark in found.unique()]
+    return sorted(groups, key=lambda group: (-len(group), group))

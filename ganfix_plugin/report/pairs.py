@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ganfix_plugin.adapters import Adapter
-from ganfix_plugin.detection.scores import Score
-from ganfix_plugin.detection.seeds import seed_batches
-from ganfix_plugin.passes import bare
+from ganfix_plugin.artifacts.scores import Score
+from ganfix_plugin.generators.forward import bare
+from ganfix_plugin.generators.latents import seed_batches
+from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.pictures.corrections import rendered
 from ganfix_plugin.pictures.sheet import difference, heat, pictured
-from ganfix_plugin.profiling.rates import progress
+from ganfix_plugin.workers import progress
 
 LARGEST = 512  # no image is shown larger
 BUDGET = 8_000_000  # bytes of all pictures of a page

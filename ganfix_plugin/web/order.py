@@ -20,8 +20,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ganfix_plugin.detection.classifier import FEWEST, fit
-from ganfix_plugin.detection.extractors import Extractor
+from ganfix_plugin.features.classifier import FEWEST, fit
+from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.labels import KINDS, Labels
 
 log = logging.getLogger("ganfix")

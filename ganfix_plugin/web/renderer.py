@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ganfix_plugin.adapters import Adapter
-from ganfix_plugin.detection.seeds import seed_batches
-from ganfix_plugin.passes import bare
+from ganfix_plugin.generators.forward import bare
+from ganfix_plugin.generators.latents import seed_batches
+from ganfix_plugin.generators.layers import Adapter
 
 CACHE_BYTES = 128 * 2**20
 SMALL = 256  # side of an image in a grid; smaller images are shown as they are

@@ -10,11 +10,12 @@ import torch
 from flask import Flask
 from torch import nn
 
-from ganfix_plugin.adapters import Adapter, find_adapter
 from ganfix_plugin.api import attach, detect
-from ganfix_plugin.detection.extractors import default_extractor, load_extractor
-from ganfix_plugin.detection.seeds import seed_batches
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.extractors import default_extractor, load_extractor
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.latents import seed_batches
+from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.labels import ARTIFACT, Labels
 from ganfix_plugin.web.answers import UNCORRECTED, Answers
 from ganfix_plugin.web.criteria import Criterion

@@ -1,0 +1,1 @@
+"""Which generations have artifacts, and where in them."""

@@ -1,0 +1,35 @@
+"""The D-value: what the network's own discriminator says of its generator's images ([T21])."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.features.extractors import opened_discriminator
+from ganfix_plugin.generators.forward import bare, device_of, random_state_kept
+from ganfix_plugin.generators.latents import seed_batches
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.labels import Sample
+
+
+def d_values(
+    G: nn.Module, adapter: Adapter, samples: Sequence[Sample], class_index: int | None = None
+) -> Tensor:
+    """Logits [n] of the uncorrected generations of seeds or latents, high for what looks real.
+
+    Each image is judged by itself: the minibatch statistics of a discriminator would mix several.
+
+    Raises:
+        GanfixError: if no discriminator came with the network.
+    """
+    D = opened_discriminator().to(device_of(G))
+    view, found = bare(G), [torch.zeros(0)]
+    for z, c in seed_batches(G, adapter, samples, class_index=class_index):
+        with torch.no_grad(), random_state_kept(G, seed=0):
+            images = adapter.synthesize(view, z, c)
+            labels = images.new_zeros(len(images), 0) if c is None else c
+            parts = [D(images[n : n + 1], labels[n : n + 1]) for n in range(len(images))]
+        found.append(torch.cat(parts).flatten().cpu())
+    return torch.cat(found)

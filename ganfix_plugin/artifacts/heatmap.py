@@ -1,0 +1,46 @@
+"""Where in an image its low-rate neurons are active ([C22], section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from ganfix_plugin.generators.forward import observe
+from ganfix_plugin.generators.layers import Adapter, Layer
+
+
+def lr_heatmap(
+    G: nn.Module,
+    adapter: Adapter,
+    low_rate: Sequence[tuple[Layer, Tensor]],
+    z: Tensor,
+    c: Tensor | None = None,
+    size: int = 64,
+) -> Tensor:
+    """Heat maps of latents, without rendering them.
+
+    Per layer the share of a pixel's channels that are activated LR-neurons, upsampled bilinearly to
+    the image and averaged over the layers.
+
+    Args:
+        low_rate: layers with bool [C, H, W] at their LR-neurons.
+        z: latents [N, …] on the generator's device; ``c`` their labels, if it has classes.
+        size: height and width of the maps, the image's as a rule.
+
+    Returns:
+        float32 [N, size, size] in [0, 1], on the CPU.
+    """
+    maps: list[Tensor] = []
+    neurons = {layer.name: mask for layer, mask in low_rate}
+
+    def visit(layer: Layer, x: Tensor) -> None:
+        active = (x > 0) & neurons[layer.name].to(x.device)
+        share = active.float().mean(dim=1, keepdim=True)
+        maps.append(interpolate(share, size=(size, size), mode="bilinear", align_corners=False))
+
+    layers = [layer for layer, _ in low_rate]
+    observe(G, layers, visit, lambda view: adapter.synthesize(view, z, c))
+    return torch.stack(maps).mean(dim=0)[:, 0].cpu()

@@ -1,0 +1,108 @@
+"""Seeds in the order of how artifact-like their images are, and the table of them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.artifacts.scores import Score
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.classifier import auc
+from ganfix_plugin.files import written
+from ganfix_plugin.generators.forward import random_state_kept
+from ganfix_plugin.generators.latents import seed_batches
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.labels import KINDS, Labels, Sample
+from ganfix_plugin.workers import progress
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Scored seeds, the most artifact-like first.
+
+    Attributes:
+        seeds: the host's own.
+        scores: float64 [n].
+        percentiles: float64 [n], the percentage of the scored seeds that are less artifact-like;
+            equal scores share the middle of their ranks.
+    """
+
+    seeds: tuple[int, ...]
+    scores: Tensor
+    percentiles: Tensor
+
+    @classmethod
+    def of(cls, seeds: Sequence[int], scores: Tensor, worst_first: bool = True) -> Ranking:
+        """Rank seeds by scores [n]; ties by seed.
+
+        Raises:
+            GanfixError: if there are none, or a score is NaN.
+        """
+        if not len(seeds):
+            raise GanfixError("detect: found no seeds to score, expected at least 1")
+        if torch.isnan(scores).any():
+            first = seeds[int(torch.isnan(scores).nonzero()[0])]
+            raise GanfixError(f"detect: the score of seed {first} is NaN; check the generator")
+        badness = scores.double() if worst_first else -scores.double()
+        order = badness.argsort(descending=True, stable=True)
+        _, place, counts = badness.unique(return_inverse=True, return_counts=True)
+        below = counts.cumsum(0) - counts
+        percentiles = 100 * (below + counts / 2)[place].double() / len(seeds)
+        ranked = tuple(seeds[index] for index in order.tolist())
+        return cls(ranked, scores.double()[order], percentiles[order])
+
+    def write(self, path: Path) -> None:
+        """The table as CSV: seed, score, percentile; whole or not at all.
+
+        Raises:
+            GanfixError: if it cannot be written.
+        """
+        with written(path) as temporary, temporary.open("w", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(("seed", "score", "percentile"))
+            for seed, score, percentile in zip(
+                self.seeds, self.scores.tolist(), self.percentiles.tolist()
+            ):
+                rows.writerow((seed, f"{score:.6g}", f"{percentile:.3f}"))
+
+
+def score_seeds(
+    G: nn.Module,
+    adapter: Adapter,
+    score: Score,
+    samples: Sequence[Sample],
+    class_index: int | None = None,
+) -> Tensor:
+    """The scores [n] of seeds or latents, float32 on the CPU; memory holds a batch and them."""
+    batches = seed_batches(G, adapter, samples, score.batch, class_index)
+    total = -(-len(samples) // score.batch)
+    with random_state_kept(G, seed=0):
+        found = [score.of(z, c).float().cpu() for z, c in progress(batches, total, "scoring")]
+    return torch.cat(found) if found else torch.zeros(0)
+
+
+def separation(
+    G: nn.Module,
+    adapter: Adapter,
+    score: Score,
+    labels: Labels,
+    class_index: int | None = None,
+) -> float:
+    """The area under the ROC curve of a score on what was labelled artifact and normal.
+
+    Raises:
+        GanfixError: if one of the kinds is missing.
+    """
+    found = []
+    for kind in KINDS:
+        samples = labels.samples(kind)
+        if not samples:
+            raise GanfixError(f"labels: found none of class {kind}, expected at least 1")
+        found.append(score_seeds(G, adapter, score, samples, class_index))
+    artifact, normal = (each if score.worst_first else -each for each in found)
+    return auc(artifact, normal)

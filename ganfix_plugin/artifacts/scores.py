@@ -1,0 +1,159 @@
+"""The scores by which generations are ranked: how artifact-like an image is, or will be.
+
+`lr` needs no image ([C22], 4.1); `artifact` and `realism` render it and look at its features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from ganfix_plugin.artifacts.heatmap import lr_heatmap
+from ganfix_plugin.artifacts.prepare import real_features
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.classifier import Classifier
+from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.features.manifold import Manifold
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.forward import bare, device_of
+from ganfix_plugin.generators.latents import BATCH, fitting_batch
+from ganfix_plugin.generators.layers import Adapter, select
+from ganfix_plugin.profiling.profile import GATE_RATE, Settings
+from ganfix_plugin.profiling.rates import lr_count
+from ganfix_plugin.profiling.store import classifier_path, ensure
+from ganfix_plugin.spec import LayerChoice
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a score may need to know, as `ganfix detect` takes it.
+
+    Attributes:
+        rate, layers, samples: of the LR count: neurons of at most this activation rate, in these
+            layers, of a profile of this many latents.
+        class_index: of conditional generators.
+        classifier: a file; None takes the one that `ganfix fit` left.
+        real: real images, a folder or zip, for realism; ``extractor``: whose features.
+    """
+
+    rate: float = GATE_RATE
+    layers: LayerChoice = LayerChoice()
+    samples: int = 10_000
+    class_index: int | None = None
+    classifier: Path | None = None
+    real: Path | None = None
+    extractor: str | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of one generator.
+
+    Attributes:
+        name: as after ``--score``.
+        title: what it is, for the axis of a plot.
+        how: its settings, for people.
+        of: from (z, c) to float [n]; the generator's hooks are passed by.
+        heat: from (z, c) and a size to heat maps [n, size, size], float in [0, 1]; what they show
+            is ``shown``.
+        batch: latents per call, for speed.
+        worst_first: whether a high score is the worse one.
+    """
+
+    name: str
+    title: str
+    how: str
+    of: Callable[[Tensor, Tensor | None], Tensor]
+    heat: Callable[[Tensor, Tensor | None, int], Tensor]
+    shown: str
+    batch: int = BATCH
+    worst_first: bool = True
+
+
+def lr(G: nn.Module, adapter: Adapter, given: Scoring) -> Score:
+    """The number of activated LR-neurons, found without rendering anything."""
+    layers = select(adapter, adapter.layers(G), given.layers)
+    settings = Settings(given.samples, class_index=given.class_index)
+    profile, _ = ensure(G, adapter, settings, layers)
+    low_rate = [(layer, profile.low_rate(layer, given.rate)) for layer in layers]
+    numbers = "+".join(str(layer.index) for layer in layers)
+
+    def count(z: Tensor, c: Tensor | None) -> Tensor:
+        return lr_count(G, low_rate, lambda view: adapter.synthesize(view, z, c)).float()
+
+    return Score(
+        "lr",
+        "active low-rate neurons (LR count)",
+        f"LR count, rate ≤ {given.rate:g}, layers {numbers}, {given.samples} latents",
+        count,
+        lambda z, c, size: lr_heatmap(G, adapter, low_rate, z, c, size),
+        "low-rate neurons",
+        fitting_batch(layers, device_of(G)),
+    )
+
+
+def artifact(G: nn.Module, adapter: Adapter, given: Scoring) -> Score:
+    """The classifier's probability of an artifact."""
+    head = Classifier.load(given.classifier or classifier_path(fingerprint(G)))
+    extractor = head.load_extractor().to(device_of(G))
+    render = _renderer(G, adapter)
+
+    def cam(z: Tensor, c: Tensor | None, size: int) -> Tensor:
+        found = head.cam(extractor.maps(render(z, c)))[:, None]
+        side = (size, size)
+        return interpolate(found, side, mode="bilinear", align_corners=False)[:, 0].cpu()
+
+    return Score(
+        "artifact",
+        "probability of an artifact, by the classifier",
+        f"classifier {head.digest()} on {head.extractor}, held-out AUC {head.held_out.auc:.2f}",
+        lambda z, c: head.artifact_probability(extractor.features(render(z, c))),
+        cam,
+        "Grad-CAM",
+    )
+
+
+def realism(G: nn.Module, adapter: Adapter, given: Scoring) -> Score:
+    """The realism score of [K19] against real images; low is artifact-like.
+
+    Raises:
+        GanfixError: without real images.
+    """
+    if given.real is None:
+        raise GanfixError("--score realism: needs real images; name a folder or zip by --real")
+    extractor = load_extractor(given.extractor).to(device_of(G))
+    manifold = Manifold.of(real_features(given.real, extractor, G, adapter))
+    render = _renderer(G, adapter)
+    count = lr(G, adapter, given)
+    return Score(
+        "realism",
+        "realism score (1 and above: among the real images)",
+        f"realism against {len(manifold.features)} images of {given.real.name}, {extractor.name}",
+        lambda z, c: manifold.realism(extractor.features(render(z, c)).cpu()),
+        count.heat,
+        count.shown,
+        worst_first=False,
+    )
+
+
+SCORES: dict[str, Callable[[nn.Module, Adapter, Scoring], Score]] = {
+    "lr": lr,
+    "artifact": artifact,
+    "realism": realism,
+}
+
+
+def _renderer(G: nn.Module, adapter: Adapter) -> Callable[[Any, Any], Tensor]:
+    view = bare(G)
+
+    def render(z: Tensor, c: Tensor | None) -> Tensor:
+        with torch.no_grad():
+            return adapter.synthesize(view, z, c)
+
+    return render

@@ -1,0 +1,71 @@
+"""`Corrector`: a method of correction, and `CorrectorContext`: a generator as a method sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ganfix_plugin import registry
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.attachment import SecondPass
+from ganfix_plugin.hooks.edits import Edit
+from ganfix_plugin.profiling.profile import Profile
+from ganfix_plugin.spec import Options
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The generator as a corrector sees it.
+
+    Attributes:
+        layers: the chosen ones where the options have a key ``layers``, all of them otherwise.
+        profile: what was measured, as far as the corrector ``needs`` it.
+        entry: the place of the argument that scripts hand to the generator: a latent or a w.
+        mean_latent: what that argument is on average; None where the generator normalises it.
+    """
+
+    layers: tuple[Layer, ...]
+    profile: Profile | None
+    entry: Layer
+    mean_latent: Tensor | None
+
+
+@dataclass(frozen=True)
+class Corrector:
+    """A method of correction.
+
+    Attributes:
+        name: as after ``--correct``.
+        help: one line for people.
+        options: a frozen dataclass deriving from `Options`; its fields are the keys.
+        edits: called with (options, subject) → edits by layer, or, where they differ by sample, a
+            `SecondPass` that decides about them when it has seen a first pass.
+        needs: what the profile must hold: "rates" (activation rates of the subject's layers),
+            which are measured on first use, "defective" or "unit_fid", which `ganfix score` makes.
+    """
+
+    name: str
+    help: str
+    options: type[Options]
+    edits: Callable[[Any, Subject], Mapping[Layer, Edit] | SecondPass]
+    needs: tuple[str, ...] = ()
+
+
+def load(name: str) -> Corrector:
+    """The corrector of that name.
+
+    Raises:
+        GanfixError: if there is none, or what stands behind the name is no `Corrector`.
+    """
+    corrector = registry.load(registry.CORRECTORS, name)
+    if not isinstance(corrector, Corrector):
+        point = registry.entry(registry.CORRECTORS, name)
+        raise GanfixError(
+            f"{name}: {point.value} of {registry.origin(point)} is {type(corrector).__name__}, "
+            "expected a ganfix_plugin.correctors.corrector.Corrector"
+        )
+    return corrector

@@ -1,0 +1,64 @@
+"""Gates: the scorers that decide which samples of a call are corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.features.classifier import Classifier
+from ganfix_plugin.features.extractors import Extractor
+from ganfix_plugin.generators.forward import bare
+from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.edits import Shared
+from ganfix_plugin.profiling.profile import GATE_RATE, Profile
+from ganfix_plugin.profiling.rates import lr_count
+
+
+@dataclass(frozen=True)
+class LRScorer:
+    """Counts the activated LR-neurons of each sample of a call, before it is rendered.
+
+    Attributes:
+        low_rate: layers, named relative to the module that is called, with bool [C, H, W] each.
+    """
+
+    low_rate: tuple[tuple[Layer, Tensor], ...]
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        return lr_count(module, self.low_rate, lambda view: view(*args, **kwargs))
+
+
+def lr_scorer(profile: Profile, layers: Sequence[Layer], entry: str = "") -> LRScorer:
+    """The scorer of a generator's own LR-neurons at rate ≤ 0.1.
+
+    Args:
+        profile: holds the layers' activation rates.
+        layers: the adapter's default layers.
+        entry: dotted name of the module that will be called.
+    """
+    return LRScorer(
+        tuple((layer.within(entry), profile.low_rate(layer, GATE_RATE)) for layer in layers)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ArtifactScorer(Shared):
+    """Renders the uncorrected images of a call and asks the classifier.
+
+    Attributes:
+        entry: where the image is in what the called module returns.
+    """
+
+    classifier: Classifier
+    extractor: Extractor
+    entry: Layer
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        with torch.no_grad():
+            images = self.entry.read(bare(module)(*args, **kwargs))
+        features = self.extractor.to(images.device).features(images)
+        return self.classifier.artifact_probability(features)

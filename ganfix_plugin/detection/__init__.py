@@ -1,1 +1,0 @@
-"""Which images have artifacts, and where in them."""

@@ -1,0 +1,296 @@
+"""Search a corrector's own options for the best trade on one generator.
+
+A setting is judged by the Fréchet distance of all labelled generations, corrected, to clean images:
+it falls as artifacts are repaired, and rises again as clean images lose what they had. What is
+found on one half of the labels is judged on the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from ganfix_plugin.api import attach
+from ganfix_plugin.artifacts.prepare import real_features, seed_features
+from ganfix_plugin.correctors import corrector as correctors
+from ganfix_plugin.correctors.bind import check_spec
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.extractors import Extractor, default_extractor, load_extractor
+from ganfix_plugin.features.frechet import Gaussian
+from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.forward import device_of
+from ganfix_plugin.generators.latents import BATCH, seed_batches
+from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, Sample
+from ganfix_plugin.spec import CorrectionSpec, key_of
+
+log = logging.getLogger("ganfix")
+FEWEST = 8  # labels of a kind in each part
+PAPERS = ("seqabl", "seqc")
+Kinds = tuple[list[Sample], list[Sample]]  # artifacts, normals
+_SIDE = 64  # changes of pixels are measured at this size, so that memory stays small
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one setting does to labelled generations.
+
+    Attributes:
+        spec: the setting; empty is no correction.
+        overall: Fréchet distance of all generations to clean images, which the search lowers.
+        artifacts: Fréchet distance of the artifacts alone.
+        change: mean absolute change of the normals' pixels, of 255, at 64 × 64.
+        untouched: share of the normals that are bit for bit as they were.
+    """
+
+    spec: str
+    overall: float
+    artifacts: float
+    change: float
+    untouched: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A search's result.
+
+    Attributes:
+        trials: every setting tried, on the searched half, in the order of the search; the first is
+            no correction, the second the corrector's defaults.
+        best: the setting found.
+        held_out: no correction, the papers' defaults and the best on the other half, by spec.
+    """
+
+    trials: tuple[Trial, ...]
+    best: Trial
+    held_out: tuple[Trial, ...]
+
+    @property
+    def front(self) -> list[Trial]:
+        """The trials that no other one beats in both artifacts and change, by change."""
+        front: list[Trial] = []
+        for trial in sorted(self.trials, key=lambda each: (each.change, each.artifacts)):
+            if not front or trial.artifacts < front[-1].artifacts:
+                front.append(trial)
+        return front
+
+
+def tune(
+    G: nn.Module,
+    spec: str,
+    labels: Labels,
+    *,
+    trials: int = 32,
+    seed: int = 0,
+    adapter: str | None = None,
+    extractor: str | None = None,
+    real: Path | None = None,
+) -> Tuning:
+    """Search the options that a spec leaves open.
+
+    The first third of the trials is drawn by chance, the others change one key of the best so far.
+
+    Args:
+        G: the generator, in evaluation mode.
+        spec: ``NAME[:key=value,…]``; the keys given stay as they are.
+        labels: of this generator; split by chance into searched, held out and, without real
+            images, clean ones to measure against.
+        trials: how many settings to try.
+        seed: of the split and of the search.
+        extractor: of the features; by default `default_extractor`.
+        real: clean images, a folder or zip.
+
+    Raises:
+        GanfixError: on too few labels, labels of another generator, or a bad spec.
+    """
+    labels.check(fingerprint(G))
+    given = CorrectionSpec.parse(str(spec))
+    check_spec(given)
+    known = find_adapter(G, adapter)
+    used = load_extractor(extractor or default_extractor()).to(device_of(G))
+    searched, held_out, clean = split(labels, seed, with_clean=real is None)
+    if real is None:
+        reference = Gaussian.of(seed_features(G, known, used, clean))
+    else:
+        reference = Gaussian.of(real_features(real, used, G, known))
+    part = _Part(G, known, used, reference, searched)
+    tried = [part.trial("")]
+    chance, open_keys = random.Random(seed), choices(given, known.auto(known.layers(G)))
+    seen: set[str] = set()
+    while len(tried) <= trials and (each := propose(given, open_keys, tried, trials, chance, seen)):
+        try:
+            tried.append(part.trial(each))
+        except GanfixError as error:
+            log.info("%s: left out (%s)", each, error)
+        else:
+            log.info("%d/%d %s: %.2f", len(tried) - 1, trials, each, tried[-1].overall)
+    if len(tried) == 1:
+        raise GanfixError(f"tune {given}: no setting could be tried; attach it once to see why")
+    best = min(tried[1:], key=lambda trial: trial.overall)
+    other = _Part(G, known, used, reference, held_out)
+    measured = tuple(item for item in given.items if item[0] in ("class", "profile", "samples"))
+    papers = [CorrectionSpec(name, measured) for name in PAPERS]
+    return Tuning(tuple(tried), best, tuple(other.comparison(papers, best.spec)))
+
+
+def split(labels: Labels, seed: int, with_clean: bool) -> tuple[Kinds, Kinds, list[Sample]]:
+    """Searched and held-out samples, (artifacts, normals) each, and half of the normals as clean
+    images if those are asked for.
+
+    Raises:
+        GanfixError: if a part would have fewer than 8 of a kind.
+    """
+    chance = random.Random(seed)
+    artifacts, normals = labels.samples(ARTIFACT), labels.samples(NORMAL)
+    chance.shuffle(artifacts)
+    chance.shuffle(normals)
+    half = len(normals) // 2 if with_clean else 0
+    clean, normals = normals[:half], normals[half:]
+    needed = {ARTIFACT: 2 * FEWEST, NORMAL: (4 if with_clean else 2) * FEWEST}
+    for kind, least in needed.items():
+        if (found := len(labels.samples(kind))) < least:
+            raise GanfixError(f"labels: found {found} of class {kind}, expected at least {least}")
+    parts = [(artifacts[rest::2], normals[rest::2]) for rest in (0, 1)]
+    return parts[0], parts[1], clean
+
+
+def choices(given: CorrectionSpec, auto: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
+    """The texts to try for every key that a spec leaves open; the empty text is the default.
+
+    Keys say themselves what is worth trying (`options.option`), but for the layers, which are the
+    default ones, each alone and all up to each.
+
+    Raises:
+        GanfixError: if there is nothing to search.
+    """
+    numbers = [str(layer.index) for layer in auto]
+    up_to = ["+".join(numbers[: end + 1]) for end in range(1, len(numbers))]
+    fixed = dict(given.items)
+    found: dict[str, tuple[str, ...]] = {}
+    for each in fields(correctors.load(given.name).options):
+        key = key_of(each)
+        texts = (*numbers, *up_to) if key == "layers" else each.metadata["tune"]
+        if key not in fixed and texts:
+            found[key] = ("", *texts)
+    if not found:
+        raise GanfixError(f"tune {given}: no key is left to search; leave some out")
+    return found
+
+
+def propose(
+    given: CorrectionSpec,
+    open_keys: Mapping[str, Sequence[str]],
+    tried: Sequence[Trial],
+    trials: int,
+    chance: random.Random,
+    seen: set[str],
+) -> str:
+    """A setting that was not proposed before, with every option spelled out; empty if none is left.
+
+    The defaults come first, then draws by chance, then changes of one key of the best.
+    """
+    for draw in range(200):
+        items = dict(given.items)
+        if seen:
+            by_chance = len(tried) <= max(2, trials // 3) or draw > 100
+            if not by_chance:
+                best = min(tried[1:] or tried, key=lambda trial: trial.overall).spec
+                items |= dict(CorrectionSpec.parse(best).items) if best else {}
+            for key in open_keys if by_chance else [chance.choice(list(open_keys))]:
+                items.pop(key, None)
+                if text := chance.choice(open_keys[key]):
+                    items[key] = text
+        try:
+            text = str(check_spec(CorrectionSpec(given.name, tuple(sorted(items.items())))))
+        except GanfixError:  # two keys that exclude each other
+            continue
+        if text not in seen:
+            seen.add(text)
+            return text
+    return ""
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    """Generations: their features [n, D], small copies [n, 3, s, s], and a mark of each."""
+
+    features: Tensor
+    small: Tensor
+    marks: tuple[bytes, ...]
+
+
+class _Part:
+    """Some labelled generations, rendered once as they are, and again for every trial."""
+
+    def __init__(
+        self,
+        G: nn.Module,
+        adapter: Adapter,
+        extractor: Extractor,
+        reference: Gaussian,
+        kinds: Kinds,
+    ):
+        self.G, self.adapter, self.extractor, self.reference = G, adapter, extractor, reference
+        self.artifacts = len(kinds[0])
+        self.samples = [*kinds[0], *kinds[1]]
+        self.plain = self.render(None)
+
+    def render(self, plain: _Rendered | None) -> _Rendered:
+        """Render all samples; features of images that are as before are not computed again."""
+        features: list[Tensor] = []
+        small: list[Tensor] = []
+        marks: list[bytes] = []
+        for z, c in seed_batches(self.G, self.adapter, self.samples, BATCH):
+            with torch.no_grad():
+                images = self.adapter.synthesize(self.G, z, c).float()
+            new = [hashlib.sha256(each.numpy().tobytes()).digest() for each in images.cpu()]
+            before = slice(len(marks), len(marks) + len(new))
+            if plain is None:
+                found = self.extractor.features(images).cpu()
+            else:
+                found = plain.features[before].clone()
+                pairs = zip(new, plain.marks[before])
+                changed = torch.tensor([after != mark for after, mark in pairs])
+                if changed.any():
+                    some = images[changed.to(images.device)]
+                    found[changed] = self.extractor.features(some).cpu()
+            features.append(found)
+            small.append(adaptive_avg_pool2d(images, min(_SIDE, images.shape[-1])).cpu())
+            marks += new
+        return _Rendered(torch.cat(features), torch.cat(small), tuple(marks))
+
+    def trial(self, spec: str) -> Trial:
+        """What a setting does; the empty one is no correction."""
+        rendered = self.plain
+        if spec:
+            with attach(self.G, spec):
+                rendered = self.render(self.plain)
+        normals = slice(self.artifacts, None)
+        change = (rendered.small - self.plain.small)[normals].abs().mean()
+        same = [a == b for a, b in zip(rendered.marks[normals], self.plain.marks[normals])]
+        return Trial(
+            spec,
+            self.reference.distance_to_samples(rendered.features),
+            self.reference.distance_to_samples(rendered.features[: self.artifacts]),
+            float(127.5 * change),
+            sum(same) / len(same),
+        )
+
+    def comparison(self, papers: Sequence[CorrectionSpec], best: str) -> Iterator[Trial]:
+        """No correction, the papers' defaults as far as they can be attached, and the best."""
+        yield self.trial("")
+        for spec in papers:
+            try:
+                yield self.trial(str(check_spec(spec)))
+            except GanfixError as error:
+                log.info("%s: left out (%s)", spec, error)
+        yield self.trial(best)

@@ -1,0 +1,220 @@
+"""The classifier of [T21], 3.1: a linear head on a frozen extractor, and its file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.labels import ARTIFACT
+
+FORMAT = "ganfix-classifier-1"
+FEWEST = 20  # per class; below that, a held-out figure means nothing
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a head does on samples that it was not trained on.
+
+    Attributes:
+        accuracy: share of right answers.
+        auc: area under the ROC curve of artifact against normal.
+        confusion: confusion[i][j] held-out samples of class i were taken for class j.
+    """
+
+    accuracy: float
+    auc: float
+    confusion: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained linear head.
+
+    Attributes:
+        weight: [classes, D] on standardised features; ``bias``: [classes].
+        mean, deviation: [D], of the training features.
+        classes: their names, "artifact" among them.
+        extractor: the extractor's name.
+        generator: fingerprint of the generator whose images it learned from.
+        held_out: how it does.
+        counts: training and held-out samples by class.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    deviation: Tensor
+    classes: tuple[str, ...]
+    extractor: str
+    generator: str
+    held_out: Report
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """[N, classes] of features [N, D]."""
+        standard = (features - self.mean.to(features)) / self.deviation.to(features)
+        return standard @ self.weight.to(features).T + self.bias.to(features)
+
+    def artifact_probability(self, features: Tensor) -> Tensor:
+        """P(artifact) [N] of features [N, D]."""
+        return self.logits(features).softmax(dim=1)[:, self.classes.index(ARTIFACT)]
+
+    def is_artifact(self, features: Tensor) -> Tensor:
+        """bool [N]: the artifact class is the most probable one."""
+        return self.logits(features).argmax(dim=1) == self.classes.index(ARTIFACT)
+
+    def cam(self, maps: Tensor) -> Tensor:
+        """Grad-CAM of the artifact class (Selvaraju et al., ICCV 2017) in [0, 1], [N, h, w].
+
+        For a linear head on the mean of feature maps [N, D, h, w] the gradients are its weights,
+        so that no backward pass is needed. A map without any positive evidence stays all zero.
+        """
+        weight = self.weight[self.classes.index(ARTIFACT)] / self.deviation
+        found = torch.einsum("ndhw,d->nhw", maps, weight.to(maps)).relu()
+        return found / found.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(found.dtype).tiny)
+
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with the head; scores are tied to it."""
+        numbers = torch.cat([self.weight.flatten(), self.bias, self.mean, self.deviation])
+        return hashlib.sha256(numbers.numpy().tobytes()).hexdigest()[:16]
+
+    def save(self, path: Path) -> None:
+        """Write the file whole or not at all.
+
+        Raises:
+            GanfixError: if it cannot be written.
+        """
+        meta: dict[str, Any] = asdict(self)
+        names = ("weight", "bias", "mean", "deviation")
+        tensors = {name: meta.pop(name).contiguous() for name in names}
+        temporary = path.with_name(f".{path.name}.writing")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, temporary, metadata={FORMAT: json.dumps(meta)})
+            os.replace(temporary, path)
+        except (OSError, SafetensorError) as error:
+            raise GanfixError(f"classifier {path}: cannot be written ({error})") from None
+
+    @classmethod
+    def load(cls, path: Path) -> Classifier:
+        """Read a classifier file.
+
+        Raises:
+            GanfixError: if it is missing, damaged or no classifier.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                meta = json.loads((file.metadata() or {})[FORMAT])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            meta["classes"] = tuple(meta["classes"])
+            return cls(**tensors, held_out=Report(**meta.pop("held_out")), **meta)
+        except FileNotFoundError:
+            raise GanfixError(f"classifier {path}: no such file; make it by ganfix fit") from None
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise GanfixError(
+                f"classifier {path}: damaged or no ganfix classifier; make it by ganfix fit"
+            ) from error
+
+    def load_extractor(self) -> Any:
+        """The extractor that this head was trained on."""
+        return load_extractor(self.extractor)
+
+
+def fit(
+    features: Sequence[Tensor],
+    classes: Sequence[str],
+    extractor: str,
+    generator: str,
+    *,
+    seed: int = 0,
+    held_out: float = 0.2,
+    penalty: float = 1e-2,
+) -> Classifier:
+    """Train a head on the features [n, D] of each class.
+
+    A multinomial logistic regression with an L2 penalty, by L-BFGS to convergence; classes weigh
+    the same whatever their sizes. A share of each class is held out and reported.
+
+    Raises:
+        GanfixError: on too few samples of a class, or NaN in features.
+    """
+    for name, each in zip(classes, features):
+        if len(each) < FEWEST:
+            raise GanfixError(
+                f"class {name}: found {len(each)} samples, expected at least {FEWEST}; label more"
+            )
+        if not torch.isfinite(each).all():
+            raise GanfixError(f"class {name}: found NaN or infinite features")
+    chance = torch.Generator().manual_seed(seed)
+    train, test = [], []
+    for each in features:
+        order = torch.randperm(len(each), generator=chance)
+        cut = max(1, round(held_out * len(each)))
+        test.append(each[order[:cut]].float())
+        train.append(each[order[cut:]].float())
+    x, y = torch.cat(train), _targets(train)
+    mean, deviation = x.mean(dim=0), x.std(dim=0)
+    # A feature that never varied would blow up as soon as it does.
+    deviation = torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, 1)
+    weight, bias = _regression((x - mean) / deviation, y, len(classes), penalty)
+    counts = {f"{name}/train": len(each) for name, each in zip(classes, train)}
+    counts |= {f"{name}/held out": len(each) for name, each in zip(classes, test)}
+    blank = Report(0.0, 0.0, [])
+    head = Classifier(
+        weight, bias, mean, deviation, tuple(classes), extractor, generator, blank, counts
+    )
+    return Classifier(**{**head.__dict__, "held_out": _report(head, test)})
+
+
+def auc(positive: Tensor, negative: Tensor) -> float:
+    """Area under the ROC curve: how often a positive scores above a negative; ties count half."""
+    scores = torch.cat([negative, positive]).double()
+    values, places, counts = scores.unique(return_inverse=True, return_counts=True)
+    ranks = (counts.cumsum(0).double() - (counts.double() - 1) / 2)[places]
+    above = ranks[len(negative) :].sum() - len(positive) * (len(positive) + 1) / 2
+    return float(above / (len(positive) * len(negative)))
+
+
+def _regression(x: Tensor, y: Tensor, classes: int, penalty: float) -> tuple[Tensor, Tensor]:
+    weight = torch.zeros(classes, x.shape[1], requires_grad=True)
+    bias = torch.zeros(classes, requires_grad=True)
+    balance = len(y) / (classes * y.bincount(minlength=classes).float())
+    descent = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        descent.zero_grad()
+        value = cross_entropy(x @ weight.T + bias, y, balance) + penalty * weight.square().sum()
+        value.backward()
+        return value
+
+    descent.step(loss)
+    return weight.detach(), bias.detach()
+
+
+def _report(head: Classifier, test: Sequence[Tensor]) -> Report:
+    right = _targets(test)
+    answers = head.logits(torch.cat(list(test))).argmax(dim=1)
+    size = len(head.classes)
+    confusion = (right * size + answers).bincount(minlength=size**2).view(size, size)
+    artifact, normal = (
+        head.artifact_probability(test[head.classes.index(name)]) for name in (ARTIFACT, "normal")
+    )
+    accuracy = float((answers == right).float().mean())
+    return Report(accuracy, auc(artifact, normal), confusion.tolist())
+
+
+def _targets(groups: Sequence[Tensor]) -> Tensor:
+    return torch.cat([torch.full((len(each),), i) for i, each in enumerate(groups)])

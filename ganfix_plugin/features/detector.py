@@ -1,0 +1,165 @@
+"""Feature detectors in the form that the hosts' metrics use, from files and names of the user's.
+
+A detector takes images [N, 3, H, W], uint8 from 0 to 255, and returns features [N, D]. NVIDIA's are
+TorchScript downloads; one of these stands in for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin import registry
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.extractors import import_callable, load_extractor
+from ganfix_plugin.generators.fingerprint import fingerprint
+
+HINT = "a TorchScript file, module:callable, or the name of a feature extractor (ganfix list)"
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Which detector to use: small, so that it can go along to other processes.
+
+    Attributes:
+        source: as the user named it.
+        mark: 16 hexadecimal digits that change with it; what was computed with it is kept by them.
+    """
+
+    source: str
+    mark: str
+
+    @classmethod
+    def named(cls, source: str) -> Detector:
+        """Find a detector and read it once.
+
+        Raises:
+            GanfixError: if there is none of that name, or it cannot be loaded.
+        """
+        network = _open(source)
+        if os.path.isfile(source):
+            mark = hashlib.sha256(Path(source).read_bytes())
+        else:
+            mark = hashlib.sha256(source.encode())
+            if isinstance(network, nn.Module):
+                mark.update(fingerprint(network).encode())
+            mark.update(_source_of(network))
+        return cls(source, mark.hexdigest()[:16])
+
+    @property
+    def name(self) -> str:
+        """Short, and fit for the name of a file."""
+        return Path(self.source).stem.replace(":", ".")
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.mark}"
+
+    def load(self, device: torch.device) -> Features:
+        """The network, on a device."""
+        # Path lengths copy it, and copies of what requires gradients cannot be frozen any more.
+        return Features(self.source, _open(self.source)).to(device).eval().requires_grad_(False)
+
+
+class Features(nn.Module):
+    """A detector that says in one line what does not fit.
+
+    It is called as hosts call theirs: with images, and with ``return_features=True`` or what else
+    one of their metrics wants of its detector. Only ``return_features`` may be unknown to it.
+    """
+
+    def __init__(self, source: str, network: Callable[..., Any]) -> None:
+        super().__init__()
+        self.source, self.network = source, network
+
+    def forward(self, images: Tensor, **wanted: Any) -> Tensor:
+        """Features [N, D] of images [N, 3, H, W].
+
+        Raises:
+            GanfixError: if it fails, does not know what is wanted, or returns another shape.
+        """
+        known = _keywords(self.network)
+        if known is not None:
+            if not known & {"return_features"}:
+                wanted = {key: wanted[key] for key in wanted if key != "return_features"}
+            unknown = [key for key in wanted if key not in known]
+            if unknown:
+                raise GanfixError(
+                    f"detector {self.source}: takes no {unknown[0]}=, which this metric needs; "
+                    "give it a detector that does, or choose other metrics"
+                )
+        try:
+            with torch.no_grad():
+                found = self.network(images, **wanted)
+        except RuntimeError as error:
+            cause = str(error).strip().splitlines()[-1]
+            shape = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
+            raise GanfixError(
+                f"detector {self.source}: failed on images {shape}: {cause}"
+            ) from error
+        if not isinstance(found, Tensor) or found.dim() != 2 or len(found) != len(images):
+            shape = str(list(found.shape)) if isinstance(found, Tensor) else type(found).__name__
+            raise GanfixError(
+                f"detector {self.source}: returned {shape}, expected features [{len(images)}, D]"
+            )
+        return found.float()
+
+
+class _OfExtractor(nn.Module):
+    """A feature extractor of the registry, called like a detector."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.extractor = load_extractor(name)
+        if isinstance(self.extractor.network, nn.Module):
+            self.network = self.extractor.network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.extractor.features(images.float() / 127.5 - 1)
+
+
+def _open(source: str) -> Callable[..., Any]:
+    if source.endswith(".pkl"):
+        raise GanfixError(
+            f"detector {source}: a pickle can run anything, and ganfix opens none; expected {HINT}"
+        )
+    if os.path.isfile(source):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # TorchScript is deprecated; the hosts live by it
+                return torch.jit.load(source, map_location="cpu").eval()
+        except (RuntimeError, ValueError) as error:
+            raise GanfixError(f"detector {source}: no TorchScript file; expected {HINT}") from error
+    if source in registry.names(registry.EXTRACTORS):
+        return _OfExtractor(source)
+    if ":" in source and os.sep not in source:
+        return import_callable(source, "detector")
+    raise GanfixError(f"detector {source}: no such file; expected {HINT}")
+
+
+def _keywords(network: Callable[..., Any]) -> set[str] | None:
+    """The names of what it can be told; None if anything."""
+    if isinstance(network, torch.jit.ScriptModule):
+        method: Any = network.forward
+        return {argument.name for argument in method.schema.arguments}
+    call = network.forward if isinstance(network, nn.Module) else network
+    declared = inspect.signature(call).parameters.values()
+    if any(each.kind is each.VAR_KEYWORD for each in declared):
+        return None
+    return {each.name for each in declared}
+
+
+def _source_of(network: Callable[..., Any]) -> bytes:
+    """The text of the module that it comes from, as far as there is any."""
+    kind = network if inspect.isroutine(network) else type(network)
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return Path(file).read_bytes() if file and file.endswith(".py") else b""

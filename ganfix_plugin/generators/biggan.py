@@ -1,0 +1,52 @@
+"""BigGAN in PyTorch, and U-net GAN, whose generator is BigGAN's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganfix_plugin.generators.layers import Family, Layer
+
+
+class BigGAN(Family):
+    """Layer i is ``blocks.{i}.0``, a residual block; the first one is at 8×8.
+
+    A block returns the residual sum, before the next one's normalisation and ReLU: it counts as
+    activated where it is positive. Their ReLU itself is one module, shared with the discriminator.
+    """
+
+    name = "biggan"
+    title = "BigGAN of BigGAN-PyTorch, and U-net GAN"
+
+    def matches(self, G: Any) -> bool:
+        return all(hasattr(G, name) for name in ("blocks", "shared", "linear", "dim_z", "arch"))
+
+    def layers(self, G: Any) -> tuple[Layer, ...]:
+        return tuple(
+            Layer(i, f"blocks.{i}.0", (size, size), G.blocks[i][0].out_channels)
+            for i, size in enumerate(G.arch["resolution"])
+        )
+
+    def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        # There is no convolution at 4×4: the three of the lowest resolutions stand in.
+        return tuple(layers[:3])
+
+    def entry(self, G: Any) -> str:
+        return ""
+
+    def latent_shape(self, G: Any) -> tuple[int, ...]:
+        return (G.dim_z,)
+
+    def mean_latent(self, G: Any) -> Tensor | None:
+        return torch.zeros(G.dim_z)
+
+    def num_classes(self, G: Any) -> int:
+        return 0 if getattr(G, "unconditional", False) else int(G.n_classes)
+
+    def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
+        y = torch.zeros(len(z), dtype=torch.long, device=z.device) if c is None else c.argmax(1)
+        images: Tensor = G(z, G.shared(y))
+        return images

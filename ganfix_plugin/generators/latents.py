@@ -1,0 +1,170 @@
+"""Latents and classes: from a seed, or from a stream, to batches that a generator takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.forward import device_of
+from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.labels import Sample
+from ganfix_plugin.workers import progress
+
+BATCH = 32
+Batch = tuple[Tensor, Tensor | None]
+
+Part = tuple[int, int]
+"""(i, n): batches i, i + n, i + 2n, …"""
+
+ALL: Part = (0, 1)
+_CACHE = 4 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Inputs of a generator, drawn once by seed and sliced to any batch size.
+
+    The stream is numpy's, because a slice of it does not depend on how the rest was cut.
+
+    Attributes:
+        shape: the shape of one latent z.
+        classes: number of classes to draw labels from; 0 if unconditional.
+        class_index: the one class to take instead.
+    """
+
+    shape: tuple[int, ...]
+    seed: int
+    classes: int = 0
+    class_index: int | None = None
+
+    def batches(
+        self, samples: int, size: int, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield (z [n, …] float32, one-hot c [n, classes] or None) for ``samples`` latents."""
+        latents = np.random.RandomState(self.seed)
+        labels = np.random.RandomState([self.seed, 1])
+        for start in range(0, samples, size):
+            n = min(size, samples - start)
+            z = torch.from_numpy(latents.randn(n, *self.shape)).float().to(device)
+            if not self.classes:
+                yield z, None
+                continue
+            drawn = labels.randint(self.classes, size=n)
+            if self.class_index is not None:
+                drawn[:] = self.class_index
+            c = torch.nn.functional.one_hot(torch.from_numpy(drawn), self.classes)
+            yield z, c.float().to(device)
+
+
+def seed_batches(
+    G: nn.Module,
+    adapter: Adapter,
+    samples: Sequence[Sample],
+    batch: int = BATCH,
+    class_index: int | None = None,
+) -> Iterator[Batch]:
+    """Yield (z, one-hot c or None) as the generator's own tensors are.
+
+    Args:
+        class_index: the class of all images; None deals the classes of a conditional generator
+            round by seed.
+    """
+    for start in range(0, len(samples), batch):
+        some = samples[start : start + batch]
+        z = latents_of(some, adapter.latent_shape(G))
+        c = labels_of(G, adapter, some, class_index)
+        yield like_parameters(G, z, c)
+
+
+def labels_of(
+    G: nn.Module, adapter: Adapter, samples: Sequence[Sample], class_index: int | None = None
+) -> Tensor | None:
+    """One-hot classes [n, classes] of a conditional generator; see `seed_batches`.
+
+    Raises:
+        GanfixError: on a latent without a class.
+    """
+    classes = adapter.num_classes(G)
+    if not classes:
+        return None
+    if class_index is not None:
+        dealt = [class_index] * len(samples)
+    else:
+        dealt = [each % classes for each in samples if isinstance(each, int)]
+    if len(dealt) < len(samples):
+        raise GanfixError(
+            "labels: found latents, expected seeds, since this generator is conditional and a "
+            "latent does not say its class"
+        )
+    return torch.nn.functional.one_hot(torch.tensor(dealt), classes).float()
+
+
+def check_class(G: nn.Module, adapter: Adapter, class_index: int | None) -> None:
+    """Make sure that a seed stands for one image, as in the hosts' scripts.
+
+    Raises:
+        GanfixError: if a conditional generator got no class, or there is no such class.
+    """
+    classes = adapter.num_classes(G)
+    if classes and class_index is None:
+        raise GanfixError(f"{type(G).__name__} has {classes} classes; choose one by --class")
+    if class_index is not None and not 0 <= class_index < classes:
+        found = f"{classes} classes" if classes else "no classes"
+        raise GanfixError(f"class={class_index}: {type(G).__name__} has {found}")
+
+
+def latents_of(samples: Sequence[Sample], shape: Sequence[int]) -> Tensor:
+    """Latents [N, …] float32: those that the hosts' scripts draw for a seed, others as they are.
+
+    Raises:
+        GanfixError: if a latent has another width.
+    """
+    width, source = math.prod(shape), np.random.RandomState(0)
+    drawn = []
+    for each in samples:
+        if isinstance(each, int):
+            source.seed(each)  # what RandomState(each) draws, forty times faster
+            drawn.append(source.randn(width))
+            continue
+        if len(each) != width:
+            raise GanfixError(f"labels: found a latent of {len(each)} values, expected {width}")
+        drawn.append(np.array(each))
+    return torch.from_numpy(np.array(drawn).reshape(len(drawn), *shape)).float()
+
+
+def latent_batches(
+    latents: Latents, samples: int, batch: int, G: nn.Module, what: str, part: Part = ALL
+) -> Iterable[tuple[Tensor, Tensor | None]]:
+    """(z, c) batches of a stream as the generator's own tensors are, with a progress bar."""
+    index, parts = part
+    every = islice(latents.batches(samples, batch, device_of(G)), index, None, parts)
+    batches = (like_parameters(G, z, c) for z, c in every)
+    total = len(range(index, -(-samples // batch), parts))
+    return progress(batches, total, f"measuring {what}")
+
+
+def like_parameters(G: nn.Module, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Latents and labels on the device and of the type of a generator's parameters, which may be
+    half precision."""
+    like = next(G.parameters(), z)
+    return z.to(like), None if c is None else c.to(like)
+
+
+def fitting_batch(layers: Sequence[Layer], device: torch.device) -> int:
+    """How many latents to run at once, where speed alone decides.
+
+    A modulated convolution has kernels of its own for each latent. On a CPU, moving those of a
+    whole batch through memory takes longer than the convolution: the early layers of StyleGAN2,
+    512 units each, run 2 to 3 times faster on 2 latents at a time than on 32.
+    """
+    kernels = [36 * layer.channels**2 for layer in layers if layer.modulated]
+    if device.type != "cpu" or not kernels:
+        return BATCH
+    return min(max(_CACHE // max(kernels), 2), BATCH)

@@ -1,0 +1,142 @@
+"""Layers: where the feature maps of a generator are, and what an `Adapter` knows of a family.
+
+One file per family. An adapter recognises a generator by its structure and class name, never by
+module path or `isinstance`: the classes of a network pickle live in generated modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.spec import LayerChoice
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution with its activation, numbered as in the papers.
+
+    Attributes:
+        index: the paper's number.
+        name: the module's dotted name in the generator.
+        resolution: (height, width) of its feature map.
+        channels: the number of units.
+        item: where the feature map is in the tuple or dict that the module returns; None where it
+            returns the feature map itself.
+        of_input: edit what the module is called with (its first argument) instead of its output.
+        modulated: the convolution's kernels differ from sample to sample.
+    """
+
+    index: int
+    name: str
+    resolution: tuple[int, int]
+    channels: int
+    item: int | str | None = None
+    of_input: bool = False
+    modulated: bool = False
+
+    def read(self, output: Any) -> Tensor:
+        """The feature map [N, C, H, W] in what the module returned."""
+        return output if self.item is None else output[self.item]
+
+    def write(self, output: Any, feature_map: Tensor) -> Any:
+        """What the module should have returned instead."""
+        if self.item is None:
+            return feature_map
+        if isinstance(output, dict):
+            return {**output, self.item: feature_map}
+        items: list[Any] = list(output)
+        items[int(self.item)] = feature_map
+        return tuple(items)
+
+    def within(self, module: str) -> Layer:
+        """The same layer, named relative to a module that contains it."""
+        return replace(self, name=self.name.removeprefix(f"{module}.")) if module else self
+
+    def __str__(self) -> str:
+        height, width = self.resolution
+        return f"{self.index} ({self.name}, {self.channels}×{height}×{width})"
+
+
+class Adapter(Protocol):
+    """What ganfix must know about a family of generators."""
+
+    name: str
+    title: str
+
+    def matches(self, G: Any) -> bool:
+        """Whether G belongs to this family, by structure and class name."""
+
+    def layers(self, G: Any) -> tuple[Layer, ...]:
+        """The numbered layers, in the order in which they run."""
+
+    def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        """The papers' default layers for this family."""
+
+    def at_resolution(self, layers: Sequence[Layer], size: int) -> Layer | None:
+        """The layer that stands for a resolution such as 8x8 in the papers' lists."""
+
+    def entry(self, G: Any) -> str:
+        """The dotted name of the module that scripts really call ("" for G itself)."""
+
+    def image_item(self, G: Any) -> int | str | None:
+        """Where the image is in what the entry returns; None where it returns the image."""
+
+    def latent_shape(self, G: Any) -> tuple[int, ...]:
+        """The shape of one latent z."""
+
+    def mean_latent(self, G: Any) -> Tensor | None:
+        """What the entry's first argument is on average; None where unknown or normalised away."""
+
+    def num_classes(self, G: Any) -> int:
+        """How many classes G is conditioned on; 0 if none."""
+
+    def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
+        """Images [N, C, H, W] in [-1, 1] at truncation psi 1 and constant noise."""
+
+
+class Family:
+    """Defaults that most families share."""
+
+    def entry(self, G: Any) -> str:
+        return "synthesis"
+
+    def image_item(self, G: Any) -> int | str | None:
+        return None
+
+    def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        found = (self.at_resolution(layers, size) for size in (4, 8, 16))
+        return tuple(layer for layer in found if layer)
+
+    def at_resolution(self, layers: Sequence[Layer], size: int) -> Layer | None:
+        return next((layer for layer in layers if layer.resolution == (size, size)), None)
+
+
+def select(adapter: Adapter, layers: Sequence[Layer], choice: LayerChoice) -> tuple[Layer, ...]:
+    """The chosen layers, in the order in which they run.
+
+    Raises:
+        GanfixError: if a number or resolution matches no layer (those that exist are listed).
+    """
+    if not choice.items:
+        chosen = adapter.auto(layers)
+        if not chosen:
+            raise GanfixError(f"layers=auto matches none of the layers {_numbers(layers)}")
+        return tuple(chosen)
+    by_number = {str(layer.index): layer for layer in layers}
+    wanted = []
+    for item in choice.items:
+        square = item.partition("x")[0]
+        found = adapter.at_resolution(layers, int(square)) if "x" in item else by_number.get(item)
+        if found is None:
+            raise GanfixError(f"layers={choice}: no layer {item}; there are {_numbers(layers)}")
+        wanted.append(found)
+    return tuple(layer for layer in layers if layer in wanted)
+
+
+def _numbers(layers: Sequence[Layer]) -> str:
+    return ", ".join(f"{each.index} ({each.resolution[0]}x{each.resolution[1]})" for each in layers)

@@ -1,0 +1,160 @@
+"""`Host`: what ganfix must know about a codebase, and how a checkout of one is found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganfix_plugin import registry
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.hosts.flags import Flag
+
+if TYPE_CHECKING:
+    from ganfix_plugin.hosts.session import Session
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What decides whether a breakage matters.
+
+    Attributes:
+        checkout: the host's folder.
+        device: "cuda", "cpu" or "mps": where the host's networks are to run.
+    """
+
+    checkout: Path
+    device: str
+
+    def file_with(self, text: str, pattern: str) -> str:
+        """The first file of the checkout that matches a pattern and holds a text; "" if none."""
+        for file in sorted(self.checkout.glob(pattern)):
+            if text in file.read_text(encoding="utf-8", errors="replace"):
+                return str(file.relative_to(self.checkout))
+        return ""
+
+
+@dataclass(frozen=True)
+class Breakage:
+    """A known way in which a host no longer works, and what ganfix does about it in its process.
+
+    Attributes:
+        name: as `ganfix doctor` lists it.
+        symptom: what the user sees without ganfix.
+        remedy: what ganfix does.
+        reason: why it is needed in a situation; empty where it is not.
+        mend: a context manager that does it, and undoes it.
+    """
+
+    name: str
+    symptom: str
+    remedy: str
+    reason: Callable[[Situation], str]
+    mend: Callable[[Situation], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Seam:
+    """One function of the host that ganfix wraps as soon as its module is imported.
+
+    Attributes:
+        module: where it is defined, as the host's scripts import it.
+        function: its name there; ``Class.method`` for a method.
+        wrap: called with the session and the host's function, returns the one to use instead.
+    """
+
+    module: str
+    function: str
+    wrap: Callable[[Session, Function], Function]
+
+
+@dataclass(frozen=True)
+class Host:
+    """A codebase.
+
+    Attributes:
+        name: as `ganfix list` shows it.
+        title: for people.
+        detect: whether a folder is a checkout of it, by its files and functions, not its name.
+        scripts: those that produce or measure images and take ``--correct``.
+        imports: a script of this host imports at least one of these modules.
+        seams: the functions to wrap.
+        load: the generator of a network's name or file, called while the checkout can be imported.
+        seeds: the scripts that render one image per seed, each with the name of the click option
+            that holds them as a list; ``seedless`` says why the others do not.
+        networks: everything in a network's file, the generator under "G_ema", where such files
+            carry the code of their classes; None where they hold weights only.
+        flags: what scripts take besides ``--correct``.
+        folders: of scripts that keep files of theirs in one folder, the option that names it; what
+            is corrected, or seen by another detector, is kept in a folder of its own below it.
+        refused: scripts that ganfix does not run, each with the reason.
+        breakages: what has to be mended around its scripts.
+    """
+
+    name: str
+    title: str
+    detect: Callable[[Path], bool]
+    scripts: tuple[str, ...]
+    imports: tuple[str, ...]
+    seams: tuple[Seam, ...]
+    load: Callable[[str], Any]
+    seeds: Mapping[str, str] = field(default_factory=dict)
+    seedless: str = ""
+    networks: Callable[[str], dict[str, Any]] | None = None
+    flags: Mapping[str, tuple[Flag, ...]] = field(default_factory=dict)
+    folders: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    breakages: tuple[Breakage, ...] = ()
+
+    def active(self, situation: Situation) -> list[tuple[Breakage, str]]:
+        """The breakages that matter in a situation, each with the reason."""
+        reasons = ((breakage, breakage.reason(situation)) for breakage in self.breakages)
+        return [(breakage, reason) for breakage, reason in reasons if reason]
+
+
+def known_hosts() -> list[Host]:
+    """Every installed host.
+
+    Raises:
+        GanfixError: if one cannot be imported.
+    """
+    return [registry.load(registry.HOSTS, name) for name in registry.names(registry.HOSTS)]
+
+
+def find_host(*folders: Path) -> tuple[Host, Path] | None:
+    """The host of the first folder that is a checkout of one, and that folder; or None.
+
+    Raises:
+        GanfixError: if a folder looks like several hosts.
+    """
+    hosts = known_hosts()
+    for folder in dict.fromkeys(folders):
+        fitting = [host for host in hosts if host.detect(folder)]
+        if len(fitting) > 1:
+            names = ", ".join(host.name for host in fitting)
+            raise GanfixError(f"{folder}: looks like several hosts: {names}; uninstall all but one")
+        if fitting:
+            return fitting[0], folder
+    return None
+
+
+def no_host(folder: Path) -> GanfixError:
+    """The error that says that a folder is no checkout of a known host."""
+    titles = ", ".join(host.title for host in known_hosts())
+    return GanfixError(
+        f"{folder}: no known host was found here; known: {titles}; "
+        "for other code use ganfix_plugin.attach in Python"
+    )
+
+
+def defines(file: Path, name: str) -> bool:
+    """Whether a Python file exists and defines or assigns a name at its top level."""
+    if not file.is_file():
+        return False
+    pattern = rf"^(def|class)\s+{name}\b|^{name}\s*(:[^=]*)?="
+    return bool(re.search(pattern, file.read_text(encoding="utf-8-sig", errors="replace"), re.M))

@@ -1,0 +1,137 @@
+"""One loader for ``--network`` of every command."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.extractors import discriminator_is
+from ganfix_plugin.hosts.devices import resolve_device
+from ganfix_plugin.hosts.host import Host, Situation, find_host
+from ganfix_plugin.hosts.session import Session
+from ganfix_plugin.workers import world
+
+_BUNDLE_INSTEAD = "write spec and profile to a bundle instead: --out NAME.safetensors"
+
+
+@contextmanager
+def open_network(
+    network: str, checkout: Path | None = None, device: str | None = None
+) -> Iterator[nn.Module]:
+    """The generator of a name, in evaluation mode and on a device.
+
+    Args:
+        network: ``module:function`` returning a generator, or whatever the host of the checkout
+            opens: a network pickle or its URL, a genforce model name or ``.pth``.
+        checkout: the host's folder; by default the current one. Its modules can be imported while
+            the context lasts, and its known breakages are mended.
+        device: "cpu", "cuda" or "mps"; by default CUDA where there is some.
+
+    Raises:
+        GanfixError: if there is no such network, or no host that could open it.
+    """
+    where = resolve_device(device)
+    if where == "cuda" and world() > 1:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    discriminator_is(None)
+    if _is_function(network):
+        with importable((checkout or Path.cwd()).resolve()):
+            yield _ready(_call(network), network, where)
+        return
+    with _host_of(network, checkout, where) as host:
+        yield _ready(host.load(network), network, where)
+
+
+@contextmanager
+def open_networks(
+    network: str, checkout: Path | None = None, device: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Everything in a network's file, the generator under "G_ema", on the CPU.
+
+    Raises:
+        GanfixError: as `open_network`, and where there is no file, or one of weights only
+            (genforce).
+    """
+    if _is_function(network):
+        raise GanfixError(
+            f"--network {network}: a function, and no network pickle to write the corrections "
+            f"into; {_BUNDLE_INSTEAD}"
+        )
+    with _host_of(network, checkout, resolve_device(device)) as host:
+        if host.networks is None:
+            raise GanfixError(
+                f"--network {network}: a file of {host.title} holds weights only and cannot carry "
+                f"code; {_BUNDLE_INSTEAD}"
+            )
+        networks = host.networks(network)
+        networks["G_ema"] = _ready(networks["G_ema"], network, "cpu")
+        yield networks
+
+
+@contextmanager
+def _host_of(network: str, checkout: Path | None, device: str) -> Iterator[Host]:
+    """The host that opens a network, while its checkout can be imported and is mended."""
+    folder = (checkout or Path.cwd()).resolve()
+    with importable(folder):
+        found = find_host(folder)
+        if not found:
+            if "://" not in network and Path(network).suffix and not Path(network).is_file():
+                raise GanfixError(f"--network {network}: no such file")
+            raise GanfixError(
+                f"--network {network}: {folder} is no checkout of a known host, which its classes "
+                "are imported from; run this there, or give --host DIR"
+            )
+        with Session(found[0], Situation(folder, device)).installed():
+            yield found[0]
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """What a folder holds can be imported in here; afterwards another host may have those names."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        new = {name: sys.modules[name] for name in set(sys.modules) - before}
+        for name in [name for name, module in new.items() if _is_from(module, folder)]:
+            del sys.modules[name]
+        sys.path.remove(str(folder))
+
+
+def _is_from(module: ModuleType, folder: Path) -> bool:
+    # A folder without __init__.py is a package without a file.
+    places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
+    return any(Path(place).is_relative_to(folder) for place in places if place)
+
+
+def _is_function(network: str) -> bool:
+    return bool(re.fullmatch(r"[\w.]+:\w+", network))
+
+
+def _call(network: str) -> object:
+    module, _, function = network.partition(":")
+    try:
+        build = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise GanfixError(f"--network {network}: cannot be imported: {error}") from error
+    return build()
+
+
+def _ready(G: object, network: str, device: str) -> nn.Module:
+    if not isinstance(G, nn.Module):
+        raise GanfixError(
+            f"--network {network}: found {type(G).__name__}, expected a generator (torch.nn.Module)"
+        )
+    return G.eval().requires_grad_(False).to(device)
