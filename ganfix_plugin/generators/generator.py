@@ -1,0 +1,103 @@
+"""A generator with what ganfix knows of it, each thing worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.find import find_adapter, unwrap
+from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.forward import device_of
+from ganfix_plugin.generators.layers import Adapter, Layer, select
+from ganfix_plugin.spec import LayerChoice
+
+
+@dataclass(frozen=True, eq=False)
+class Generator:
+    """A generator, its adapter and what both determine.
+
+    Attributes:
+        G: the generator itself, without any wrapper of DataParallel's or torch.compile's.
+        adapter: the adapter that knows its family.
+    """
+
+    G: nn.Module
+    adapter: Adapter
+
+    @classmethod
+    def of(
+        cls, G: nn.Module, adapter_name: str | None = None, layers: Sequence[str] | None = None
+    ) -> Generator:
+        """Find the adapter of a generator in evaluation mode.
+
+        Args:
+            adapter_name: take this adapter instead of looking for one.
+            layers: module names to work on, for a generator that no adapter knows.
+
+        Raises:
+            GanfixError: if no adapter, or several, recognise G, or G is in training mode.
+        """
+        G = unwrap(G)
+        if G.training:
+            raise GanfixError(
+                f"{type(G).__name__} is in training mode; ganfix works on finished generators: "
+                "call G.eval() first"
+            )
+        return cls(G, find_adapter(G, adapter_name, layers))
+
+    @property
+    def name(self) -> str:
+        """The name of its class, for people."""
+        return type(self.G).__name__
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The hash of its weights; see `generators.fingerprint`."""
+        return fingerprint(self.G)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Its numbered layers, in the order in which they run."""
+        return self.adapter.layers(self.G)
+
+    @property
+    def auto(self) -> tuple[Layer, ...]:
+        """The papers' default layers for its family."""
+        return self.adapter.auto(self.layers)
+
+    @cached_property
+    def classes(self) -> int:
+        """How many classes it is conditioned on; 0 if none."""
+        return self.adapter.num_classes(self.G)
+
+    @cached_property
+    def latent_shape(self) -> tuple[int, ...]:
+        """The shape of one latent z."""
+        return self.adapter.latent_shape(self.G)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        return device_of(self.G)
+
+    def select(self, choice: LayerChoice) -> tuple[Layer, ...]:
+        """The chosen layers, in the order in which they run.
+
+        Raises:
+            GanfixError: if a number or resolution matches no layer (those that exist are listed).
+        """
+        return select(self.adapter, self.layers, choice)
+
+    def synthesize(self, z: Tensor, c: Tensor | None, module: nn.Module | None = None) -> Tensor:
+        """Images [N, C, H, W] in [-1, 1] at truncation psi 1 and constant noise.
+
+        Args:
+            z: latents [N, …] like the generator's parameters; ``c`` one-hot classes [N, classes].
+            module: a view of G to run in its place, such as `generators.forward.bare` makes.
+        """
+        return self.adapter.synthesize(self.G if module is None else module, z, c)
