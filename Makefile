@@ -1,5 +1,6 @@
 # make demo    correct real artifacts of a pretrained generator, on a fresh machine
-# make test    lint, types and tests
+# make test    lint, types, the floors of the house and all tests
+# make check   the same without the slow tests: what one runs while working
 # make hosts   run everything against checkouts of the real hosts: make hosts HOSTS=DIR
 
 PYTHON ?= python3
@@ -11,16 +12,22 @@ OUT    ?= out
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test hosts clean
+.PHONY: demo test check lint hosts clean
 
 demo: $(VENV)/installed
 	$(BIN)/python examples/face_gan/demo.py --outdir $(OUT)
 
-test: $(VENV)/installed
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+test: lint
 	$(BIN)/python -m pytest -n auto
+
+check: lint
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 hosts: $(VENV)/installed
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[hosts]'

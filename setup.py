@@ -80,6 +80,7 @@ setup(
             "prdc",
             "ruff",
             "mypy",
+            "import-linter>=2.7",
             "imageio",
             "types-tqdm",
             "jinja2>=3",
