@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import gan_face_generate
@@ -17,12 +14,13 @@ import pytest
 import torch
 from gan_face_generate.models import Generator
 from generators import hooks
+from raters import three_raters
 from safetensors.torch import load_file
 from torch import nn
 
+from examples import EXAMPLES, importing
 from ganfix_plugin import registry
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from ganfix_plugin.web.answers import Answers
 
 # On networks this small more threads only get in each other's way, most of all on a busy machine.
 torch.set_num_threads(1)
@@ -80,33 +78,6 @@ def _face() -> nn.Module:
     G = Generator(ngpu=0, nc=3, nz=100, ngf=64)
     G.load_state_dict(state)
     return G.eval().requires_grad_(False)
-
-
-# What was imported from an example, from one time to the next.
-_imported: defaultdict[str, dict[str, ModuleType]] = defaultdict(dict)
-
-
-@contextmanager
-def importing(example: str) -> Iterator[None]:
-    """Make an example's modules importable inside, and only there: their names are common ones."""
-    folder, kept = EXAMPLES / example, _imported[example]
-    tops = {path.stem for path in folder.iterdir()}
-
-    def named() -> dict[str, ModuleType]:
-        return {name: m for name, m in sys.modules.items() if name.partition(".")[0] in tops}
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        for name in named():
-            patch.delitem(sys.modules, name)
-        for name, module in kept.items():
-            patch.setitem(sys.modules, name, module)
-        try:
-            yield
-        finally:
-            kept.update(named())
-            for name in kept:
-                del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
@@ -184,3 +155,9 @@ def build_stylegan2(stylegan2: nn.Module) -> Any:
         return G.eval().requires_grad_(False)
 
     return build
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Answers:
+    """What three raters said of one correction; see `raters`."""
+    return three_raters(tmp_path / "answers.sqlite")

@@ -8,7 +8,6 @@ import pickle
 import random
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from threading import Barrier
 from typing import Any
 
@@ -26,17 +25,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:seqabl")
 SPEC = "seqabl:lowest=30%,samples=200"
 
 
-@dataclass(frozen=True)
-class Bias:
-    """An edit whose order of application shows: x ← factor · x + shift."""
-
-    factor: float
-    shift: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.factor * x + self.shift
-
-
 @pytest.fixture
 def third_party(install: Any) -> Any:
     """Install a corrector that turns a subject into edits by an expression."""
@@ -46,7 +34,7 @@ def third_party(install: Any) -> Any:
             "from ganfix_plugin.generators.layers import Layer\n"
             "from ganfix_plugin.correctors.corrector import Corrector\n"
             "from ganfix_plugin.spec import LayerOptions\n"
-            "from test_attachment import Bias\n"
+            "from edits import Bias\n"
             f"def edits(options, subject):\n    return {expression}\n"
             f"IT = Corrector({name!r}, 'for a test', LayerOptions, edits)\n"
         )

@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import EXAMPLES
+from edits import Dim
 from generators import hooks, images, latents
 from prepared import error, run
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
+from examples import EXAMPLES
 from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.correctors.corrector import Corrector, Subject
 from ganfix_plugin.errors import GanfixWarning
@@ -337,7 +338,6 @@ def test_a_gate_that_needs_the_classifier_is_refused(stylegan2: nn.Module, out: 
 def test_a_corrector_that_decides_by_sample_is_refused(
     stylegan2: nn.Module, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from test_second_pass import Dim
 
     def edits(options: Options, subject: Subject) -> Any:
         return Dim(subject.layers[0])

@@ -8,41 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from detectors import CPU, IMAGES, Fails, Pooled, Whole, by_name, saved
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
 from ganfix_plugin.features.detector import Detector
-
-IMAGES = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8)
-CPU = torch.device("cpu")
-
-
-class Pooled(nn.Module):
-    def forward(self, img: Tensor, return_features: bool = False) -> Tensor:
-        return nn.functional.adaptive_avg_pool2d(img.float(), [2, 2]).flatten(1)
-
-
-class Whole(nn.Module):
-    def forward(self, img: Tensor, return_features: bool = False) -> Tensor:
-        return img.float()
-
-
-class Fails(nn.Module):
-    def forward(self, img: Tensor, return_features: bool = False) -> Tensor:
-        return img.float() @ torch.zeros(7, 7)
-
-
-def by_name(images: Tensor) -> Tensor:
-    return images.float().mean(dim=(2, 3))
-
-
-def list_of(images: Tensor) -> list[Tensor]:
-    return [images]
-
-
-def saved(module: nn.Module, path: Path) -> str:
-    torch.jit.save(torch.jit.script(module), path)
-    return str(path)
 
 
 def test_a_torchscript_file_computes_features(tmp_path: Path) -> None:
@@ -71,7 +41,7 @@ def test_a_copy_can_be_frozen_which_hosts_do_for_path_lengths(tmp_path: Path) ->
 
 
 def test_a_callable_need_not_know_what_hosts_say_to_theirs() -> None:
-    found = Detector.named("test_feature_detector:by_name").load(CPU)
+    found = Detector.named("detectors:by_name").load(CPU)
     assert torch.equal(found(IMAGES, return_features=True), by_name(IMAGES))
 
 
@@ -91,7 +61,7 @@ def test_the_mark_is_of_the_content_and_not_of_the_name(tmp_path: Path) -> None:
 
 def test_different_callables_have_different_marks() -> None:
     names = ("by_name", "list_of")
-    assert len({Detector.named(f"test_feature_detector:{name}").mark for name in names}) == 2
+    assert len({Detector.named(f"detectors:{name}").mark for name in names}) == 2
 
 
 def test_it_goes_along_to_other_processes(tmp_path: Path) -> None:
@@ -116,7 +86,7 @@ def test_what_returns_no_features_is_refused_in_one_line(
 
 
 def test_what_returns_no_tensor_is_refused() -> None:
-    found = Detector.named("test_feature_detector:list_of").load(CPU)
+    found = Detector.named("detectors:list_of").load(CPU)
     with pytest.raises(GanfixError, match="returned list, expected features"):
         found(IMAGES)
 
@@ -134,7 +104,7 @@ def test_metrics_that_want_more_than_features_say_so(tmp_path: Path) -> None:
         ("text.pt", "no TorchScript file"),
         ("inception.pkl", "a pickle can run anything"),
         ("nowhere:f", "cannot be imported"),
-        ("test_feature_detector:CPU", "is device, expected a callable"),
+        ("detectors:CPU", "is device, expected a callable"),
     ],
 )
 def test_what_is_no_detector_is_refused(

@@ -21,7 +21,7 @@ from ganfix_plugin.hosts.metrics import Measuring
 from ganfix_plugin.hosts.session import Session
 
 SPEC = "seqabl:samples=64,lowest=30%"
-DETECTOR = Detector("test_feature_detector:by_name", "0123456789abcdef")
+DETECTOR = Detector("detectors:by_name", "0123456789abcdef")
 
 
 class Logger:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from test_feature_detector import Pooled, Whole, saved
+from detectors import Pooled, Whole, saved
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix

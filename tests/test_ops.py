@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_edits import DTYPES, LAYOUTS, bits, feature_map
+from edits import DTYPES, LAYOUTS, bits, feature_map
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError

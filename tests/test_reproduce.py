@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from conftest import EXAMPLES, importing
 from PIL import Image
-from test_web_summary import SPEC, answers
+from raters import SPEC
 from torch import nn
 
+from examples import EXAMPLES, importing
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
 from ganfix_plugin.web.answers import Answers

@@ -4,48 +4,15 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
+from edits import dimmed
 from generators import images, latents, numbered, recorded
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.layers import Layer
-from ganfix_plugin.hooks.attachment import Attachment, Correction
-from ganfix_plugin.hooks.edits import Edit, Scale
-
-
-@dataclass(frozen=True)
-class Dim:
-    """Scales one layer of those samples whose mean activation there is above their batch's."""
-
-    layer: Layer
-    factor: float = 0.5
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        return (self.layer,)
-
-    def keep(self, layer: Layer, x: Tensor) -> Tensor:
-        return x.flatten(1).mean(1)
-
-    def decide(
-        self, images: Tensor, kept: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Mapping[Layer, Edit]]:
-        means = kept[self.layer.name]
-        return means > means.mean(), {self.layer: Scale(torch.tensor([self.factor]))}
-
-
-def dimmed(G: nn.Module, index: int = 0, factor: float = 0.5) -> Attachment:
-    adapter = find_adapter(G)
-    entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
-    passes = Dim(adapter.layers(G)[index], factor)
-    return Attachment(G, [Correction(f"dim:{index}", entry, passes)])
 
 
 def bright(G: nn.Module, z: Tensor, index: int = 0) -> Tensor:

@@ -7,10 +7,10 @@ import random
 from pathlib import Path
 
 import pytest
-from conftest import EXAMPLES
 from prepared import EXTRACTOR, SAMPLES, error, judged, run, uncorrected
 from torch import nn
 
+from examples import EXAMPLES
 from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.evaluate.tune import Trial, Tuning, choices, propose, split, tune
 from ganfix_plugin.features.extractors import load_extractor

@@ -28,31 +28,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from prepared import error, run
+from raters import SPEC
 
 from ganfix_plugin.labels import ARTIFACT, NORMAL
-from ganfix_plugin.web.answers import IMPROVED, OVERALL, SAME, SKIP, WORSE, Answer, Answers
+from ganfix_plugin.web.answers import IMPROVED, SAME, WORSE, Answer, Answers
 from ganfix_plugin.web.summary import NEITHER, bars, rows, summarise
-
-SPEC = "seqabl:rate=0.3"
-N, A, S = NORMAL, ARTIFACT, SKIP
-LABELS = {"ann": (N, N, A, N, S), "ben": (N, A, A, A, S), "cleo": (N, N, A, S, N)}
-VERDICTS = {
-    "ann": (IMPROVED, IMPROVED, WORSE, IMPROVED, IMPROVED),
-    "ben": (IMPROVED, SAME, IMPROVED, WORSE, IMPROVED),
-    "cleo": (IMPROVED, IMPROVED, IMPROVED),
-}
-
-
-@pytest.fixture
-def answers(tmp_path: Path) -> Answers:
-    found = Answers(tmp_path / "answers.sqlite", "ab" * 32)
-    found.label("ann", "", [Answer(1, ARTIFACT)])  # of the uncorrected image: no part of it
-    for rater, said in LABELS.items():
-        found.label(rater, SPEC, [Answer(seed, each) for seed, each in enumerate(said, 1)])
-    for rater, said in VERDICTS.items():
-        for seed, each in enumerate(said, 1):
-            found.judge(rater, SPEC, seed, {OVERALL: each, "face": SAME if seed > 1 else IMPROVED})
-    return found
 
 
 def test_corrected_and_improved_are_those_of_the_hand_computation(answers: Answers) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from edits import dimmed
 from generators import dcgan, images, latents
-from test_second_pass import dimmed
 from torch import nn
 
 import ganfix_plugin as ganfix
