@@ -19,8 +19,6 @@ from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
 from ganfix_plugin.web.answers import Answers
 
-__all__ = ["answers"]  # a fixture
-
 Run = Callable[..., Result]
 
 FEW = ["--generations=200", "--latents=60", "--num-real=100"]
