@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.forward import observe
 from ganfix_plugin.hooks.attachment import Attachment, Correction
 from ganfix_plugin.hooks.edits import Scale
+from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.profiling.defective import TAU, OverlapSums, exceeding, thresholds
 from ganfix_plugin.profiling.quantiles import UnitHistogram
 

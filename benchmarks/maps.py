@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.layer import Layer
 
 SHAPES = ((512, 4, 4), (512, 8, 8), (512, 16, 16))
 """Of the three layers that the IJCAI paper corrects in a StyleGAN2."""

@@ -15,10 +15,10 @@ from ganfix_plugin.correctors.bind import BoundSpec, check_specs
 from ganfix_plugin.correctors.plan import correction_of
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.generators.find import find_adapter, unwrap
-from ganfix_plugin.generators.forward import random_state_kept
 from ganfix_plugin.generators.latents import BATCH, like_parameters
 from ganfix_plugin.generators.layers import select
 from ganfix_plugin.hooks.attachment import Attachment, Correction, attached, baked
+from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
 from ganfix_plugin.profiling.rates import lr_count
 from ganfix_plugin.profiling.store import ensure

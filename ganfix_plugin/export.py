@@ -29,7 +29,6 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready, written
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.layers import Layer
 from ganfix_plugin.hooks import standalone as carried
 from ganfix_plugin.hooks.attachment import (
     Correction,
@@ -42,6 +41,7 @@ from ganfix_plugin.hooks.attachment import (
     placed,
 )
 from ganfix_plugin.hooks.edits import Cap, Edit, Scale, Towards
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile, Settings
 
 _MARK = '{"ganfix-export-1": '

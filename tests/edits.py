@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.layers import Layer
 from ganfix_plugin.hooks.attachment import Attachment, Correction
 from ganfix_plugin.hooks.edits import Cap, Edit, Scale
+from ganfix_plugin.hooks.layer import Layer
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {

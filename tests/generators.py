@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.generators.find import find_adapter, unwrap
-from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.layer import Layer
 
 HOOK_TABLES = [name for name in nn.Module().__dict__ if "_hooks" in name]
 

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.generators.find import find_adapter, unwrap
 from ganfix_plugin.generators.latents import Latents
-from ganfix_plugin.generators.layers import Layer, select
+from ganfix_plugin.generators.layers import select
 from ganfix_plugin.generators.plain import Plain
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import LayerChoice
 
 OTHER_FAMILIES = [StyleGAN2Generator, StyleGANGenerator, StyleGAN3Shaped, dcgan]

@@ -31,7 +31,7 @@ def third_party(install: Any) -> Any:
 
     def add(name: str, expression: str) -> None:
         source = (
-            "from ganfix_plugin.generators.layers import Layer\n"
+            "from ganfix_plugin.hooks.layer import Layer\n"
             "from ganfix_plugin.correctors.corrector import Corrector\n"
             "from ganfix_plugin.spec import LayerOptions\n"
             "from edits import Bias\n"

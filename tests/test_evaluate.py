@@ -25,8 +25,8 @@ from ganfix_plugin.evaluate.evaluate import evaluate, figures
 from ganfix_plugin.features.bootstrap import Bootstrap
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.forward import bare
 from ganfix_plugin.generators.latents import latents_of
+from ganfix_plugin.hooks.forward import bare
 from ganfix_plugin.hosts.metrics import to_pixels
 from ganfix_plugin.workers import Ranks, ranks
 

@@ -27,8 +27,8 @@ from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.correctors.corrector import Corrector, Subject
 from ganfix_plugin.errors import GanfixWarning
 from ganfix_plugin.export import contents
-from ganfix_plugin.generators.layers import Layer
 from ganfix_plugin.hooks import standalone as carried
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import Options
 
 pytestmark = pytest.mark.filterwarnings("ignore:seqabl")

@@ -7,7 +7,7 @@ from generators import StyleGAN2Generator, numbered
 
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.latents import BATCH, Latents, fitting_batch
-from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.rates import count_active, count_low_rate
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

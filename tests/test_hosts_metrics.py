@@ -22,8 +22,8 @@ from ganfix_plugin import GanfixError
 from ganfix_plugin.features.images import read_images
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.forward import bare
 from ganfix_plugin.generators.latents import latents_of
+from ganfix_plugin.hooks.forward import bare
 from ganfix_plugin.hosts.host import Situation
 from ganfix_plugin.hosts.metrics import Measuring, check_metric, give_detector, to_pixels
 from ganfix_plugin.hosts.nvidia import _report_apart

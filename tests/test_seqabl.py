@@ -14,7 +14,7 @@ import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.latents import Latents
-from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.layer import Layer
 
 quiet = pytest.mark.filterwarnings("ignore:seqabl")
 

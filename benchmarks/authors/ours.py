@@ -17,7 +17,7 @@ import ganfix_plugin as ganfix
 from ganfix_plugin._version import __version__
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import count_active, count_low_rate
 

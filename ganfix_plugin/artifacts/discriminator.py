@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.features.extractors import opened_discriminator
-from ganfix_plugin.generators.forward import bare, device_of, random_state_kept
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import bare, device_of, random_state_kept
 from ganfix_plugin.labels import Sample
 
 

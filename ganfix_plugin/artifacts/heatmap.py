@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ganfix_plugin.generators.forward import observe
-from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import observe
+from ganfix_plugin.hooks.layer import Layer
 
 
 def lr_heatmap(

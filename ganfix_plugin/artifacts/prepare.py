@@ -22,9 +22,10 @@ from ganfix_plugin.features.images import read_images
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.forward import bare, device_of
 from ganfix_plugin.generators.latents import BATCH, Latents, labels_of, latents_of, seed_batches
-from ganfix_plugin.generators.layers import Adapter, Layer, select
+from ganfix_plugin.generators.layers import Adapter, select
+from ganfix_plugin.hooks.forward import bare, device_of
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Label, Labels, Sample
 from ganfix_plugin.profiling.defective import OverlapSums, in_order, score_artifacts, thresholds
 from ganfix_plugin.profiling.profile import Profile, Settings

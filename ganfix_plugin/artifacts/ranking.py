@@ -14,9 +14,9 @@ from ganfix_plugin.artifacts.scores import Score
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.files import written
-from ganfix_plugin.generators.forward import random_state_kept
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.labels import KINDS, Labels, Sample
 from ganfix_plugin.workers import progress
 

@@ -21,9 +21,9 @@ from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.forward import bare, device_of
 from ganfix_plugin.generators.latents import BATCH, fitting_batch
 from ganfix_plugin.generators.layers import Adapter, select
+from ganfix_plugin.hooks.forward import bare, device_of
 from ganfix_plugin.profiling.profile import GATE_RATE, Settings
 from ganfix_plugin.profiling.rates import lr_count
 from ganfix_plugin.profiling.store import classifier_path, ensure

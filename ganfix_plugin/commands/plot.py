@@ -25,7 +25,8 @@ from ganfix_plugin.commands.prepare import extractor_option
 if TYPE_CHECKING:
     from torch import nn
 
-    from ganfix_plugin.generators.layers import Adapter, Layer
+    from ganfix_plugin.generators.layers import Adapter
+    from ganfix_plugin.hooks.layer import Layer
 
 
 @click.group()

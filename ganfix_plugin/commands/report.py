@@ -92,8 +92,8 @@ def report(
     from ganfix_plugin.features.images import check_images
     from ganfix_plugin.files import ready, written
     from ganfix_plugin.generators.find import find_adapter
-    from ganfix_plugin.generators.forward import device_of
     from ganfix_plugin.generators.latents import check_class
+    from ganfix_plugin.hooks.forward import device_of
     from ganfix_plugin.report.page import NAME, Measured, Setting, needed, page
     from ganfix_plugin.report.study import study
 

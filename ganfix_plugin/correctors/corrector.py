@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.layers import Layer
 from ganfix_plugin.hooks.attachment import SecondPass
 from ganfix_plugin.hooks.edits import Edit
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile
 from ganfix_plugin.spec import Options
 

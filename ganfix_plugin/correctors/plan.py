@@ -13,8 +13,9 @@ from ganfix_plugin.correctors.corrector import Subject
 from ganfix_plugin.correctors.gates import ArtifactScorer, lr_scorer
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.layers import Adapter, Layer, select
+from ganfix_plugin.generators.layers import Adapter, select
 from ganfix_plugin.hooks.attachment import Correction, Gated
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.store import checked, classifier_path, ensure
 from ganfix_plugin.spec import LayerChoice, Portion

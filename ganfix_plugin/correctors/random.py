@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 
 from ganfix_plugin.correctors.corrector import Corrector, Subject
-from ganfix_plugin.generators.layers import Layer
 from ganfix_plugin.hooks.edits import Cap, Edit, Scale
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import LayerOptions, Portion, choice, option, some, whole
 
 

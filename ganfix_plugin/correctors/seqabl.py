@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ganfix_plugin.correctors.corrector import Corrector, Subject
 from ganfix_plugin.errors import GanfixWarning
-from ganfix_plugin.generators.layers import Layer
 from ganfix_plugin.hooks.edits import Cap, Edit
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile
 from ganfix_plugin.spec import LayerOptions, Portion, choice, number, option, portion
 

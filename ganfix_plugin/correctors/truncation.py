@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from ganfix_plugin.correctors.corrector import Corrector, Subject
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.layers import Layer
 from ganfix_plugin.hooks.edits import Edit, Towards
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import Options, number, option
 
 

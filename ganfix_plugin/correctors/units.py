@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ganfix_plugin.correctors.corrector import Corrector, Subject
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.layers import Layer
 from ganfix_plugin.hooks.edits import Edit, Scale
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import Options, option, whole
 
 

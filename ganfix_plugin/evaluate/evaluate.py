@@ -26,7 +26,7 @@ from ganfix_plugin.features.render import BATCH, both_sides, joined
 from ganfix_plugin.files import written
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.forward import bare, device_of
+from ganfix_plugin.hooks.forward import bare, device_of
 from ganfix_plugin.workers import Ranks
 
 log = logging.getLogger("ganfix")

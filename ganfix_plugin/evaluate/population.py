@@ -17,9 +17,9 @@ from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.forward import device_of, random_state_kept
 from ganfix_plugin.generators.latents import BATCH, seed_batches
 from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import device_of, random_state_kept
 from ganfix_plugin.workers import progress
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ganfix_plugin.evaluate.population import Population
-from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import with_key
 
 

@@ -27,9 +27,10 @@ from ganfix_plugin.features.extractors import Extractor, default_extractor, load
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.forward import device_of
 from ganfix_plugin.generators.latents import BATCH, seed_batches
-from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import device_of
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, Sample
 from ganfix_plugin.spec import CorrectionSpec, key_of
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfix_plugin.generators.layers import Family, Layer
+from ganfix_plugin.generators.layers import Family
+from ganfix_plugin.hooks.layer import Layer
 
 
 class BigGAN(Family):

@@ -9,9 +9,9 @@ from torch import nn
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.forward import uncompiled
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.generators.plain import DCGAN, Plain
+from ganfix_plugin.hooks.forward import uncompiled
 
 
 def unwrap(G: Any) -> nn.Module:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.find import find_adapter, unwrap
 from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.forward import device_of
-from ganfix_plugin.generators.layers import Adapter, Layer, select
+from ganfix_plugin.generators.layers import Adapter, select
+from ganfix_plugin.hooks.forward import device_of
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import LayerChoice
 
 
@@ -98,6 +99,6 @@ class Generator:
 
         Args:
             z: latents [N, …] like the generator's parameters; ``c`` one-hot classes [N, classes].
-            module: a view of G to run in its place, such as `generators.forward.bare` makes.
+            module: a view of G to run in its place, such as `hooks.forward.bare` makes.
         """
         return self.adapter.synthesize(self.G if module is None else module, z, c)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.forward import device_of
-from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import device_of
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import Sample
 from ganfix_plugin.workers import progress
 

@@ -1,4 +1,4 @@
-"""Layers: where the feature maps of a generator are, and what an `Adapter` knows of a family.
+"""What an `Adapter` knows of a family of generators, and which of its layers are chosen.
 
 One file per family. An adapter recognises a generator by its structure and class name, never by
 module path or `isinstance`: the classes of a network pickle live in generated modules.
@@ -7,59 +7,13 @@ module path or `isinstance`: the classes of a network pickle live in generated m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import LayerChoice
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One convolution with its activation, numbered as in the papers.
-
-    Attributes:
-        index: the paper's number.
-        name: the module's dotted name in the generator.
-        resolution: (height, width) of its feature map.
-        channels: the number of units.
-        item: where the feature map is in the tuple or dict that the module returns; None where it
-            returns the feature map itself.
-        of_input: edit what the module is called with (its first argument) instead of its output.
-        modulated: the convolution's kernels differ from sample to sample.
-    """
-
-    index: int
-    name: str
-    resolution: tuple[int, int]
-    channels: int
-    item: int | str | None = None
-    of_input: bool = False
-    modulated: bool = False
-
-    def read(self, output: Any) -> Tensor:
-        """The feature map [N, C, H, W] in what the module returned."""
-        return output if self.item is None else output[self.item]
-
-    def write(self, output: Any, feature_map: Tensor) -> Any:
-        """What the module should have returned instead."""
-        if self.item is None:
-            return feature_map
-        if isinstance(output, dict):
-            return {**output, self.item: feature_map}
-        items: list[Any] = list(output)
-        items[int(self.item)] = feature_map
-        return tuple(items)
-
-    def within(self, module: str) -> Layer:
-        """The same layer, named relative to a module that contains it."""
-        return replace(self, name=self.name.removeprefix(f"{module}.")) if module else self
-
-    def __str__(self) -> str:
-        height, width = self.resolution
-        return f"{self.index} ({self.name}, {self.channels}×{height}×{width})"
 
 
 class Adapter(Protocol):

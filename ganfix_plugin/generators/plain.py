@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.layers import Family, Layer
+from ganfix_plugin.generators.layers import Family
+from ganfix_plugin.hooks.forward import observe, random_state_kept
+from ganfix_plugin.hooks.layer import Layer
 
 _RELUS = (nn.ReLU, nn.LeakyReLU)
 _WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -41,11 +43,6 @@ class _Unconditional(Family):
 
     def _layers(self, G: Any, names: Sequence[str]) -> tuple[Layer, ...]:
         """Number modules by the order in which a pass of one latent reaches them."""
-        from ganfix_plugin.generators.forward import (  # passes imports adapters
-            observe,
-            random_state_kept,
-        )
-
         found: list[Layer] = []
 
         def visit(layer: Layer, x: Tensor) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ganfix_plugin.generators.layers import Family, Layer
+from ganfix_plugin.generators.layers import Family
+from ganfix_plugin.hooks.layer import Layer
 
 
 class ProGAN(Family):

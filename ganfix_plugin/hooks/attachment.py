@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.forward import RandomState, bare, random_state, random_state_kept
-from ganfix_plugin.generators.layers import Layer
 from ganfix_plugin.hooks.edits import Edit
+from ganfix_plugin.hooks.forward import RandomState, bare, random_state, random_state_kept
+from ganfix_plugin.hooks.layer import Layer
 
 # Ids of hooks restart at 0 in every process: an unpickled hook with such an id would be overwritten
 # by the next registration on its layer. Ours start where torch's counter never comes.

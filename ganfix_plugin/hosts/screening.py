@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.forward import device_of
 from ganfix_plugin.generators.latents import fitting_batch, seed_batches
-from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import device_of
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import GATE_RATE, Settings
 from ganfix_plugin.profiling.rates import lr_count
 from ganfix_plugin.profiling.store import checked, ensure, on_device

@@ -23,8 +23,8 @@ from ganfix_plugin._version import __version__
 from ganfix_plugin.api import attach
 from ganfix_plugin.correctors.bind import check_spec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.forward import random_state_kept
 from ganfix_plugin.hooks import attachment
+from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.host import Host, Seam, Situation

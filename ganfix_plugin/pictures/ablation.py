@@ -10,11 +10,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from ganfix_plugin.generators.forward import random_state_kept
 from ganfix_plugin.generators.latents import Batch
-from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.attachment import Attachment, Correction
 from ganfix_plugin.hooks.edits import Cap
+from ganfix_plugin.hooks.forward import random_state_kept
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.pictures.sheet import Band, Row, heat, pictured, sheet
 from ganfix_plugin.profiling.profile import Profile
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.scores import Score
-from ganfix_plugin.generators.forward import bare, random_state_kept
 from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import bare, random_state_kept
 from ganfix_plugin.pictures.sheet import (
     Band,
     Row,

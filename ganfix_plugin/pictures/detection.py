@@ -14,9 +14,9 @@ from torch import nn
 from ganfix_plugin.artifacts.ranking import Ranking
 from ganfix_plugin.artifacts.scores import Score
 from ganfix_plugin.files import ready
-from ganfix_plugin.generators.forward import bare, random_state_kept
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import bare, random_state_kept
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.sheet import (
     Band,

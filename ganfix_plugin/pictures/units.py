@@ -9,9 +9,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ganfix_plugin.features.extractors import Extractor
-from ganfix_plugin.generators.forward import bare, device_of, random_state_kept
 from ganfix_plugin.generators.latents import seed_batches
-from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import bare, device_of, random_state_kept
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.pictures.sheet import Band, Row, pictured, sheet
 from ganfix_plugin.profiling.unit_images import clusters, representative
 

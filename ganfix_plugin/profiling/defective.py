@@ -14,9 +14,10 @@ from torch.nn.functional import interpolate
 
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import Extractor
-from ganfix_plugin.generators.forward import observe
 from ganfix_plugin.generators.latents import BATCH, Latents, latent_batches
-from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import observe
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.quantiles import UnitHistogram
 
 TAU = 0.005

@@ -12,7 +12,7 @@ from ganfix_plugin._version import __version__
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile, Settings
 
 SAMPLES = 30_000

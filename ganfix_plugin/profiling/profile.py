@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.layer import Layer
 
 FORMAT = "ganfix-profile-1"
 _GROUPS = ("counts", "thresholds", "defective", "unit_fid")  # tensors by layer name

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganfix_plugin.generators.forward import device_of, observe
 from ganfix_plugin.generators.latents import ALL, Latents, Part, fitting_batch, latent_batches
-from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import device_of, observe
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.ops.dispatch import implementation
 
 

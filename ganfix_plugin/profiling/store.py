@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from ganfix_plugin._version import __version__
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.forward import device_of, random_state_kept
 from ganfix_plugin.generators.latents import BATCH, Latents
-from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import device_of, random_state_kept
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
 from ganfix_plugin.profiling.rates import count_active, count_low_rate
 from ganfix_plugin.workers import Tensors, shared, world

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.features.frechet import Gaussian
-from ganfix_plugin.generators.forward import observe
 from ganfix_plugin.generators.latents import BATCH, Latents, latent_batches
-from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import observe
+from ganfix_plugin.hooks.layer import Layer
 
 
 def unit_fids(

@@ -9,9 +9,10 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.forward import bare, device_of, observe, random_state_kept
 from ganfix_plugin.generators.latents import BATCH, fitting_batch, seed_batches
-from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import bare, device_of, observe, random_state_kept
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.workers import progress
 
 TOP, OF = 20, 20_000  # [T21]: the 20 of 20K generations that activate a unit most

@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ganfix_plugin.artifacts.scores import Score
-from ganfix_plugin.generators.forward import bare
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import bare
 from ganfix_plugin.pictures.corrections import rendered
 from ganfix_plugin.pictures.sheet import difference, heat, pictured
 from ganfix_plugin.workers import progress

@@ -12,8 +12,9 @@ from ganfix_plugin.artifacts.ranking import Ranking, score_seeds
 from ganfix_plugin.artifacts.scores import Score, Scoring, lr
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.gates import LRScorer
-from ganfix_plugin.generators.layers import Adapter, Layer
+from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.attachment import Correction
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
 from ganfix_plugin.profiling.store import ensure
 from ganfix_plugin.report.pairs import Pair, pairs

@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ganfix_plugin.generators.forward import bare
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import bare
 
 CACHE_BYTES = 128 * 2**20
 SMALL = 256  # side of an image in a grid; smaller images are shown as they are

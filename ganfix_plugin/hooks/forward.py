@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.layers import Layer
+from ganfix_plugin.hooks.layer import Layer
 
 _HOOKS = (
     "_forward_hooks",
