@@ -34,9 +34,9 @@ from torch.utils import cpp_extension
 import ganfix_plugin as ganfix
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.latents import Latents
+from ganfix_plugin.hosts.custom_ops import fused_bias_act, upfirdn2d
 from ganfix_plugin.hosts.host import Situation, find_host
 from ganfix_plugin.hosts.import_hooks import installed, replaced, stand_in
-from ganfix_plugin.hosts.rosinality import fused_bias_act, upfirdn2d
 from ganfix_plugin.hosts.session import Session
 
 Fact = tuple[str, bool]
@@ -218,7 +218,7 @@ def facts(case: Case) -> Iterator[Fact]:
 
 @contextmanager
 def importable(checkout: Path) -> Iterator[None]:
-    """With the checkout on the path, and what is known not to work in it mended."""
+    """With the checkout on the path, and its workarounds."""
     with ExitStack() as stack:
         sys.path.insert(0, str(checkout))
         situation = Situation(checkout, "cpu")

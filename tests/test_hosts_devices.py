@@ -62,14 +62,14 @@ def test_random_numbers_and_results_are_those_without_it() -> None:
 
 def test_scripts_that_count_gpus_find_one_and_none_afterwards(tmp_path: object) -> None:
     before = torch.cuda.device_count()
-    with CUDA_ELSEWHERE.mend(Situation(tmp_path, "cpu")):  # type: ignore[arg-type]
+    with CUDA_ELSEWHERE.apply(Situation(tmp_path, "cpu")):  # type: ignore[arg-type]
         torch.cuda.set_device(3)
         assert (torch.cuda.device_count(), torch.cuda.current_device()) == (1, 0)
     assert torch.cuda.device_count() == before
 
 
 @pytest.mark.parametrize(("device", "needed"), [("cpu", True), ("mps", True), ("cuda", False)])
-def test_nothing_is_mended_where_cuda_was_asked_for(
+def test_nothing_is_changed_where_cuda_was_asked_for(
     device: str, needed: bool, tmp_path: object
 ) -> None:
     situation = Situation(tmp_path, device)  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def test_nothing_is_mended_where_cuda_was_asked_for(
 
 def test_processes_that_ask_for_nccl_get_gloo(tmp_path: object) -> None:
     store = f"file://{tmp_path}/rendezvous"
-    with NCCL.mend(Situation(tmp_path, "cpu")):  # type: ignore[arg-type]
+    with NCCL.apply(Situation(tmp_path, "cpu")):  # type: ignore[arg-type]
         torch.distributed.init_process_group("nccl", init_method=store, rank=0, world_size=1)
         try:
             assert torch.distributed.get_backend() == "gloo"
@@ -99,6 +99,6 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are() -> None:
 def test_distances_of_half_precision_features_are_those_in_single_precision() -> None:
     x, y = torch.randn(5, 3).half(), torch.randn(4, 3).half()
     wanted = torch.cdist(x.float(), y.float())
-    with HALF_DISTANCES.mend(Situation(Path(), "cpu")):
+    with HALF_DISTANCES.apply(Situation(Path(), "cpu")):
         assert torch.equal(torch.cdist(x, y), wanted.half())
         assert torch.equal(torch.cdist(x.float(), y.float()), wanted)

@@ -1,4 +1,4 @@
-"""rosinality's stylegan2-pytorch: recognised, mended, and corrected from its own scripts."""
+"""rosinality's stylegan2-pytorch: recognised, and corrected from its own scripts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,11 @@ from pathlib import Path
 import generators
 import pytest
 import torch
-from torch.nn.functional import leaky_relu
-from torch.utils import cpp_extension
 
-from ganfix_plugin import GanfixError, registry
-from ganfix_plugin.hosts.host import Breakage, Host, Situation, find_host
+from ganfix_plugin import GanfixError
+from ganfix_plugin.hosts.host import find_host
 from ganfix_plugin.hosts.loading import open_network
-from ganfix_plugin.hosts.rosinality import fused_bias_act, upfirdn2d
 
-HOST: Host = registry.load(registry.HOSTS, "rosinality")
 MODEL = """
 import torch
 from torch import Tensor, nn
@@ -107,10 +103,6 @@ def images(checkout: Path) -> list[torch.Tensor]:
     return [torch.load(checkout.parent / f"{i}.pt") for i in range(3)]
 
 
-def breakage(name: str) -> Breakage:
-    return next(each for each in HOST.breakages if each.name == name)
-
-
 def test_a_checkout_is_recognised(checkout: Path, tmp_path: Path) -> None:
     found = find_host(checkout)
     assert found and found[0].name == "rosinality"
@@ -145,56 +137,3 @@ def test_what_is_no_checkpoint_is_refused(checkout: Path) -> None:
             open_network(str(checkout.parent / name), checkout, "cpu"),
         ):
             pass
-
-
-def test_ops_are_the_reference_where_cuda_is_not_or_fails_to_build(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(name: str, **kwargs: object) -> None:
-        raise OSError("CUDA_HOME environment variable is not set.")
-
-    monkeypatch.setattr(cpp_extension, "load", fail)
-    mend = breakage("custom-ops").mend
-    assert "op/upfirdn2d.py" in breakage("custom-ops").reason(Situation(checkout, "cpu"))
-    with mend(Situation(checkout, "cpu")):
-        assert cpp_extension.load("fused").fused_bias_act is fused_bias_act
-    assert not caplog.records
-    with mend(Situation(checkout, "cuda")):
-        assert cpp_extension.load("fused").fused_bias_act is fused_bias_act
-    assert "fused: no CUDA op (CUDA_HOME" in caplog.text
-    assert cpp_extension.load is fail
-
-
-def test_the_reference_of_fused_bias_act_has_the_derivative_of_its_own() -> None:
-    x, bias = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True), torch.randn(3)
-    y = fused_bias_act(x, bias.double(), x.new_empty(0), 3, 0, 0.2, 2**0.5)
-    expected = leaky_relu(x + bias.double().view(1, 3, 1, 1), 0.2) * 2**0.5
-    torch.testing.assert_close(y, expected)
-    slope = torch.randn_like(y)
-    (expected,) = torch.autograd.grad(y, x, slope)
-    found = fused_bias_act(slope, x.new_empty(0), y.detach(), 3, 1, 0.2, 2**0.5)
-    torch.testing.assert_close(found, expected)
-
-
-@pytest.mark.parametrize("up", [1, 2])
-@pytest.mark.parametrize("down", [1, 2])
-@pytest.mark.parametrize("padding", [(2, 1, 1, 0), (0, -1, 2, -2)], ids=str)
-def test_the_reference_of_upfirdn2d_is_a_plain_sum(
-    up: int, down: int, padding: tuple[int, ...]
-) -> None:
-    x, kernel = torch.randn(2, 7, 6, 1), torch.randn(4, 3)
-    found = upfirdn2d(x, kernel, up, up, down, down, *padding)
-    left, right, top, bottom = padding
-    wide = torch.zeros(2, 7 * up + top + bottom + 8, 6 * up + left + right + 8)
-    for row in range(7):
-        for column in range(6):
-            r, c = row * up + top + 4, column * up + left + 4
-            wide[:, r, c] = x[:, row, column, 0]
-    wide = wide[:, 4:-4, 4:-4]
-    rows, columns = wide.shape[1] - 3, wide.shape[2] - 2
-    expected = torch.zeros(2, rows, columns)
-    for r in range(rows):
-        for c in range(columns):
-            window = wide[:, r : r + 4, c : c + 3]
-            expected[:, r, c] = (window * kernel.flip(0, 1)).sum((1, 2))
-    torch.testing.assert_close(found[..., 0], expected[:, ::down, ::down])

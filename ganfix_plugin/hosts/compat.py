@@ -1,85 +1,208 @@
-"""What hosts still ask of numpy, Pillow and PyTorch, and these no longer have."""
+"""What hosts still ask of libraries, and these no longer have: a `Workaround` for each."""
 
 from __future__ import annotations
 
+import argparse
 import functools
 import inspect
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import PIL.Image
 import torch
+from torch.torch_version import TorchVersion
 
-from ganfix_plugin.hosts.host import Breakage, Situation
-from ganfix_plugin.hosts.import_hooks import replaced
-
-
-def _lacks_interpolation(situation: Situation) -> str:
-    user = situation.file_with("interpolation=", "metrics/*.py")
-    if not user or "interpolation" in inspect.signature(np.percentile).parameters:
-        return ""
-    return f"{user} writes it, and numpy {np.__version__} calls it method"
-
-
-@contextmanager
-def _interpolation(situation: Situation) -> Iterator[None]:
-    compute = np.percentile
-
-    @functools.wraps(compute)
-    def percentile(*args: Any, **kwargs: Any) -> Any:
-        if "interpolation" in kwargs:
-            kwargs["method"] = kwargs.pop("interpolation")
-        return compute(*args, **kwargs)
-
-    with replaced(np, "percentile", percentile):
-        yield
+from ganfix_plugin.hosts.host import Situation, Workaround, where_used
+from ganfix_plugin.hosts.import_hooks import (
+    installed,
+    replaced,
+    stand_in,
+    wrapped_when_imported,
+)
 
 
-def _lacks_antialias(situation: Situation) -> str:
-    user = situation.file_with("ANTIALIAS", "datasets/*.py")
-    if not user or hasattr(PIL.Image, "ANTIALIAS"):
-        return ""
-    return f"{user} uses it, and Pillow {PIL.__version__} calls it LANCZOS"
+def _renamed_argument(function: Callable[..., Any], old: str, new: str) -> Callable[..., Any]:
+    """A function that takes an argument by its old name, too."""
+    if old in inspect.signature(function).parameters:
+        return function
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if old in kwargs:
+            kwargs[new] = kwargs.pop(old)
+        return function(*args, **kwargs)
+
+    return call
 
 
-def _antialias(situation: Situation) -> AbstractContextManager[None]:
-    return replaced(PIL.Image, "ANTIALIAS", PIL.Image.Resampling.LANCZOS)
+# --- numpy
 
-
-def _strict_sampler(situation: Situation) -> str:
-    user = situation.file_with("(Sampler)", "datasets/*.py")
-    if not user or torch.utils.data.Sampler.__init__ is not object.__init__:
-        return ""
-    return f"{user} passes one, and the base class in PyTorch {torch.__version__} takes none"
-
-
-def _tolerant_sampler(situation: Situation) -> AbstractContextManager[None]:
-    def __init__(self: Any, data_source: Any = None) -> None:
-        pass
-
-    return replaced(torch.utils.data.Sampler, "__init__", __init__)
-
-
-PERCENTILE = Breakage(
+PERCENTILE = Workaround(
     "percentile",
     "percentile() got an unexpected keyword argument 'interpolation' (ppl metrics)",
     "numpy.percentile takes interpolation= for method=",
-    _lacks_interpolation,
-    _interpolation,
+    where_used(
+        "interpolation=",
+        "metrics/*.py",
+        f"writes it, and numpy {np.__version__} calls it method",
+        unless=lambda: "interpolation" in inspect.signature(np.percentile).parameters,
+    ),
+    lambda situation: replaced(
+        np, "percentile", _renamed_argument(np.percentile, "interpolation", "method")
+    ),
 )
-ANTIALIAS = Breakage(
+
+
+class _Encoded(np.ndarray):
+    """What cv2.imencode returns, with the method that its callers still use."""
+
+    def tostring(self) -> bytes:
+        return self.tobytes()
+
+
+def _with_tostring(encode: Callable[..., Any]) -> Callable[..., Any]:
+    def imencode(*args: Any, **kwargs: Any) -> Any:
+        done, image = encode(*args, **kwargs)
+        return done, image.view(_Encoded)
+
+    return imencode
+
+
+TOSTRING = Workaround(
+    "tostring",
+    "'numpy.ndarray' object has no attribute 'tostring' (HTML pages)",
+    "images encoded by OpenCV keep a method of that name",
+    where_used(
+        ".tostring()",
+        "utils/*.py",
+        f"calls it, and numpy {np.__version__} has only tobytes",
+        unless=lambda: hasattr(np.ndarray, "tostring"),
+    ),
+    lambda situation: wrapped_when_imported("utils.visualizer", "cv2.imencode", _with_tostring),
+)
+
+# --- Pillow
+
+ANTIALIAS = Workaround(
     "antialias",
     "module 'PIL.Image' has no attribute 'ANTIALIAS' (data sets)",
     "PIL.Image.ANTIALIAS is PIL.Image.LANCZOS",
-    _lacks_antialias,
-    _antialias,
+    where_used(
+        "ANTIALIAS",
+        "datasets/*.py",
+        f"uses it, and Pillow {PIL.__version__} calls it LANCZOS",
+        unless=lambda: hasattr(PIL.Image, "ANTIALIAS"),
+    ),
+    lambda situation: replaced(PIL.Image, "ANTIALIAS", PIL.Image.Resampling.LANCZOS),
 )
-SAMPLER = Breakage(
+
+# --- setuptools
+
+PKG_RESOURCES = Workaround(
+    "pkg_resources",
+    "No module named 'pkg_resources'",
+    "a stand-in module with parse_version, the one function that is used",
+    where_used(
+        "pkg_resources",
+        "torch_utils/ops/*.py",
+        "imports it, and setuptools 82 and later no longer has it",
+        unless=lambda: installed("pkg_resources"),
+    ),
+    lambda situation: stand_in("pkg_resources", parse_version=TorchVersion),
+)
+
+# --- PyTorch
+
+
+def _init_with_data(self: Any, data_source: Any = None) -> None:
+    """torch.utils.data.Sampler.__init__, as it was."""
+
+
+SAMPLER = Workaround(
     "sampler",
     "object.__init__() takes exactly one argument (data sets)",
     "torch.utils.data.Sampler takes the argument",
-    _strict_sampler,
-    _tolerant_sampler,
+    where_used(
+        "(Sampler)",
+        "datasets/*.py",
+        f"passes one, and the base class in PyTorch {torch.__version__} takes none",
+        unless=lambda: torch.utils.data.Sampler.__init__ is not object.__init__,
+    ),
+    lambda situation: replaced(torch.utils.data.Sampler, "__init__", _init_with_data),
+)
+
+
+@contextmanager
+def _tolerant_load(situation: Situation) -> Iterator[None]:
+    load = torch.load
+
+    @functools.wraps(load)
+    def tolerant(*args: Any, **kwargs: Any) -> Any:
+        kwargs.setdefault("map_location", situation.device)
+        return load(*args, **kwargs)
+
+    safe = getattr(torch.serialization, "safe_globals", nullcontext)  # since PyTorch 2.5
+    with replaced(torch, "load", tolerant), safe([argparse.Namespace]):
+        yield
+
+
+CHECKPOINT = Workaround(
+    "checkpoint",
+    "Weights only load failed … argparse.Namespace; or: Attempting to deserialize object "
+    "on a CUDA device",
+    "torch.load knows that class, and puts weights on the device of this run",
+    where_used(
+        "torch.load(",
+        "generate.py",
+        "loads what train.py wrote: its arguments beside weights that were on a GPU",
+    ),
+    _tolerant_load,
+)
+LOCAL_RANK = Workaround(
+    "local-rank",
+    "unrecognized arguments: --local-rank",
+    "the script gets --local_rank, as it expects",
+    where_used(
+        "--local_rank",
+        "test.py",
+        "knows --local_rank, and torch.distributed.launch of PyTorch 2 writes the other",
+    ),
+    lambda situation: replaced(
+        sys, "argv", [argument.replace("--local-rank", "--local_rank") for argument in sys.argv]
+    ),
+)
+
+# --- torchvision
+
+TORCHVISION_UTILS = Workaround(
+    "torchvision-utils",
+    "No module named 'torchvision.models.utils'",
+    "a stand-in module with load_state_dict_from_url, which torch.hub has",
+    where_used(
+        "torchvision.models.utils",
+        "metrics/*.py",
+        "imports it, and torchvision no longer has it, or is not installed",
+        unless=lambda: installed("torchvision.models.utils"),
+    ),
+    lambda situation: stand_in(
+        "torchvision.models.utils", load_state_dict_from_url=torch.hub.load_state_dict_from_url
+    ),
+)
+MAKE_GRID = Workaround(
+    "make-grid",
+    "make_grid() got an unexpected keyword argument 'range'",
+    "torchvision.utils.make_grid takes range= for value_range=",
+    where_used(
+        " range=(",
+        "generate.py",
+        "writes it, and torchvision calls it value_range since 0.12",
+    ),
+    lambda situation: wrapped_when_imported(
+        "torchvision.utils",
+        "make_grid",
+        lambda make_grid: _renamed_argument(make_grid, "range", "value_range"),
+    ),
 )

@@ -1,4 +1,4 @@
-"""The seam of hosts whose scripts build a generator first and load its weights later."""
+"""The wrapper for hosts whose scripts build a generator first and load its weights later."""
 
 from __future__ import annotations
 

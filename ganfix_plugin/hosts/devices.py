@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts.host import Breakage, Situation
+from ganfix_plugin.hosts.host import Situation, Workaround
 from ganfix_plugin.hosts.import_hooks import replaced
 
 DEVICES = ("cpu", "cuda", "mps")
@@ -130,21 +130,21 @@ def _no_cuda(situation: Situation) -> str:
     return "" if situation.device == "cuda" else f"the networks run on {situation.device}"
 
 
-CUDA_ELSEWHERE = Breakage(
+CUDA_ELSEWHERE = Workaround(
     "cuda-elsewhere",
     "Torch not compiled with CUDA enabled: 'cuda' is written into the scripts",
     "in our process, whatever asks for CUDA gets the device of --device or GANFIX_DEVICE",
     _no_cuda,
     _cuda_elsewhere,
 )
-HALF_DISTANCES = Breakage(
+HALF_DISTANCES = Workaround(
     "half-distances",
     "\"cdist\" not implemented for 'Half' (precision and recall metrics)",
     "distances between half-precision features are computed in single precision",
     _measures_half,
     _distances_of_half,
 )
-NCCL = Breakage(
+NCCL = Workaround(
     "nccl",
     "Distributed package doesn't have NCCL built in: the nccl backend needs GPUs",
     "several processes talk through gloo",

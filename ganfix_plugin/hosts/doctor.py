@@ -33,10 +33,10 @@ def examine(folder: Path, device: str | None = None) -> Iterator[str]:
             yield f"  {name:<16} refused: {reason}"
     active = host.active(situation)
     yield "mended, in ganfix's process only" if active else "nothing has to be mended"
-    for breakage, reason in active:
-        yield f"  {breakage.name}: {breakage.symptom}"
+    for workaround, reason in active:
+        yield f"  {workaround.name}: {workaround.symptom}"
         yield f"    why here: {reason}"
-        yield f"    remedy: {breakage.remedy}"
+        yield f"    remedy: {workaround.remedy}"
     yield from _custom_ops(checkout, situation.device)
 
 

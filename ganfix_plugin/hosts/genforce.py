@@ -6,12 +6,9 @@ import functools
 import importlib
 import json
 import pickle
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,11 +16,11 @@ import torch
 from torch import nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts.compat import ANTIALIAS, SAMPLER
+from ganfix_plugin.hosts.compat import ANTIALIAS, LOCAL_RANK, SAMPLER, TORCHVISION_UTILS, TOSTRING
 from ganfix_plugin.hosts.deferred import build_corrected
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
-from ganfix_plugin.hosts.host import Breakage, Function, Host, Seam, Situation, defines
-from ganfix_plugin.hosts.import_hooks import installed, replaced, stand_in, when_imported
+from ganfix_plugin.hosts.host import Function, Host, Workaround, Wrapper, defines, where_used
+from ganfix_plugin.hosts.import_hooks import wrapped_when_imported
 from ganfix_plugin.hosts.metrics import DETECTOR, to_pixels
 from ganfix_plugin.hosts.session import Session
 
@@ -81,7 +78,7 @@ def _weights(file: Path) -> dict[str, Any]:
     return content.get("generator_smooth") or content.get("generator") or content
 
 
-# --- seam
+# --- wrappers
 
 
 def _fid_marked(session: Session, fid: Function) -> Function:
@@ -122,84 +119,36 @@ def _any_width(session: Session, extract: Function) -> Function:
     return extract_feature
 
 
-# --- breakages
+# --- workaround
 
 
-def _lacks_torchvision_utils(situation: Situation) -> str:
-    name = "torchvision.models.utils"
-    user = situation.file_with(name, "metrics/*.py")
-    if not user or installed(name):
-        return ""
-    return f"{user} imports it, and torchvision no longer has it, or is not installed"
+def _download_inception(prebuild: Function) -> Function:
+    """metrics.inception.prebuild_inception_model, which reads a file of its author's."""
+
+    @functools.wraps(prebuild)
+    def prebuild_inception_model(align_tf: bool = True) -> Any:
+        try:
+            return prebuild(align_tf)
+        except FileNotFoundError:
+            return prebuild.__globals__["build_inception_model"](align_tf)
+
+    return prebuild_inception_model
 
 
-def _torchvision_utils(situation: Situation) -> AbstractContextManager[None]:
-    load = torch.hub.load_state_dict_from_url
-    return stand_in("torchvision.models.utils", load_state_dict_from_url=load)
-
-
-def _lacks_tostring(situation: Situation) -> str:
-    user = situation.file_with(".tostring()", "utils/*.py")
-    if not user or hasattr(np.ndarray, "tostring"):
-        return ""
-    return f"{user} calls it, and numpy {np.__version__} has only tobytes"
-
-
-class _Encoded(np.ndarray):
-    """What cv2.imencode returns, with the method that its callers still use."""
-
-    def tostring(self) -> bytes:
-        return self.tobytes()
-
-
-@contextmanager
-def _tostring(situation: Situation) -> Iterator[None]:
-    with ExitStack() as stack:
-
-        def keep_tostring(module: ModuleType) -> None:
-            encode = module.cv2.imencode
-
-            def imencode(*args: Any, **kwargs: Any) -> Any:
-                done, image = encode(*args, **kwargs)
-                return done, image.view(_Encoded)
-
-            stack.enter_context(replaced(module.cv2, "imencode", imencode))
-
-        stack.enter_context(when_imported("utils.visualizer", keep_tostring))
-        yield
-
-
-def _absolute_inception(situation: Situation) -> str:
-    user = situation.file_with("def prebuild_inception_model", "metrics/*.py")
-    return f"{user} reads it from a folder of its author's" if user else ""
-
-
-def _downloaded_inception(situation: Situation) -> AbstractContextManager[None]:
-    def fall_back(module: Any) -> None:
-        prebuild = module.prebuild_inception_model
-
-        @functools.wraps(prebuild)
-        def prebuild_inception_model(align_tf: bool = True) -> Any:
-            try:
-                return prebuild(align_tf)
-            except FileNotFoundError:
-                return module.build_inception_model(align_tf)
-
-        module.prebuild_inception_model = prebuild_inception_model
-
-    return when_imported("metrics.inception", fall_back)
-
-
-def _renames_local_rank(situation: Situation) -> str:
-    user = situation.file_with("--local_rank", "test.py")
-    if not user:
-        return ""
-    return f"{user} knows --local_rank, and torch.distributed.launch of PyTorch 2 writes the other"
-
-
-def _local_rank(situation: Situation) -> AbstractContextManager[None]:
-    old = [argument.replace("--local-rank", "--local_rank") for argument in sys.argv]
-    return replaced(sys, "argv", old)
+INCEPTION_PATH = Workaround(
+    "inception-path",
+    "No such file or directory: '/…/pt_inception-2015-12-05-6726825d.pth' (FID)",
+    "the host's own build_inception_model, which downloads the file into torch.hub's cache "
+    "(or finds it there)",
+    where_used(
+        "def prebuild_inception_model",
+        "metrics/*.py",
+        "reads it from a folder of its author's",
+    ),
+    lambda situation: wrapped_when_imported(
+        "metrics.inception", "prebuild_inception_model", _download_inception
+    ),
+)
 
 
 HOST = Host(
@@ -215,45 +164,20 @@ HOST = Host(
     seedless="genforce draws the latents of all images from one random stream",
     flags={"test.py": (DETECTOR,)},
     folders={"test.py": "--work_dir"},
-    seams=(
-        Seam("models", "build_generator", build_corrected),
-        Seam("metrics.fid", "extract_feature", _any_width),
-        Seam("runners.base_gan_runner", "BaseGANRunner.fid", _fid_marked),
+    wrappers=(
+        Wrapper("models", "build_generator", build_corrected),
+        Wrapper("metrics.fid", "extract_feature", _any_width),
+        Wrapper("runners.base_gan_runner", "BaseGANRunner.fid", _fid_marked),
     ),
     load=_load,
-    breakages=(
+    workarounds=(
         CUDA_ELSEWHERE,
         NCCL,
-        Breakage(
-            "torchvision-utils",
-            "No module named 'torchvision.models.utils'",
-            "a stand-in module with load_state_dict_from_url, which torch.hub has",
-            _lacks_torchvision_utils,
-            _torchvision_utils,
-        ),
-        Breakage(
-            "tostring",
-            "'numpy.ndarray' object has no attribute 'tostring' (HTML pages)",
-            "images encoded by OpenCV keep a method of that name",
-            _lacks_tostring,
-            _tostring,
-        ),
+        TORCHVISION_UTILS,
+        TOSTRING,
         ANTIALIAS,
         SAMPLER,
-        Breakage(
-            "inception-path",
-            "No such file or directory: '/…/pt_inception-2015-12-05-6726825d.pth' (FID)",
-            "the host's own build_inception_model, which downloads the file into torch.hub's cache "
-            "(or finds it there)",
-            _absolute_inception,
-            _downloaded_inception,
-        ),
-        Breakage(
-            "local-rank",
-            "unrecognized arguments: --local-rank",
-            "the script gets --local_rank, as it expects",
-            _renames_local_rank,
-            _local_rank,
-        ),
+        INCEPTION_PATH,
+        LOCAL_RANK,
     ),
 )

@@ -7,21 +7,18 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts.flags import Flag
-
-if TYPE_CHECKING:
-    from ganfix_plugin.hosts.session import Session
 
 Function = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What decides whether a breakage matters.
+    """What decides whether a workaround is needed.
 
     Attributes:
         checkout: the host's folder.
@@ -40,7 +37,7 @@ class Situation:
 
 
 @dataclass(frozen=True)
-class Breakage:
+class Workaround:
     """A known way in which a host no longer works, and what ganfix does about it in its process.
 
     Attributes:
@@ -48,29 +45,49 @@ class Breakage:
         symptom: what the user sees without ganfix.
         remedy: what ganfix does.
         reason: why it is needed in a situation; empty where it is not.
-        mend: a context manager that does it, and undoes it.
+        apply: a context manager that does it, and undoes it.
     """
 
     name: str
     symptom: str
     remedy: str
     reason: Callable[[Situation], str]
-    mend: Callable[[Situation], AbstractContextManager[None]]
+    apply: Callable[[Situation], AbstractContextManager[None]]
+
+
+def where_used(
+    text: str, pattern: str, problem: str, unless: Callable[[], bool] = lambda: False
+) -> Callable[[Situation], str]:
+    """The reason of a workaround for what a host uses and what is no longer there.
+
+    Args:
+        text: it is used by the first file of the checkout that holds this text, …
+        pattern: … and whose path below the checkout matches this.
+        problem: the rest of the sentence that begins with that file's name.
+        unless: whether it is still there.
+    """
+
+    def reason(situation: Situation) -> str:
+        user = "" if unless() else situation.file_with(text, pattern)
+        return user and f"{user} {problem}"
+
+    return reason
 
 
 @dataclass(frozen=True)
-class Seam:
+class Wrapper:
     """One function of the host that ganfix wraps as soon as its module is imported.
 
     Attributes:
         module: where it is defined, as the host's scripts import it.
         function: its name there; ``Class.method`` for a method.
-        wrap: called with the session and the host's function, returns the one to use instead.
+        wrap: called with the `session.Session` and the host's function, returns the one to use
+            instead.
     """
 
     module: str
     function: str
-    wrap: Callable[[Session, Function], Function]
+    wrap: Callable[[Any, Function], Function]
 
 
 @dataclass(frozen=True)
@@ -83,7 +100,7 @@ class Host:
         detect: whether a folder is a checkout of it, by its files and functions, not its name.
         scripts: those that produce or measure images and take ``--correct``.
         imports: a script of this host imports at least one of these modules.
-        seams: the functions to wrap.
+        wrappers: the functions to wrap.
         load: the generator of a network's name or file, called while the checkout can be imported.
         seeds: the scripts that render one image per seed, each with the name of the click option
             that holds them as a list; ``seedless`` says why the others do not.
@@ -93,7 +110,7 @@ class Host:
         folders: of scripts that keep files of theirs in one folder, the option that names it; what
             is corrected, or seen by another detector, is kept in a folder of its own below it.
         refused: scripts that ganfix does not run, each with the reason.
-        breakages: what has to be mended around its scripts.
+        workarounds: for what may no longer work in its scripts.
     """
 
     name: str
@@ -101,7 +118,7 @@ class Host:
     detect: Callable[[Path], bool]
     scripts: tuple[str, ...]
     imports: tuple[str, ...]
-    seams: tuple[Seam, ...]
+    wrappers: tuple[Wrapper, ...]
     load: Callable[[str], Any]
     seeds: Mapping[str, str] = field(default_factory=dict)
     seedless: str = ""
@@ -109,12 +126,12 @@ class Host:
     flags: Mapping[str, tuple[Flag, ...]] = field(default_factory=dict)
     folders: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
-    breakages: tuple[Breakage, ...] = ()
+    workarounds: tuple[Workaround, ...] = ()
 
-    def active(self, situation: Situation) -> list[tuple[Breakage, str]]:
-        """The breakages that matter in a situation, each with the reason."""
-        reasons = ((breakage, breakage.reason(situation)) for breakage in self.breakages)
-        return [(breakage, reason) for breakage, reason in reasons if reason]
+    def active(self, situation: Situation) -> list[tuple[Workaround, str]]:
+        """The workarounds that a situation needs, each with the reason."""
+        reasons = [(workaround, workaround.reason(situation)) for workaround in self.workarounds]
+        return [(workaround, reason) for workaround, reason in reasons if reason]
 
 
 def known_hosts() -> list[Host]:

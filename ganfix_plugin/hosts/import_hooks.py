@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.abc
 import importlib.machinery
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -85,6 +86,27 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
             delattr(owner, name)
         else:
             setattr(owner, name, before)
+
+
+@contextmanager
+def wrapped_when_imported(
+    module_name: str, function: str, wrap: Callable[[Any], Any]
+) -> Iterator[None]:
+    """Inside, a function of a module is replaced, from its import on, by what ``wrap`` returns
+    for it.
+
+    Args:
+        function: its name in the module, with dots for an attribute of something in it.
+    """
+    *parents, name = function.split(".")
+    with ExitStack() as stack:
+
+        def act(module: ModuleType) -> None:
+            owner: Any = functools.reduce(getattr, parents, module)
+            stack.enter_context(replaced(owner, name, wrap(getattr(owner, name))))
+
+        stack.enter_context(when_imported(module_name, act))
+        yield
 
 
 def installed(name: str) -> bool:

@@ -35,7 +35,7 @@ def open_network(
         network: ``module:function`` returning a generator, or whatever the host of the checkout
             opens: a network pickle or its URL, a genforce model name or ``.pth``.
         checkout: the host's folder; by default the current one. Its modules can be imported while
-            the context lasts, and its known breakages are mended.
+            the context lasts, and its workarounds are applied.
         device: "cpu", "cuda" or "mps"; by default CUDA where there is some.
 
     Raises:
@@ -81,7 +81,7 @@ def open_networks(
 
 @contextmanager
 def _host_of(network: str, checkout: Path | None, device: str) -> Iterator[Host]:
-    """The host that opens a network, while its checkout can be imported and is mended."""
+    """The host that opens a network, while its checkout can be imported, with its workarounds."""
     folder = (checkout or Path.cwd()).resolve()
     with importable(folder):
         found = find_host(folder)

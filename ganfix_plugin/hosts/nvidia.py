@@ -7,22 +7,18 @@ import importlib
 import logging
 import os
 import pickle
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-
-from torch.torch_version import TorchVersion
 
 from ganfix_plugin.artifacts.latent_files import read_latents
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import discriminator_is
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.hooks.attachment import uncounted
-from ganfix_plugin.hosts.compat import PERCENTILE
+from ganfix_plugin.hosts.compat import PERCENTILE, PKG_RESOURCES
+from ganfix_plugin.hosts.custom_ops import NVIDIA_OPS
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, HALF_DISTANCES, NCCL
-from ganfix_plugin.hosts.host import Breakage, Function, Host, Seam, Situation, defines
-from ganfix_plugin.hosts.import_hooks import installed, stand_in, when_imported
+from ganfix_plugin.hosts.host import Function, Host, Wrapper, defines
 from ganfix_plugin.hosts.metrics import (
     FLAGS,
     cache_by_detector,
@@ -57,7 +53,7 @@ def _networks(network: str) -> dict[str, Any]:
         ) from error
 
 
-# --- seams
+# --- wrappers
 
 
 def _load_corrected(session: Session, load: Function) -> Function:
@@ -111,55 +107,6 @@ def _summarise_uncounted(session: Session, summarise: Function) -> Function:
     return print_module_summary
 
 
-# --- breakages
-
-
-def _lacks_pkg_resources(situation: Situation) -> str:
-    user = situation.file_with("pkg_resources", "torch_utils/ops/*.py")
-    if not user or installed("pkg_resources"):
-        return ""
-    return f"{user} imports it, and setuptools 82 and later no longer has it"
-
-
-def _pkg_resources(situation: Situation) -> AbstractContextManager[None]:
-    return stand_in("pkg_resources", parse_version=TorchVersion)
-
-
-_OPS = ("bias_act", "upfirdn2d", "filtered_lrelu")
-
-
-def _may_fail_to_build(situation: Situation) -> str:
-    raising = (situation.checkout / "torch_utils/ops/filtered_lrelu.py").is_file()
-    if situation.device != "cuda" or not raising:
-        return ""
-    return "the networks run on CUDA, where the ops are compiled on first use"
-
-
-@contextmanager
-def _reference_ops(situation: Situation) -> Iterator[None]:
-    def fall_back(module: Any) -> None:
-        build = module._init
-        built: list[bool] = []
-
-        def _init() -> bool:
-            if not built:
-                try:
-                    built.append(build())
-                except Exception as error:
-                    cause = (str(error).splitlines() or [type(error).__name__])[0]
-                    log.warning("%s: no CUDA op (%s); the slow reference runs", name, cause)
-                    built.append(False)
-            return built[0]
-
-        name = module.__name__
-        module._init = _init
-
-    with ExitStack() as stack:
-        for op in _OPS:
-            stack.enter_context(when_imported(f"torch_utils.ops.{op}", fall_back))
-        yield
-
-
 HOST = Host(
     name="nvidia",
     title="NVIDIA stylegan2-ada-pytorch and stylegan3",
@@ -180,36 +127,16 @@ HOST = Host(
         "train.py": "ganfix corrects finished generators, not ones in training; run it without "
         "ganfix, and correct the network pickles it writes"
     },
-    seams=(
-        Seam("legacy", "load_network_pkl", _load_corrected),
-        Seam("metrics.metric_main", "report_metric", _report_apart),
-        Seam("metrics.metric_main", "register_metric", join_registry),
-        Seam("metrics.metric_main", "is_valid_metric", check_metric),
-        Seam("metrics.metric_utils", "get_feature_detector", give_detector),
-        Seam("metrics.metric_utils", "compute_feature_stats_for_dataset", cache_by_detector),
-        Seam("torch_utils.misc", "print_module_summary", _summarise_uncounted),
+    wrappers=(
+        Wrapper("legacy", "load_network_pkl", _load_corrected),
+        Wrapper("metrics.metric_main", "report_metric", _report_apart),
+        Wrapper("metrics.metric_main", "register_metric", join_registry),
+        Wrapper("metrics.metric_main", "is_valid_metric", check_metric),
+        Wrapper("metrics.metric_utils", "get_feature_detector", give_detector),
+        Wrapper("metrics.metric_utils", "compute_feature_stats_for_dataset", cache_by_detector),
+        Wrapper("torch_utils.misc", "print_module_summary", _summarise_uncounted),
     ),
     load=lambda network: _networks(network)["G_ema"],
     networks=_networks,
-    breakages=(
-        CUDA_ELSEWHERE,
-        NCCL,
-        Breakage(
-            "pkg_resources",
-            "No module named 'pkg_resources'",
-            "a stand-in module with parse_version, the one function that is used",
-            _lacks_pkg_resources,
-            _pkg_resources,
-        ),
-        PERCENTILE,
-        HALF_DISTANCES,
-        Breakage(
-            "custom-ops",
-            "a CUDA op that fails to build ends the script (stylegan3; stylegan2-ada-pytorch "
-            "falls back by itself)",
-            "an op that fails to build is replaced by the host's own slower reference, and said so",
-            _may_fail_to_build,
-            _reference_ops,
-        ),
-    ),
+    workarounds=(CUDA_ELSEWHERE, NCCL, PKG_RESOURCES, PERCENTILE, HALF_DISTANCES, NVIDIA_OPS),
 )

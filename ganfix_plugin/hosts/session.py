@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import json
 import logging
 import multiprocessing.spawn
@@ -12,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeVar
 
 import click
@@ -27,8 +27,8 @@ from ganfix_plugin.hooks import attachment
 from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
-from ganfix_plugin.hosts.host import Host, Seam, Situation
-from ganfix_plugin.hosts.import_hooks import replaced, when_imported
+from ganfix_plugin.hosts.host import Host, Situation
+from ganfix_plugin.hosts.import_hooks import replaced, wrapped_when_imported
 from ganfix_plugin.hosts.metrics import Measuring
 from ganfix_plugin.hosts.screening import Screen, apply
 from ganfix_plugin.spec import Options
@@ -47,15 +47,15 @@ UNKNOWN = Host(
     detect=lambda folder: False,
     scripts=(),
     imports=(),
-    seams=(),
+    wrappers=(),
     load=_load_nothing,
-    breakages=(CUDA_ELSEWHERE, NCCL),
+    workarounds=(CUDA_ELSEWHERE, NCCL),
 )
 
 
 @dataclass
 class Session:
-    """What the seams of a host share while its script runs.
+    """What the wrappers of a host's functions share while its script runs.
 
     Processes that the script spawns get the same session before they import anything of the host:
     it rides in the data that multiprocessing sends them first.
@@ -101,7 +101,7 @@ class Session:
         return {**self.provenance, **seen_by, **self.notes.get(metric, {})}
 
     def correct(self, G: Module) -> Module:
-        """Attach the corrections, if there are any, to a generator that a seam has come across.
+        """Attach the corrections, if there are any, to a generator that a wrapper has come across.
 
         Measuring it first takes nothing out of the random stream that the script draws from.
         """
@@ -119,7 +119,7 @@ class Session:
 
     def screen_seeds(self, G: nn.Module) -> None:
         """Take the seeds that ``--screen`` does not want out of the list that the script is about
-        to go through, now that a seam has come across its generator."""
+        to go through, now that a wrapper has come across its generator."""
         if not self.screen:
             return
         context = click.get_current_context(silent=True)
@@ -132,30 +132,20 @@ class Session:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Mend what is broken and wrap the host's functions, in this process and its children."""
+        """Apply the workarounds and wrap the host's functions, in this process and its children."""
         active = self.host.active(self.situation)
         with ExitStack() as stack:
-            for breakage, _ in active:
-                stack.enter_context(breakage.mend(self.situation))
-            for seam in self.host.seams:
-                stack.enter_context(when_imported(seam.module, self._wrapping(seam, stack)))
+            for workaround, _ in active:
+                stack.enter_context(workaround.apply(self.situation))
+            for wrapper in self.host.wrappers:
+                wrap = functools.partial(wrapper.wrap, self)
+                stack.enter_context(wrapped_when_imported(wrapper.module, wrapper.function, wrap))
             if self.specs and not self.reports:
                 folder = tempfile.TemporaryDirectory(prefix="ganfix-")
                 self.reports = Path(stack.enter_context(folder))
-            if active or self.host.seams:
+            if active or self.host.wrappers:
                 stack.enter_context(self._followed_by_children())
             yield
-
-    def _wrapping(self, seam: Seam, stack: ExitStack) -> Any:
-        def wrap(module: ModuleType) -> None:
-            owner: Any = module
-            *parents, name = seam.function.split(".")
-            for parent in parents:
-                owner = getattr(owner, parent)
-            wrapped = seam.wrap(self, getattr(owner, name))
-            stack.enter_context(replaced(owner, name, wrapped))
-
-        return wrap
 
     @contextmanager
     def _followed_by_children(self) -> Iterator[None]:

@@ -1,9 +1,8 @@
-"""Each known breakage: when it is mended, how, and that it is undone afterwards."""
+"""Each workaround: when it is needed, what it does, and that it is undone afterwards."""
 
 from __future__ import annotations
 
 import importlib
-import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +14,13 @@ import pytest
 import torch
 
 from ganfix_plugin import registry
-from ganfix_plugin.hosts.host import Breakage, Host, Situation, known_hosts
+from ganfix_plugin.hosts.host import Host, Situation, Workaround, known_hosts
 from ganfix_plugin.hosts.loading import importable
 
 
-def breakage(host: str, name: str) -> Breakage:
-    known: Host = registry.load(registry.HOSTS, host)
-    return next(each for each in known.breakages if each.name == name)
+def workaround(host_name: str, name: str) -> Workaround:
+    host: Host = registry.load(registry.HOSTS, host_name)
+    return next(workaround for workaround in host.workarounds if workaround.name == name)
 
 
 @pytest.fixture
@@ -37,24 +36,24 @@ def write(checkout: Path, name: str, source: str) -> None:
     file.write_text(source)
 
 
-def test_every_breakage_says_what_it_is_under_a_name_of_its_own() -> None:
+def test_every_workaround_says_what_it_is_for_under_a_name_of_its_own() -> None:
     for host in known_hosts():
-        names = [each.name for each in host.breakages]
+        names = [workaround.name for workaround in host.workarounds]
         assert len(set(names)) == len(names)
-        assert all(each.symptom and each.remedy for each in host.breakages)
+        assert all(workaround.symptom and workaround.remedy for workaround in host.workarounds)
 
 
-def test_nothing_is_mended_for_code_that_does_not_need_it(tmp_path: Path) -> None:
+def test_code_that_needs_no_workaround_gets_none(tmp_path: Path) -> None:
     for host in known_hosts():
         assert host.active(Situation(tmp_path, "cuda")) == []
 
 
 def test_percentile_takes_the_old_name_of_its_argument(checkout: Path) -> None:
     write(checkout, "metrics/ppl.py", "percentile(x, 1, interpolation='lower')")
-    situation, mended = Situation(checkout, "cuda"), breakage("nvidia", "percentile")
+    situation, needed = Situation(checkout, "cuda"), workaround("nvidia", "percentile")
     before = np.percentile
-    assert "metrics/ppl.py" in mended.reason(situation)
-    with mended.mend(situation):
+    assert "metrics/ppl.py" in needed.reason(situation)
+    with needed.apply(situation):
         old: Any = np.percentile
         assert old([1.0, 2.0], 60, interpolation="lower") == 1
         assert old([1.0, 2.0], 60, method="higher") == 2
@@ -63,49 +62,23 @@ def test_percentile_takes_the_old_name_of_its_argument(checkout: Path) -> None:
 
 def test_pkg_resources_can_compare_versions_of_pytorch(checkout: Path) -> None:
     write(checkout, "torch_utils/ops/conv.py", "from pkg_resources import parse_version")
-    situation, mended = Situation(checkout, "cuda"), breakage("nvidia", "pkg_resources")
-    if not mended.reason(situation):
+    situation, needed = Situation(checkout, "cuda"), workaround("nvidia", "pkg_resources")
+    if not needed.reason(situation):
         pytest.skip("the real pkg_resources is installed")
-    with mended.mend(situation):
+    with needed.apply(situation):
         parse = importlib.import_module("pkg_resources").parse_version
         assert parse(torch.__version__) >= parse("1.12.0a")
         assert not parse("1.9.1+cu111") >= parse("1.11.0a")
     assert "pkg_resources" not in sys.modules
 
 
-OP = """
-def _init():
-    {does}
-def bias_act():
-    return "cuda" if _init() else "ref"
-"""
-
-
-@pytest.mark.parametrize(
-    ("does", "runs", "says"),
-    [("return True", "cuda", 0), ("raise RuntimeError('no nvcc\\nat all')", "ref", 1)],
-)
-def test_a_cuda_op_that_cannot_be_built_is_replaced_by_the_reference_and_said_so_once(
-    does: str, runs: str, says: int, checkout: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    write(checkout, "torch_utils/ops/filtered_lrelu.py", "")
-    write(checkout, "torch_utils/ops/bias_act.py", OP.format(does=does))
-    situation, mended = Situation(checkout, "cuda"), breakage("nvidia", "custom-ops")
-    assert mended.reason(situation) and not mended.reason(Situation(checkout, "cpu"))
-    logging.getLogger("ganfix").propagate = True
-    with mended.mend(situation):
-        op = importlib.import_module("torch_utils.ops.bias_act")
-        assert [op.bias_act(), op.bias_act()] == [runs, runs]
-    assert caplog.text.count("no CUDA op (no nvcc); the slow reference runs") == says
-
-
 def test_images_encoded_by_opencv_keep_tostring(checkout: Path) -> None:
     opencv = "class cv2:\n    def imencode(kind, x): return True, x\n"
     write(checkout, "utils/visualizer.py", f"{opencv}# .tostring()")
     write(checkout, "utils/__init__.py", "")
-    situation, mended = Situation(checkout, "cuda"), breakage("genforce", "tostring")
-    assert "utils/visualizer.py" in mended.reason(situation)
-    with mended.mend(situation):
+    situation, needed = Situation(checkout, "cuda"), workaround("genforce", "tostring")
+    assert "utils/visualizer.py" in needed.reason(situation)
+    with needed.apply(situation):
         visualizer = importlib.import_module("utils.visualizer")
         _, encoded = visualizer.cv2.imencode(".jpg", np.arange(3, dtype=np.uint8))
         assert encoded.tostring() == b"\0\1\2"
@@ -114,32 +87,32 @@ def test_images_encoded_by_opencv_keep_tostring(checkout: Path) -> None:
 
 def test_torchvision_s_old_downloader_is_torch_hub_s(checkout: Path) -> None:
     write(checkout, "metrics/inception.py", "from torchvision.models.utils import x")
-    situation, mended = Situation(checkout, "cuda"), breakage("genforce", "torchvision-utils")
-    assert "metrics/inception.py" in mended.reason(situation)
-    with mended.mend(situation):
+    situation, needed = Situation(checkout, "cuda"), workaround("genforce", "torchvision-utils")
+    assert "metrics/inception.py" in needed.reason(situation)
+    with needed.apply(situation):
         utils = importlib.import_module("torchvision.models.utils")
         assert utils.load_state_dict_from_url is torch.hub.load_state_dict_from_url
 
 
 def test_pillow_has_antialias_again(checkout: Path) -> None:
     write(checkout, "datasets/transforms.py", "PIL.Image.ANTIALIAS")
-    situation, mended = Situation(checkout, "cuda"), breakage("genforce", "antialias")
-    assert "datasets/transforms.py" in mended.reason(situation)
-    with mended.mend(situation):
+    situation, needed = Situation(checkout, "cuda"), workaround("genforce", "antialias")
+    assert "datasets/transforms.py" in needed.reason(situation)
+    with needed.apply(situation):
         assert PIL.Image.ANTIALIAS == PIL.Image.Resampling.LANCZOS  # type: ignore[attr-defined]
     assert not hasattr(PIL.Image, "ANTIALIAS")
 
 
 def test_samplers_may_pass_their_data_on(checkout: Path) -> None:
     write(checkout, "datasets/sampler.py", "class S(Sampler): pass")
-    situation, mended = Situation(checkout, "cuda"), breakage("genforce", "sampler")
+    situation, needed = Situation(checkout, "cuda"), workaround("genforce", "sampler")
 
     class Sampler(torch.utils.data.Sampler[int]):
         def __init__(self) -> None:
             super().__init__(None)  # type: ignore[call-arg]
 
-    assert "datasets/sampler.py" in mended.reason(situation)
-    with mended.mend(situation):
+    assert "datasets/sampler.py" in needed.reason(situation)
+    with needed.apply(situation):
         Sampler()
     with pytest.raises(TypeError):
         Sampler()
@@ -152,9 +125,9 @@ def test_an_inception_file_of_the_author_s_own_is_downloaded_instead(checkout: P
         "def build_inception_model(align_tf=True): return 'built', align_tf\n"
         "def prebuild_inception_model(align_tf=True): open('/no/such/file')\n",
     )
-    situation, mended = Situation(checkout, "cuda"), breakage("genforce", "inception-path")
-    assert "metrics/inception.py" in mended.reason(situation)
-    with mended.mend(situation):
+    situation, needed = Situation(checkout, "cuda"), workaround("genforce", "inception-path")
+    assert "metrics/inception.py" in needed.reason(situation)
+    with needed.apply(situation):
         inception = importlib.import_module("metrics.inception")
         assert inception.prebuild_inception_model(False) == ("built", False)
 
@@ -163,9 +136,9 @@ def test_the_launcher_s_local_rank_reaches_the_script_as_it_expects(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(checkout, "test.py", "parser.add_argument('--local_rank')")
-    situation, mended = Situation(checkout, "cuda"), breakage("genforce", "local-rank")
-    assert mended.reason(situation)
+    situation, needed = Situation(checkout, "cuda"), workaround("genforce", "local-rank")
+    assert needed.reason(situation)
     monkeypatch.setattr(sys, "argv", ["test.py", "--local-rank=1", "config.py"])
-    with mended.mend(situation):
+    with needed.apply(situation):
         assert sys.argv == ["test.py", "--local_rank=1", "config.py"]
     assert sys.argv[1] == "--local-rank=1"

@@ -1,0 +1,136 @@
+"""CUDA ops that hosts carry in their own code, and compile: what runs where that fails.
+
+NVIDIA's (torch_utils/ops) have slower references of their own. rosinality's (op/) are compiled when
+they are imported; `fused_bias_act` and `upfirdn2d` compute the same as they.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, pad
+
+from ganfix_plugin.hosts.host import Situation, Workaround, where_used
+from ganfix_plugin.hosts.import_hooks import replaced, wrapped_when_imported
+
+log = logging.getLogger("ganfix")
+
+
+def _warn(op: str, error: Exception, instead: str) -> None:
+    cause = (str(error).splitlines() or [type(error).__name__])[0]
+    log.warning("%s: no CUDA op (%s); %s reference runs", op, cause, instead)
+
+
+# --- NVIDIA's
+
+_OPS = ("bias_act", "upfirdn2d", "filtered_lrelu")
+
+
+def _may_fail_to_build(situation: Situation) -> str:
+    raising = (situation.checkout / "torch_utils/ops/filtered_lrelu.py").is_file()
+    if situation.device != "cuda" or not raising:
+        return ""
+    return "the networks run on CUDA, where the ops are compiled on first use"
+
+
+def _built_or_not(build: Callable[[], bool]) -> Callable[[], bool]:
+    """An op's ``_init``, which says whether it was built, instead of raising an error."""
+
+    @functools.lru_cache(maxsize=1)
+    def _init() -> bool:
+        try:
+            return build()
+        except Exception as error:
+            _warn(build.__module__, error, "the slow")
+            return False
+
+    return _init
+
+
+@contextmanager
+def _nvidia_reference(situation: Situation) -> Iterator[None]:
+    with ExitStack() as stack:
+        for op in _OPS:
+            stack.enter_context(
+                wrapped_when_imported(f"torch_utils.ops.{op}", "_init", _built_or_not)
+            )
+        yield
+
+
+NVIDIA_OPS = Workaround(
+    "custom-ops",
+    "a CUDA op that fails to build ends the script (stylegan3; stylegan2-ada-pytorch "
+    "falls back by itself)",
+    "an op that fails to build is replaced by the host's own slower reference, and said so",
+    _may_fail_to_build,
+    _nvidia_reference,
+)
+
+# --- rosinality's
+
+
+def fused_bias_act(
+    x: Tensor, bias: Tensor, reference: Tensor, act: int, grad: int, slope: float, scale: float
+) -> Tensor:
+    """What op/fused_bias_act_kernel.cu computes: leaky ReLU, or its derivative, and a gain."""
+    if bias.numel():
+        x = x + bias.view(1, -1, *(1,) * (x.dim() - 2))
+    active = (reference if grad else x) > 0
+    return torch.where(active, x, x * slope) * scale
+
+
+def upfirdn2d(
+    x: Tensor, kernel: Tensor, up_x: int, up_y: int, down_x: int, down_y: int, *padding: int
+) -> Tensor:
+    """What op/upfirdn2d_kernel.cu computes on planes [N, H, W, 1]: zeros between values, a
+    filter, then every so many."""
+    n, height, width, _ = x.shape
+    planes = x.new_zeros(n, 1, height * up_y, width * up_x)
+    planes[:, :, ::up_y, ::up_x] = x.permute(0, 3, 1, 2)
+    filtered = conv2d(pad(planes, padding), kernel.flip(0, 1)[None, None].to(x.dtype))
+    return filtered[:, :, ::down_y, ::down_x].permute(0, 2, 3, 1)
+
+
+_REFERENCE = SimpleNamespace(fused_bias_act=fused_bias_act, upfirdn2d=upfirdn2d)
+
+
+@contextmanager
+def _our_reference(situation: Situation) -> Iterator[None]:
+    try:
+        from torch.utils import cpp_extension
+    except ImportError:  # it needs setuptools, and then the host cannot be helped either
+        yield
+        return
+    compile = cpp_extension.load
+
+    def load(name: str, *args: Any, **kwargs: Any) -> Any:
+        if situation.device != "cuda":
+            return _REFERENCE
+        try:
+            return compile(name, *args, **kwargs)
+        except Exception as error:
+            _warn(name, error, "a slower")
+            return _REFERENCE
+
+    with replaced(cpp_extension, "load", load):
+        yield
+
+
+ROSINALITY_OPS = Workaround(
+    "custom-ops",
+    "CUDA_HOME environment variable is not set (at import), or an op that fails to build",
+    "without CUDA, and where an op fails to build, a slower reference runs",
+    where_used(
+        "cpp_extension import load",
+        "op/*.py",
+        "compiles its op for CUDA when it is imported",
+    ),
+    _our_reference,
+)
