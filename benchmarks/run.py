@@ -22,8 +22,9 @@ os.environ.setdefault("MKL_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 import click
 import torch
 from core import HEAD, Curve, Row, Setup, machine
+from curves import draw
 
-from ganfix_plugin.pictures.plots import growth, needed
+from ganfix_plugin.pictures.plots import needed
 
 PARTS = {  # by name, the module whose `measure` it is
     "authors": "authors.speed",
@@ -111,7 +112,7 @@ def main(only: tuple[str, ...], threads: int, out: Path | None, **options: objec
         out.mkdir(parents=True, exist_ok=True)
         (out / "benchmarks.md").write_text("\n".join(lines) + "\n")
         if curves:
-            growth(out / "growth.png", "How the times grow", where, _panels(curves))
+            draw(out / "growth.png", "How the times grow", where, _panels(curves))
 
 
 def _panels(curves: list[Curve]) -> dict[str, dict[str, dict[float, float]]]:

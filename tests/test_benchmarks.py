@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -73,6 +74,20 @@ def test_the_command_prints_a_table_dated_and_with_the_machine_and_draws_the_plo
     assert {line.count("|") for line in table} == {7}
     assert (tmp_path / "benchmarks.md").read_text().splitlines() == lines
     assert Image.open(tmp_path / "growth.png").width > 1000
+
+
+@pytest.mark.parametrize("panels", [0, 1, 4])
+def test_growth_is_drawn_a_panel_for_each_thing_that_varies(
+    panels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from curves import draw
+
+    curves = {"one": {64.0: 1e-5, 1024.0: 3.0}, "single": {64.0: 0.02}}
+    draw(tmp_path / "g.png", "T", "n", {str(i): curves for i in range(panels)})
+    picture = Image.open(tmp_path / "g.png")
+    assert picture.width == int(150 * 4.2 * min(max(panels, 1), 3))
+    assert (np.asarray(picture).std() > 5) == bool(panels)
 
 
 def test_parts_without_their_checkout_are_left_out_and_named() -> None:

@@ -99,15 +99,6 @@ def test_curves_are_drawn(points: int, tmp_path: Path) -> None:
     assert np.asarray(Image.open(tmp_path / "l.png")).std() > 5
 
 
-@pytest.mark.parametrize("panels", [0, 1, 4])
-def test_growth_is_drawn_a_panel_for_each_thing_that_varies(panels: int, tmp_path: Path) -> None:
-    curves = {"one": {64.0: 1e-5, 1024.0: 3.0}, "single": {64.0: 0.02}}
-    plots.growth(tmp_path / "g.png", "T", "n", {str(i): curves for i in range(panels)})
-    picture = Image.open(tmp_path / "g.png")
-    assert picture.width == int(150 * 4.2 * min(max(panels, 1), 3))
-    assert (np.asarray(picture).std() > 5) == bool(panels)
-
-
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(GanfixError, match=r"pip install 'ganfix\[pictures\]'"):

@@ -23,3 +23,8 @@ HEAT: tuple[Colour, ...] = (
     (254, 159, 109),
     (252, 253, 191),
 )
+
+
+def as_hex(colour: Colour) -> str:
+    """A colour as matplotlib and web pages take it."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)

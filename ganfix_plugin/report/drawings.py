@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from ganfix_plugin.pictures import plots
-from ganfix_plugin.pictures.palette import ARTIFACT, FAINT, INK, NORMAL, QUIET, SERIES
+from ganfix_plugin.pictures.palette import ARTIFACT, FAINT, INK, NORMAL, QUIET, SERIES, as_hex
 from ganfix_plugin.profiling.profile import GATE_RATE
 from ganfix_plugin.report.study import Gate, Study
 
@@ -31,7 +31,7 @@ _THEME = {
 def histogram(study: Study) -> Markup:
     """The scores of the ranked seeds, with the gates' thresholds."""
     values = study.ranking.scores.numpy()
-    marks = {f"gate {each.text}": each.threshold for each in gates_shown(study)}
+    marks = {f"gate {gate.text}": gate.threshold for gate in gates_shown(study)}
     text = f"Histogram of the {study.score.title} of {len(values):,} seeds, from "
     text += f"{values.min():,.0f} to {values.max():,.0f}, median {np.median(values):,.0f}"
     text += "".join(f"; {name} at {value:,.0f}" for name, value in marks.items())
@@ -65,7 +65,7 @@ def rates(study: Study) -> Markup:
 
 def gates_shown(study: Study) -> list[Gate]:
     """The gates whose thresholds are on the histogram's scale."""
-    return [each for each in study.gates if each.passing is not None]
+    return [gate for gate in study.gates if gate.passing is not None]
 
 
 def _svg(draw: Callable[[Path], None], text: str) -> Markup:
@@ -79,15 +79,15 @@ def _svg(draw: Callable[[Path], None], text: str) -> Markup:
     ):
         path = Path(folder) / "plot.svg"
         draw(path)
-        found = path.read_text(encoding="utf-8")
-    box = re.search(r'viewBox="[\d. ]+"', found)
-    body = found[found.index("<g ") : found.rindex("</svg>")]
+        svg = path.read_text(encoding="utf-8")
+    box = re.search(r'viewBox="[\d. ]+"', svg)
+    body = svg[svg.index("<g ") : svg.rindex("</svg>")]
     body = re.sub(r'<g id="[^"]*"', "<g", body)  # the same ones in every plot
     # matplotlib's families, written in one way or the other, give way to the page's.
     body = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", body)
     body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
     for colour, variable in _THEME.items():
-        body = body.replace("#{:02x}{:02x}{:02x}".format(*colour), variable)
+        body = body.replace(as_hex(colour), variable)
     assert box
     return Markup('<svg {} role="img" aria-label="{}">{}</svg>').format(
         Markup(box[0]), escape(text), Markup(body)
