@@ -23,10 +23,9 @@ from networks import Given, stylegan2
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.attachment import Attachment, Correction
 from ganfix_plugin.hooks.edits import Scale
-from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.profiling.defective import TAU, OverlapSums, exceeding, thresholds
 from ganfix_plugin.profiling.quantiles import UnitHistogram
 
@@ -110,9 +109,9 @@ def _generator(theirs: Dissection, setup: Setup) -> Found:
     """From latents: their passes go to the image, ours end after the deepest layer."""
     resolution = setup.size(256, 16)
     G, n, batch = stylegan2(resolution, setup.ada), setup.size(4, 2), 4
-    adapter = find_adapter(G)
-    layers = [layer for layer in adapter.layers(G) if max(layer.resolution) <= 16]
-    layers = [layer for layer in layers if layer in adapter.auto(adapter.layers(G))]
+    generator = Generator.of(G)
+    layers = [layer for layer in generator.layers if max(layer.resolution) <= 16]
+    layers = [layer for layer in layers if layer in generator.auto]
     z = torch.randn(n, 512)
     model = theirs.retaining(_ByLatent(G).eval(), [f"G.{layer.name}" for layer in layers])
     given: Any = Given(z)
@@ -122,13 +121,12 @@ def _generator(theirs: Dissection, setup: Setup) -> Found:
             model(z)
 
     def observed() -> None:
-        call = lambda view: adapter.synthesize(view, z, None)  # noqa: E731
-        observe(G, layers, lambda layer, x: None, call)
+        generator.observe(layers, z, None, lambda layer, x: None)
 
     turns = side_by_side(
         {
             "theirs": lambda: theirs.thresholds(model, z, batch),
-            "ours": lambda: thresholds(G, adapter, layers, given, n, batch=batch),
+            "ours": lambda: thresholds(generator, layers, given, n, batch=batch),
             "retained": retained,
             "observed": observed,
         },

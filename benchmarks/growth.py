@@ -13,7 +13,7 @@ from networks import WIDEST, Given, render, stylegan2
 from torch import Tensor
 
 from ganfix_plugin.features.frechet import Gaussian
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.profiling.defective import OverlapSums, exceeding
 from ganfix_plugin.profiling.rates import count_active
 
@@ -35,9 +35,9 @@ def _curves(panel: str, points: Points, names: dict[str, str]) -> Found:
 
 
 def _profiled(G: Any, z: Tensor) -> Work:
-    adapter, given = find_adapter(G), Given(z)
-    layers = adapter.auto(adapter.layers(G))
-    return lambda: count_active(G, adapter, layers, given, len(z))  # type: ignore[arg-type]
+    generator, given = Generator.of(G), Given(z)
+    layers = generator.auto
+    return lambda: count_active(generator, layers, given, len(z))  # type: ignore[arg-type]
 
 
 def _resolution(setup: Setup) -> Found:

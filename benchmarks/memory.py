@@ -7,7 +7,7 @@ from pathlib import Path
 from core import Found, Row, Setup, python
 from networks import stylegan2
 
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.profiling.rates import count_active
 
@@ -35,9 +35,9 @@ def measure(setup: Setup) -> Found:
 def peak(resolution: int, samples: int) -> int:
     """MB at the peak of this process, after profiling."""
     G = stylegan2(resolution)
-    adapter = find_adapter(G)
-    layers = adapter.auto(adapter.layers(G))
-    count_active(G, adapter, layers, Latents((512,), 0), samples)
+    generator = Generator.of(G)
+    layers = generator.auto
+    count_active(generator, layers, Latents((512,), 0), samples)
     return _peak()
 
 

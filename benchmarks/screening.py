@@ -13,7 +13,7 @@ import torch
 from core import Found, Row, Setup, duration, side_by_side
 from networks import render, stylegan2
 
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import fitting_batch
 from ganfix_plugin.hosts.screening import Scorer, fastest
 
@@ -28,11 +28,11 @@ def measure(setup: Setup) -> Found:
 
 def _compared(resolution: int, setup: Setup) -> Row:
     G = stylegan2(resolution, setup.ada)
-    adapter, seeds = find_adapter(G), range(setup.size(4 if resolution < 512 else 2, 1))
-    layers = adapter.auto(adapter.layers(G))
+    generator, seeds = Generator.of(G), range(setup.size(4 if resolution < 512 else 2, 1))
+    layers = generator.auto
     low_rate = [(layer, torch.rand(layer.channels, *layer.resolution) < 0.2) for layer in layers]
     batch = fitting_batch(layers, torch.device("cpu"))
-    scorer = Scorer(G, adapter, low_rate, 1000, fastest(G), batch)
+    scorer = Scorer(generator, low_rate, 1000, fastest(G), batch)
 
     def rendered() -> None:
         for seed in seeds:

@@ -14,9 +14,8 @@ from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.correctors.bind import BoundSpec, check_specs
 from ganfix_plugin.correctors.plan import correction_of
 from ganfix_plugin.errors import GanfixError, GanfixWarning
-from ganfix_plugin.generators.find import find_adapter, unwrap
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, like_parameters
-from ganfix_plugin.generators.layers import select
 from ganfix_plugin.hooks.attachment import Attachment, Correction, attached, baked
 from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
@@ -56,20 +55,19 @@ def attach(
     bound = check_specs(specs)
     if not bound:
         raise GanfixError("attach: expected at least one correction, such as 'seqabl'")
-    G = _finished(G)
-    known = find_adapter(G, adapter, layers)
-    corrections = [correction_of(G, known, each, measure_on) for each in bound]
-    already, before = attached(G), baked(G)
+    generator = Generator.of(G, adapter, layers)
+    corrections = [correction_of(generator, spec, measure_on) for spec in bound]
+    already, before = attached(generator.G), baked(generator.G)
     for correction in corrections:
         if before and correction.layers:
-            _beside_baked(G, correction)
+            _beside_baked(generator, correction)
         if correction.text in already:
-            raise GanfixError(f"{type(G).__name__} already carries {correction.text}; detach it")
+            raise GanfixError(f"{generator.name} already carries {correction.text}; detach it")
         already += [correction.text] if correction.layers else []
-    attachment = Attachment(G, corrections)
+    attachment = Attachment(generator.G, corrections)
     for correction in corrections:
         numbers = ", ".join(str(layer) for layer in correction.layers) or "none"
-        log.info("%s on %s, layers %s", correction.text, known.name, numbers)
+        log.info("%s on %s, layers %s", correction.text, generator.adapter.name, numbers)
     return attachment
 
 
@@ -98,14 +96,13 @@ def profile(
     Raises:
         GanfixError: if no adapter knows G or the store cannot be used.
     """
-    G = _finished(G)
     names = None if isinstance(layers, str) else layers
-    known = find_adapter(G, adapter, names)
-    chosen = every = known.layers(G)
+    generator = Generator.of(G, adapter, names)
+    chosen = generator.layers
     if isinstance(layers, str) and layers != "all":
-        chosen = select(known, every, layer_choice(layers))
+        chosen = generator.select(layer_choice(layers))
     settings = Settings(samples, seed, class_index)
-    return ensure(G, known, settings, chosen, known.auto(every) if scores else (), batch)[0]
+    return ensure(generator, settings, chosen, generator.auto if scores else (), batch)[0]
 
 
 def detect(
@@ -134,31 +131,30 @@ def detect(
     Raises:
         GanfixError: if no adapter knows G, or latents or labels have another shape.
     """
-    G = _finished(G)
     names = None if isinstance(layers, str) else layers
-    known = find_adapter(G, adapter, names)
+    generator = Generator.of(G, adapter, names)
     choice = layer_choice(layers) if isinstance(layers, str) else LayerChoice()
-    chosen = select(known, known.layers(G), choice)
-    shape = known.latent_shape(G)
+    chosen = generator.select(choice)
+    shape = generator.latent_shape
     if tuple(latents.shape[1:]) != shape:
         expected = ", ".join(map(str, shape))
         raise GanfixError(f"latents: found {list(latents.shape)}, expected [N, {expected}]")
-    classes = known.num_classes(G)
+    classes = generator.classes
     if classes and (labels is None or labels.shape != (len(latents), classes)):
         found = "none" if labels is None else list(labels.shape)
         raise GanfixError(
             f"labels: found {found}, expected one-hot [{len(latents)}, {classes}], since "
-            f"{type(G).__name__} is conditional"
+            f"{generator.name} is conditional"
         )
-    measured, _ = ensure(G, known, Settings(samples), chosen)
+    measured, _ = ensure(generator, Settings(samples), chosen)
     low_rate = [(layer, measured.low_rate(layer, rate)) for layer in chosen]
     scores = []
-    with random_state_kept(G, seed=0):
+    with random_state_kept(generator.G, seed=0):
         for start in range(0, len(latents), batch):
             some = slice(start, start + batch)
             c = None if labels is None else labels[some]
-            z, c = like_parameters(G, latents[some], c)
-            score = lr_count(G, low_rate, lambda view: known.synthesize(view, z, c))
+            z, c = like_parameters(generator, latents[some], c)
+            score = lr_count(generator.G, low_rate, lambda view: generator.synthesize(z, c, view))
             scores.append(score.cpu())
     return torch.cat(scores).float() if scores else torch.zeros(0)
 
@@ -169,9 +165,9 @@ def list_correctors() -> dict[str, str]:
     return {name: correctors.load(name).help for name in names}
 
 
-def _beside_baked(G: nn.Module, correction: Correction) -> None:
+def _beside_baked(generator: Generator, correction: Correction) -> None:
     """Say that a generator out of an exported pickle will be corrected twice."""
-    what = f"{type(G).__name__} comes out of ganfix export and carries corrections already"
+    what = f"{generator.name} comes out of ganfix export and carries corrections already"
     if not isinstance(correction.edits, Mapping):
         raise GanfixError(
             f"{what}; {correction.text} decides by an uncorrected first pass and cannot be added: "
@@ -182,14 +178,3 @@ def _beside_baked(G: nn.Module, correction: Correction) -> None:
         GanfixWarning,
         stacklevel=3,
     )
-
-
-def _finished(G: nn.Module) -> nn.Module:
-    """The generator itself, which must be in evaluation mode: training would change it."""
-    G = unwrap(G)
-    if G.training:
-        raise GanfixError(
-            f"{type(G).__name__} is in training mode; ganfix works on finished generators: "
-            "call G.eval() first"
-        )
-    return G

@@ -27,8 +27,8 @@ from ganfix_plugin.correctors.gates import LRScorer
 from ganfix_plugin.correctors.plan import layers_read, measured_for
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready, written
-from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks import standalone as carried
 from ganfix_plugin.hooks.attachment import (
     Correction,
@@ -262,24 +262,18 @@ def _bundle(
     G: nn.Module, specs: Sequence[BoundSpec], adapter: str | None, measure_on: Any
 ) -> Profile:
     """The numbers that some specs read, and the specs, as a profile file."""
-    known = find_adapter(G, adapter)
+    generator = Generator.of(G, adapter)
     with attach(G, *specs, adapter=adapter, measure_on=measure_on) as done:
         for correction in done.corrections:
             _refuse_second_pass(correction)
-    found = [measured_for(G, known, spec, measure_on) for spec in specs]
+    found = [measured_for(generator, spec, measure_on) for spec in specs]
     profiles = {each.settings: each for each in found if each}
     if len(profiles) > 1:
         raise GanfixError(
             "export: the corrections read different profiles; give all of them the same samples, "
             "class and profile"
         )
-    blank = Profile(fingerprint(G), type(G).__name__, known.name, Settings(0), __version__)
-    profile = next(iter(profiles.values()), blank)
-    read = {
-        layer.name
-        for spec in specs
-        for some in layers_read(known, spec, known.layers(G))
-        for layer in some
-    }
+    profile = next(iter(profiles.values()), None) or Profile.of(generator, Settings(0))
+    read = {layer.name for spec in specs for some in layers_read(generator, spec) for layer in some}
     counts = {name: each for name, each in profile.counts.items() if name in read}
     return replace(profile, counts=counts, correct=tuple(map(str, specs)))

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from ganfix_plugin.artifacts.prepare import fit_classifier, score_units
 from ganfix_plugin.cli import main
 from ganfix_plugin.features.classifier import Classifier
-from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels
 from ganfix_plugin.profiling.profile import Profile, Settings
@@ -45,9 +45,9 @@ look = _random_network()
 
 def uncorrected(G: nn.Module, seeds: range | list[int]) -> Tensor:
     """The images of seeds, as the hosts' scripts draw their latents."""
-    adapter = find_adapter(G)
+    generator = Generator.of(G)
     with torch.no_grad():
-        return adapter.synthesize(G, latents_of(seeds, adapter.latent_shape(G)), None)
+        return generator.synthesize(latents_of(seeds, generator.latent_shape), None)
 
 
 def judged(G: nn.Module, num: int = 80) -> Labels:
@@ -60,13 +60,14 @@ def judged(G: nn.Module, num: int = 80) -> Labels:
 
 def prepare(G: nn.Module) -> tuple[Classifier, Profile, Path]:
     """A classifier and unit scores, as `ganfix fit` and `ganfix score` leave them in the store."""
-    head_path = classifier_path(fingerprint(G))
-    path = profile_path(fingerprint(G), find_adapter(G), Settings(SAMPLES))
+    generator = Generator.of(G)
+    head_path = classifier_path(generator.fingerprint)
+    path = profile_path(generator, Settings(SAMPLES))
     if not (head_path.exists() and path.exists() and Profile.load(path).defective):
         labels = judged(G)
-        head = fit_classifier(G, labels, extractor=EXTRACTOR)
+        head = fit_classifier(generator, labels, extractor=EXTRACTOR)
         head.save(head_path)
-        score_units(G, labels, head, samples=SAMPLES)
+        score_units(generator, labels, head, samples=SAMPLES)
     return Classifier.load(head_path), Profile.load(path), path
 
 

@@ -16,6 +16,7 @@ from ganfix_plugin.artifacts import prepare as preparing
 from ganfix_plugin.artifacts.prepare import score_units
 from ganfix_plugin.features.classifier import Classifier, Report
 from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels
 from ganfix_plugin.profiling.defective import (
     OverlapSums,
@@ -86,7 +87,15 @@ def test_scores_equal_definition_1_given_the_same_thresholds(
     choice = "+".join(str(layer.index) for layer in layers)
     # A tau that lets more through than the paper's, so that overlaps are many.
     profile, _ = score_units(
-        G, labels, head, layers=choice, samples=50, tau=0.2, cam=cam, active=active, batch=4
+        Generator.of(G),
+        labels,
+        head,
+        layers=choice,
+        samples=50,
+        tau=0.2,
+        cam=cam,
+        active=active,
+        batch=4,
     )
     with recorded(G, layers) as maps:
         images = uncorrected(G, labels.seeds(ARTIFACT))
@@ -203,7 +212,7 @@ def test_interrupted_scoring_goes_on_where_it_was(
     head, _, _ = prepare(pggan)
     labels, options = judged(pggan, 60), {"samples": 100, "batch": 2}  # 30 artifacts, 15 batches
     monkeypatch.setenv("GANFIX_CACHE", str(tmp_path / "whole"))
-    whole, _ = score_units(pggan, labels, head, **options)  # type: ignore[arg-type]
+    whole, _ = score_units(Generator.of(pggan), labels, head, **options)  # type: ignore[arg-type]
 
     monkeypatch.setenv("GANFIX_CACHE", str(tmp_path / "interrupted"))
     real, seen = OverlapSums.add, list[int]()
@@ -216,16 +225,16 @@ def test_interrupted_scoring_goes_on_where_it_was(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(OverlapSums, "add", interrupt_after_11)
-        score_units(pggan, labels, head, **options)  # type: ignore[arg-type]
+        score_units(Generator.of(pggan), labels, head, **options)  # type: ignore[arg-type]
     asked = list[int]()
     batches = preparing.seed_batches
 
-    def asking(G: nn.Module, adapter: object, seeds: list[int], batch: int) -> object:
+    def asking(generator: Generator, seeds: list[int], batch: int) -> object:
         asked.extend(seeds)
-        return batches(G, adapter, seeds, batch)  # type: ignore[arg-type]
+        return batches(generator, seeds, batch)
 
     monkeypatch.setattr(preparing, "seed_batches", asking)
-    again, path = score_units(pggan, labels, head, **options)  # type: ignore[arg-type]
+    again, path = score_units(Generator.of(pggan), labels, head, **options)  # type: ignore[arg-type]
 
     assert asked == labels.seeds(ARTIFACT)[16:]  # of 8 batches, the last that were kept
     assert again.defective.keys() == whole.defective.keys()
@@ -238,9 +247,9 @@ def test_thresholds_are_measured_once(
     pggan: nn.Module, head: Classifier, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = judged(pggan, 60)
-    first, _ = score_units(pggan, labels, head, samples=60)
+    first, _ = score_units(Generator.of(pggan), labels, head, samples=60)
     monkeypatch.setattr(preparing, "thresholds", None)  # calling it again would fail
-    second, _ = score_units(pggan, labels, head, samples=60, cam=0.3)
+    second, _ = score_units(Generator.of(pggan), labels, head, samples=60, cam=0.3)
     assert all(torch.equal(second.thresholds[n], x) for n, x in first.thresholds.items())
     assert any(not torch.equal(second.defective[n], x) for n, x in first.defective.items())
 
@@ -249,8 +258,8 @@ def test_another_tau_measures_them_anew(
     pggan: nn.Module, head: Classifier, own_cache: Path
 ) -> None:
     labels = judged(pggan, 60)
-    low, _ = score_units(pggan, labels, head, samples=60, tau=0.5, layers="1")
-    high, path = score_units(pggan, labels, head, samples=60, tau=0.01, layers="1")
+    low, _ = score_units(Generator.of(pggan), labels, head, samples=60, tau=0.5, layers="1")
+    high, path = score_units(Generator.of(pggan), labels, head, samples=60, tau=0.01, layers="1")
     assert (high.thresholds["layer1"] > low.thresholds["layer1"]).all()
     assert Profile.load(path).made["thresholds"] == "samples=60,tau=0.01"
 
@@ -265,14 +274,16 @@ def test_the_profile_says_how_scores_were_made(pggan: nn.Module) -> None:
 def test_labels_of_another_generator_or_without_artifacts_are_refused(pggan: nn.Module) -> None:
     head, _, _ = prepare(pggan)
     with pytest.raises(GanfixError, match="labels: are of another generator"):
-        score_units(pggan, Labels("0" * 64, judged(pggan).items), head, samples=SAMPLES)
+        score_units(
+            Generator.of(pggan), Labels("0" * 64, judged(pggan).items), head, samples=SAMPLES
+        )
     normals = Labels(fingerprint(pggan), (Label(0, NORMAL),))
     with pytest.raises(GanfixError, match="labels: found no artifacts"):
-        score_units(pggan, normals, head, samples=SAMPLES)
+        score_units(Generator.of(pggan), normals, head, samples=SAMPLES)
 
 
 def test_layers_that_are_not_there_are_refused(pggan: nn.Module) -> None:
     head, _, _ = prepare(pggan)
     for choice in ("99", "bogus"):
         with pytest.raises(GanfixError, match=f"layers={choice}"):
-            score_units(pggan, judged(pggan), head, layers=choice, samples=SAMPLES)
+            score_units(Generator.of(pggan), judged(pggan), head, layers=choice, samples=SAMPLES)

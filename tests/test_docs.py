@@ -60,9 +60,10 @@ import torch
 from given import G
 from make_network import SHAPE, build_networks
 from ganfix_plugin.artifacts.prepare import auto_labels
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.labels import write
 
-found = auto_labels(G, 64, 32, samples=200)
+found = auto_labels(Generator.of(G), 64, 32, samples=200)
 for name in ("labels.csv", "mine.csv", "yours.csv"):
     write(found, Path(name))
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from generators import StyleGAN2Generator, numbered
+from generators import StyleGAN2Generator
 
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents, fitting_batch
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.rates import count_active, count_low_rate
@@ -40,11 +40,11 @@ def test_it_is_what_measuring_takes_unless_told() -> None:
             sizes.append(size)
             return super().batches(samples, size, device)
 
-    G = StyleGAN2Generator()
-    known, layers, latents = find_adapter(G), numbered(G), Told((8,), 0)
-    low_rate = [(each, torch.ones(each.channels, *each.resolution).bool()) for each in layers]
-    count_active(G, known, layers, latents, 3)
-    count_low_rate(G, known, low_rate, latents, 3)
-    count_active(G, known, layers, latents, 3, batch=2)
-    count_low_rate(G, known, low_rate, latents, 3, batch=2)
+    generator, latents = Generator.of(StyleGAN2Generator()), Told((8,), 0)
+    layers = generator.layers
+    low_rate = [(layer, torch.ones(layer.channels, *layer.resolution).bool()) for layer in layers]
+    count_active(generator, layers, latents, 3)
+    count_low_rate(generator, low_rate, latents, 3)
+    count_active(generator, layers, latents, 3, batch=2)
+    count_low_rate(generator, low_rate, latents, 3, batch=2)
     assert sizes == [BATCH, BATCH, 2, 2]

@@ -11,8 +11,8 @@ from generators import numbered
 from torch import nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.profiling.import_rates import import_rates
 from ganfix_plugin.profiling.profile import Profile
@@ -25,7 +25,7 @@ PUBLISHED = (1, 3, 5)
 @pytest.fixture(scope="module")
 def counts(_pggan: nn.Module) -> dict[str, torch.Tensor]:
     layers = [layer for layer in numbered(_pggan) if layer.index in PUBLISHED]
-    return count_active(_pggan, find_adapter(_pggan), layers, Latents((64,), 0), SAMPLES)
+    return count_active(Generator.of(_pggan), layers, Latents((64,), 0), SAMPLES)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def folder(tmp_path: Path, counts: dict[str, torch.Tensor]) -> Path:
 
 
 def read(G: nn.Module, folder: Path, samples: int = SAMPLES) -> Profile:
-    return import_rates(G, folder, "shoes", "pggan", samples)
+    return import_rates(Generator.of(G), folder, "shoes", "pggan", samples)
 
 
 def test_the_measured_counts_are_recovered_exactly(pggan, folder, counts) -> None:  # type: ignore[no-untyped-def]
@@ -59,7 +59,7 @@ def test_rates_are_bit_for_bit_those_of_the_files(pggan: nn.Module, folder: Path
 def test_counts_out_of_30_000_survive_float32(pggan: nn.Module, tmp_path: Path) -> None:
     counts = torch.arange(1024, dtype=torch.int32) * 29
     np.save(tmp_path / "rate_layer1_shoes_pggan.npy", (counts.float() / 30_000).numpy())
-    found = import_rates(pggan, tmp_path, "shoes", "pggan").counts["layer1"]
+    found = import_rates(Generator.of(pggan), tmp_path, "shoes", "pggan").counts["layer1"]
     assert torch.equal(found.flatten(), counts)
 
 
@@ -81,7 +81,7 @@ def test_an_imported_profile_is_saved_and_loaded_like_a_measured_one(pggan, fold
 
 def test_a_folder_without_such_files_is_refused(pggan: nn.Module, folder: Path) -> None:
     with pytest.raises(GanfixError, match=r"holds no rate_layer\{i\}_cats_pggan.npy of the layers"):
-        import_rates(pggan, folder, "cats", "pggan")
+        import_rates(Generator.of(pggan), folder, "cats", "pggan")
 
 
 def test_rates_of_another_size_of_network_are_refused(pggan: nn.Module, folder: Path) -> None:

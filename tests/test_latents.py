@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from ganfix_plugin import GanfixError
 from ganfix_plugin.artifacts.latent_files import LatentList, check_latents, read_latents
-from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import Label, Labels, write
 
@@ -22,7 +22,7 @@ SHAPE = (8, 1, 1)
 
 
 def read(source: object, num: int | None = None) -> LatentList:
-    return read_latents(str(source), G, find_adapter(G), num)
+    return read_latents(str(source), Generator.of(G), num)
 
 
 def labelled(path: Path, mark: str = "") -> Path:
@@ -65,7 +65,7 @@ def test_arrays_are_taken_as_they_are(tmp_path: Path, ending: str) -> None:
 
 def test_a_conditional_generator_gets_its_classes_dealt_round(build_stylegan2: object) -> None:
     conditional = build_stylegan2(c_dim=3)  # type: ignore[operator]
-    found = read_latents("0-3", conditional, find_adapter(conditional))
+    found = read_latents("0-3", Generator.of(conditional))
     assert found.c is not None and found.c.argmax(dim=1).tolist() == [0, 1, 2, 0]
 
 

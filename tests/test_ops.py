@@ -19,7 +19,7 @@ from edits import DTYPES, LAYOUTS, bits, feature_map
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.hooks.edits import Fade
 from ganfix_plugin.ops import build, reference
@@ -35,6 +35,7 @@ TRY = """
 import torch
 from ganfix_plugin.hosts.console import speak
 speak()
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.ops import dispatch as ops
 print("native" if ops.implementation(torch.zeros(1, 1, 1, 1)) is torch.ops.ganfix else "reference")
 """
@@ -257,14 +258,14 @@ def test_a_wrong_constant_is_refused(native: Any) -> None:
 
 
 def test_a_profile_is_the_same_by_both(native: Any, face: nn.Module, monkeypatch: Any) -> None:
-    adapter, latents = find_adapter(face), Latents((100, 1, 1), 0)
-    layers = adapter.layers(face)[:3]
+    generator, latents = Generator.of(face), Latents((100, 1, 1), 0)
+    layers = generator.layers[:3]
     low_rate = [(each, torch.rand(each.channels, *each.resolution) < 0.4) for each in layers]
     found = []
     for which in ("native", "ref"):
         monkeypatch.setenv("GANFIX_OPS", which)
-        counts = count_active(face, adapter, layers, latents, 40)
-        found.append([*counts.values(), count_low_rate(face, adapter, low_rate, latents, 40)])
+        counts = count_active(generator, layers, latents, 40)
+        found.append([*counts.values(), count_low_rate(generator, low_rate, latents, 40)])
     assert all(torch.equal(one, other) for one, other in zip(*found))
 
 

@@ -24,6 +24,7 @@ from ganfix_plugin.features.images import read_images
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, read, write
 from ganfix_plugin.profiling.profile import Profile
@@ -42,7 +43,7 @@ def means(scores: torch.Tensor, labels: Labels) -> tuple[float, float]:
 
 
 def test_the_seeds_of_highest_lr_count_are_artifacts_and_of_lowest_normals(G: nn.Module) -> None:
-    found = auto_labels(G, 60, 15, samples=SAMPLES)
+    found = auto_labels(Generator.of(G), 60, 15, samples=SAMPLES)
     z = latents_of(range(60), find_adapter(G).latent_shape(G))
     scores = ganfix.detect(G, z, samples=SAMPLES)
     artifacts, normals = found.seeds(ARTIFACT), found.seeds(NORMAL)
@@ -61,7 +62,7 @@ def features(x: torch.Tensor) -> torch.Tensor:
 
 
 def test_with_real_images_the_least_realistic_seeds_are_artifacts(stylegan2: nn.Module) -> None:
-    found = auto_labels(stylegan2, 60, 15, real=REAL, extractor=EXTRACTOR)
+    found = auto_labels(Generator.of(stylegan2), 60, 15, real=REAL, extractor=EXTRACTOR)
     real = torch.cat([features(each) for each in read_images(REAL, 32)])
     realism = Manifold.of(real).realism(features(uncorrected(stylegan2, range(60))))
     artifacts, normals = found.seeds(ARTIFACT), found.seeds(NORMAL)
@@ -78,11 +79,13 @@ def test_there_must_be_enough_generations_to_label(
     pggan: nn.Module, num: int, top: int, says: str
 ) -> None:
     with pytest.raises(GanfixError, match=says):
-        auto_labels(pggan, num, top)
+        auto_labels(Generator.of(pggan), num, top)
 
 
 def test_the_classifier_learns_from_labelled_and_real_images(stylegan2: nn.Module) -> None:
-    head = fit_classifier(stylegan2, judged(stylegan2), real=REAL, extractor=EXTRACTOR)
+    head = fit_classifier(
+        Generator.of(stylegan2), judged(stylegan2), real=REAL, extractor=EXTRACTOR
+    )
     assert head.classes == ("artifact", "normal", "real")
     assert head.counts["artifact/train"] == 32 and head.held_out.auc > 0.9
     assert (head.extractor, head.generator) == (EXTRACTOR, fingerprint(stylegan2))
@@ -110,12 +113,14 @@ def test_missing_classes_and_too_few_labels_say_how_many_are_needed(
     pggan: nn.Module, artifacts: int, normals: int, says: str
 ) -> None:
     with pytest.raises(GanfixError, match=says):
-        fit_classifier(pggan, labelled(pggan, artifacts, normals), extractor=EXTRACTOR)
+        fit_classifier(
+            Generator.of(pggan), labelled(pggan, artifacts, normals), extractor=EXTRACTOR
+        )
 
 
 def test_labels_of_another_network_are_refused(pggan: nn.Module, stylegan2: nn.Module) -> None:
     with pytest.raises(GanfixError, match="labels: are of another generator"):
-        fit_classifier(pggan, labelled(stylegan2, 30, 30), extractor=EXTRACTOR)
+        fit_classifier(Generator.of(pggan), labelled(stylegan2, 30, 30), extractor=EXTRACTOR)
 
 
 def write_pictures(folder: Path, size: int, count: int = 25) -> Path:
@@ -129,8 +134,8 @@ def write_pictures(folder: Path, size: int, count: int = 25) -> Path:
 def test_real_images_of_the_wrong_size_are_refused(pggan: nn.Module, tmp_path: Path) -> None:
     real = write_pictures(tmp_path / "real", 16)
     for work in (
-        lambda: fit_classifier(pggan, judged(pggan), real=real, extractor=EXTRACTOR),
-        lambda: auto_labels(pggan, 40, 20, real=real, extractor=EXTRACTOR),
+        lambda: fit_classifier(Generator.of(pggan), judged(pggan), real=real, extractor=EXTRACTOR),
+        lambda: auto_labels(Generator.of(pggan), 40, 20, real=real, extractor=EXTRACTOR),
     ):
         with pytest.raises(GanfixError, match="00.png is 16×16, expected 32×32"):
             work()
@@ -144,9 +149,9 @@ def not_a_number(x: torch.Tensor) -> torch.Tensor:
 def test_nan_in_features_is_refused(pggan: nn.Module) -> None:
     broken = "test_preparing:not_a_number"
     with pytest.raises(GanfixError, match="class artifact: found NaN or infinite features"):
-        fit_classifier(pggan, judged(pggan), extractor=broken)
+        fit_classifier(Generator.of(pggan), judged(pggan), extractor=broken)
     with pytest.raises(GanfixError, match="found NaN or infinity"):
-        auto_labels(pggan, 40, 20, real=REAL, extractor=broken)
+        auto_labels(Generator.of(pggan), 40, 20, real=REAL, extractor=broken)
 
 
 def network(host: str, network_pickle: Path) -> list[Any]:

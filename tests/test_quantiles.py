@@ -10,7 +10,7 @@ from generators import recorded
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.profiling.defective import TAU, thresholds
 from ganfix_plugin.profiling.quantiles import UnitHistogram
@@ -154,13 +154,12 @@ def test_activations_that_are_no_numbers_are_refused(value: float) -> None:
 
 
 def test_thresholds_of_a_generator_are_the_quantiles_of_its_layers(stylegan2: nn.Module) -> None:
-    adapter = find_adapter(stylegan2)
-    layers = adapter.layers(stylegan2)[:4]
-    stream = Latents(adapter.latent_shape(stylegan2), 0)
-    found = thresholds(stylegan2, adapter, layers, stream, 60, tau=0.05, batch=25)
+    generator = Generator.of(stylegan2)
+    layers, stream = generator.layers[:4], Latents.of(generator)
+    found = thresholds(generator, layers, stream, 60, tau=0.05, batch=25)
     (z, _), *_ = stream.batches(60, 60, torch.device("cpu"))
     with recorded(stylegan2, layers) as maps, torch.no_grad():
-        adapter.synthesize(stylegan2, z, None)
+        generator.synthesize(z, None)
     for layer in layers:
         values = maps[layer.name].transpose(0, 1).flatten(1).double()
         below, above = (values.quantile(0.95, 1, interpolation=to) for to in ("lower", "higher"))

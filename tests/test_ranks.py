@@ -17,6 +17,7 @@ from torch import nn
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError, workers
 from ganfix_plugin.artifacts.prepare import score_units
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.profiling.profile import Profile
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -92,11 +93,11 @@ def test_scoring_in_ranks_comes_to_the_scores_of_one_process_bit_for_bit(
 ) -> None:
     head, _, _ = prepare(pggan)
     labels, options = judged(pggan, 60), {"samples": 100, "batch": 4}  # 30 artifacts, 8 batches
-    alone, _ = score_units(pggan, labels, head, **options)  # type: ignore[arg-type]
+    alone, _ = score_units(Generator.of(pggan), labels, head, **options)  # type: ignore[arg-type]
     for rank in range(3):  # the first does everything, the others find it done
         monkeypatch.setenv("GANFIX_CACHE", str(caches / "ranks"))
         ranked(monkeypatch, rank, 3)
-        found, path = score_units(pggan, labels, head, **options)  # type: ignore[arg-type]
+        found, path = score_units(Generator.of(pggan), labels, head, **options)  # type: ignore[arg-type]
         for name, scores in alone.defective.items():
             assert torch.equal(found.defective[name], scores)
         assert found.made == alone.made

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
 from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.profiling.rates import count_active, count_low_rate
@@ -23,18 +24,18 @@ CPU = torch.device("cpu")
 
 
 def drawn(G: nn.Module, n: int, size: int, **options: Any) -> list[tuple[Tensor, Tensor | None]]:
-    adapter = find_adapter(G)
-    latents = Latents(adapter.latent_shape(G), 0, adapter.num_classes(G), **options)
+    latents = Latents.of(Generator.of(G), **options)
     return list(latents.batches(n, size, CPU))
 
 
 def slow_counts(G: nn.Module, batches: list[tuple[Tensor, Tensor | None]]) -> dict[str, Tensor]:
     """Full passes, hooks of torch's own, and one sample after the other."""
-    adapter, layers = find_adapter(G), numbered(G)
-    counts = {each.name: torch.zeros(each.channels, *each.resolution).int() for each in layers}
+    generator = Generator.of(G)
+    layers = generator.layers
+    counts = {layer.name: torch.zeros(layer.channels, *layer.resolution).int() for layer in layers}
     for z, c in batches:
         with recorded(G, layers) as found, torch.no_grad():
-            adapter.synthesize(G, z, c)
+            generator.synthesize(z, c)
         for name, x in found.items():
             for sample in x:
                 counts[name] += (sample > 0).int()
@@ -55,17 +56,17 @@ def test_counts_equal_a_plain_loop_over_full_passes(own_cache: Path, G: nn.Modul
 
 @pytest.mark.parametrize("batch", [1, 7, 60])
 def test_counts_do_not_depend_on_the_batch_size(face: nn.Module, batch: int) -> None:
-    adapter, latents = find_adapter(face), Latents((100, 1, 1), 0)
-    layers = numbered(face)[:3]
-    found = count_active(face, adapter, layers, latents, 60, batch)
-    assert equal(found, count_active(face, adapter, layers, latents, 60, 32))
+    generator, latents = Generator.of(face), Latents((100, 1, 1), 0)
+    layers = generator.layers[:3]
+    counts = count_active(generator, layers, latents, 60, batch)
+    assert equal(counts, count_active(generator, layers, latents, 60, 32))
 
 
 def test_more_than_255_activations_are_counted_in_one_batch() -> None:
     G = dcgan()
     with torch.no_grad():
         G[0].bias.fill_(1e3)
-    found = count_active(G, find_adapter(G), numbered(G)[:1], Latents((8, 1, 1), 0), 300, batch=300)
+    found = count_active(Generator.of(G), numbered(G)[:1], Latents((8, 1, 1), 0), 300, batch=300)
     assert found["1"].min() == found["1"].max() == 300
 
 
@@ -126,7 +127,9 @@ def test_memory_does_not_grow_with_the_number_of_latents(face: nn.Module) -> Non
 
     def peak(samples: int) -> int:
         adapter = Weighed(find_adapter(face))
-        count_active(face, adapter, numbered(face)[:3], Latents((100, 1, 1), 0), samples, 4)
+        count_active(
+            Generator(face, adapter), numbered(face)[:3], Latents((100, 1, 1), 0), samples, 4
+        )
         return max(adapter.alive)
 
     gc.collect()
@@ -182,7 +185,7 @@ def test_lr_counts_equal_a_plain_count(face: nn.Module) -> None:
         for n in range(20)
     ]
     pairs = list(zip(layers, masks))
-    scores = count_low_rate(face, find_adapter(face), pairs, Latents((100, 1, 1), 0), 20, batch=7)
+    scores = count_low_rate(Generator.of(face), pairs, Latents((100, 1, 1), 0), 20, batch=7)
     assert scores.tolist() == expected
 
 

@@ -17,6 +17,7 @@ from ganfix_plugin.cli import main
 from ganfix_plugin.evaluate.population import Population
 from ganfix_plugin.evaluate.sweeps import ablation_rows, effect, layer_columns, over_values
 from ganfix_plugin.features.frechet import frechet_distance
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.pictures.sheet import pictured
 from ganfix_plugin.spec import with_key
 
@@ -142,11 +143,10 @@ def test_d_values_need_a_discriminator(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_d_values_do_not_depend_on_other_images(network_pickle: Path, tmp_path: Path) -> None:
     from ganfix_plugin.artifacts.discriminator import d_values
-    from ganfix_plugin.generators.find import find_adapter
     from ganfix_plugin.hosts.loading import open_network
 
     host = Path(__file__).parents[1] / "examples" / "stylegan2_small"
     with open_network(str(network_pickle), host, "cpu") as G:
-        several = d_values(G, find_adapter(G), [4, 5, 6])
+        several = d_values(Generator.of(G), [4, 5, 6])
         assert several.shape == (3,)
-        assert torch.allclose(several[1:2], d_values(G, find_adapter(G), [5]), atol=1e-5)
+        assert torch.allclose(several[1:2], d_values(Generator.of(G), [5]), atol=1e-5)

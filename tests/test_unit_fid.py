@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from generators import numbered, recorded
+from generators import recorded
 from prepared import EXTRACTOR, SAMPLES, judged, look, prepare, uncorrected
 from torch import Tensor, nn
 
@@ -14,7 +14,7 @@ from ganfix_plugin import GanfixError
 from ganfix_plugin.artifacts.prepare import score_units_by_fid
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian, frechet_distance
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.labels import NORMAL, Labels
 from ganfix_plugin.profiling.profile import Profile
@@ -29,12 +29,11 @@ def features(images: Tensor) -> Tensor:
 def test_is_the_distance_of_each_units_top_activating_images_to_real_ones(
     pggan: nn.Module, top: int
 ) -> None:
-    adapter, layers = find_adapter(pggan), numbered(pggan)[1:3]
-    stream = Latents(adapter.latent_shape(pggan), 0)
+    generator = Generator.of(pggan)
+    layers, stream = generator.layers[1:3], Latents.of(generator)
     real = features(uncorrected(pggan, range(500, 560)))
     found = unit_fids(
-        pggan,
-        adapter,
+        generator,
         layers,
         stream,
         64,
@@ -45,7 +44,7 @@ def test_is_the_distance_of_each_units_top_activating_images_to_real_ones(
     )
     (z, _), *_ = stream.batches(64, 64, torch.device("cpu"))
     with recorded(pggan, layers) as maps, torch.no_grad():
-        images = adapter.synthesize(pggan, z, None)
+        images = generator.synthesize(z, None)
     for layer in layers:
         highest = maps[layer.name].flatten(2).amax(2)
         assert found[layer.name].shape == (layer.channels,)
@@ -58,7 +57,7 @@ def test_is_the_distance_of_each_units_top_activating_images_to_real_ones(
 def test_goes_to_the_profile_beside_what_is_there(pggan: nn.Module) -> None:
     head, before, path = prepare(pggan)
     options = {"samples": SAMPLES, "num": 60, "top": 20, "layers": "1+2"}
-    score_units_by_fid(pggan, judged(pggan), head, **options)  # type: ignore[arg-type]
+    score_units_by_fid(Generator.of(pggan), judged(pggan), head, **options)  # type: ignore[arg-type]
     after = Profile.load(path)
     assert set(after.unit_fid) == {"layer1", "layer2"}
     assert all(torch.equal(after.defective[n], x) for n, x in before.defective.items())
@@ -72,11 +71,11 @@ def test_without_real_images_those_labelled_normal_stand_in(
     head, _, _ = prepare(pggan)
     labels = judged(pggan)
     options = {"samples": SAMPLES, "num": 40, "top": 40, "layers": "1"}
-    profile, _ = score_units_by_fid(pggan, labels, head, **options)  # type: ignore[arg-type]
-    adapter = find_adapter(pggan)
-    (z, _), *_ = Latents(adapter.latent_shape(pggan), 0).batches(40, 40, torch.device("cpu"))
+    generator = Generator.of(pggan)
+    profile, _ = score_units_by_fid(generator, labels, head, **options)  # type: ignore[arg-type]
+    (z, _), *_ = Latents.of(generator).batches(40, 40, torch.device("cpu"))
     with torch.no_grad():
-        all_of_them = features(adapter.synthesize(pggan, z, None))
+        all_of_them = features(generator.synthesize(z, None))
     normals = features(uncorrected(pggan, labels.seeds(NORMAL)))
     expected = frechet_distance(normals, all_of_them)
     found = profile.unit_fid["layer1"]
@@ -88,4 +87,6 @@ def test_without_normals_or_real_images_it_is_refused(pggan: nn.Module) -> None:
     labels = judged(pggan)
     artifacts = tuple(each for each in labels.items if each.label != NORMAL)
     with pytest.raises(GanfixError, match="labels: found no normals; label some, or give real"):
-        score_units_by_fid(pggan, Labels(labels.generator, artifacts), head, samples=SAMPLES)
+        score_units_by_fid(
+            Generator.of(pggan), Labels(labels.generator, artifacts), head, samples=SAMPLES
+        )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.correctors.bind import check_spec
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.store import update
 
@@ -80,7 +80,7 @@ def ranked(G: nn.Module, what: str, scores: dict[int, Tensor]) -> None:
     def change(profile: Profile) -> Profile:
         return replace(profile, **{what: by_name})
 
-    update(G, find_adapter(G), Settings(SAMPLES), change)
+    update(Generator.of(G), Settings(SAMPLES), change)
 
 
 @pytest.mark.parametrize(("name", "what"), [("ds", "defective"), ("fid-units", "unit_fid")])

@@ -8,16 +8,17 @@ from generators import dcgan, images, latents, numbered, recorded
 from torch import nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.profiling.unit_images import clusters, representative, top_seeds
 
 
 def test_the_top_seeds_maximise_the_mean_magnitude_of_a_unit(G: nn.Module) -> None:
-    adapter, layer = find_adapter(G), numbered(G)[1]
-    found = top_seeds(G, adapter, layer, range(5, 75), top=4)
+    generator = Generator.of(G)
+    layer = generator.layers[1]
+    found = top_seeds(generator, layer, range(5, 75), top=4)
     with recorded(G, (layer,)) as maps:
-        images(G, latents_of(range(5, 75), adapter.latent_shape(G)))
+        images(G, latents_of(range(5, 75), generator.latent_shape))
     magnitude = maps[layer.name].abs().mean(dim=(2, 3))
     for unit in range(0, layer.channels, 17):
         expected = magnitude[:, unit].topk(4).values
@@ -26,13 +27,13 @@ def test_the_top_seeds_maximise_the_mean_magnitude_of_a_unit(G: nn.Module) -> No
 
 def test_fewer_seeds_than_images_are_refused(face: nn.Module) -> None:
     with pytest.raises(GanfixError, match="found 3 seeds, expected 4 or more"):
-        top_seeds(face, find_adapter(face), numbered(face)[0], range(3), top=4)
+        top_seeds(Generator.of(face), numbered(face)[0], range(3), top=4)
 
 
 def test_one_seed_represents_itself(G: nn.Module) -> None:
-    adapter = find_adapter(G)
-    expected = images(G, latents_of([7], adapter.latent_shape(G)))
-    found = representative(G, adapter, numbered(G)[2], [7])
+    generator = Generator.of(G)
+    expected = images(G, latents_of([7], generator.latent_shape))
+    found = representative(generator, generator.layers[2], [7])
     assert torch.allclose(found, expected, atol=1e-5)
 
 
@@ -44,11 +45,11 @@ def test_the_representative_goes_on_from_the_mean_of_the_feature_maps() -> None:
     mean = maps[layer.name].mean(dim=0, keepdim=True)
     with torch.no_grad():
         expected = G[2:](mean)
-    assert torch.allclose(representative(G, find_adapter(G), layer, [3, 4, 5]), expected, atol=1e-6)
+    assert torch.allclose(representative(Generator.of(G), layer, [3, 4, 5]), expected, atol=1e-6)
 
 
 def test_the_generator_is_left_without_hooks(face: nn.Module) -> None:
-    representative(face, find_adapter(face), numbered(face)[0], [1, 2])
+    representative(Generator.of(face), numbered(face)[0], [1, 2])
     z = latents(face, 2)
     assert torch.equal(images(face, z), images(face, z))
 

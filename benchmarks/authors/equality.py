@@ -11,6 +11,7 @@ from core import Found, Row, Setup
 
 from authors.code import Authors, measured_by_them, quiet
 from authors.ours import RATE, Ours
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.profiling.import_rates import import_rates
 
 
@@ -56,7 +57,7 @@ def _published(authors: Authors) -> Row:
     """The published FFHQ rates: imported by ganfix, and read by the authors' own class."""
     G = authors.generator("stylegan2", 64)
     theirs = authors.run(G, "stylegan2", 1, 1, str(authors.stats))
-    profile = import_rates(G, authors.stats, "ffhq", "stylegan2")
+    profile = import_rates(Generator.of(G), authors.stats, "ffhq", "stylegan2")
     numbers = measured_by_them("stylegan2")
     equal = _equal_layers(theirs, Ours(G, 1), profile, numbers)
     return _row("published FFHQ rates and LR sets, imported", equal, len(numbers), "layers")

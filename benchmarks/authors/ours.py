@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from networks import Given
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
-from ganfix_plugin._version import __version__
-from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import count_active, count_low_rate
@@ -32,28 +29,25 @@ class Ours:
     batch: int
 
     @cached_property
-    def adapter(self) -> Any:
-        return find_adapter(self.G)
+    def generator(self) -> Generator:
+        return Generator.of(self.G)
 
     def layers(self, numbers: Sequence[int]) -> list[Layer]:
-        return [layer for layer in self.adapter.layers(self.G) if layer.index in numbers]
+        return [layer for layer in self.generator.layers if layer.index in numbers]
 
     def count(self, z: Tensor, numbers: Sequence[int], batch: int = 0) -> dict[str, Tensor]:
         layers, size = self.layers(numbers), batch or self.batch
-        return count_active(self.G, self.adapter, layers, Given(z), len(z), size)  # type: ignore[arg-type]
+        return count_active(self.generator, layers, Given(z), len(z), size)  # type: ignore[arg-type]
 
     def profile(self, z: Tensor, numbers: Sequence[int]) -> Profile:
-        mark, kind, settings = fingerprint(self.G), type(self.G).__name__, Settings(len(z))
-        counts = self.count(z, numbers)
-        return Profile(mark, kind, self.adapter.name, settings, __version__, counts)
+        return Profile.of(self.generator, Settings(len(z)), self.count(z, numbers))
 
     def low_rate(self, profile: Profile) -> list[tuple[Layer, Tensor]]:
-        layers = self.adapter.auto(self.adapter.layers(self.G))
-        return [(layer, profile.low_rate(layer, RATE, dead=False)) for layer in layers]
+        return [(layer, profile.low_rate(layer, RATE, dead=False)) for layer in self.generator.auto]
 
     def detect(self, z: Tensor, low_rate: list[tuple[Layer, Tensor]], batch: int = 0) -> Tensor:
         given, n = Given(z), len(z)
-        return count_low_rate(self.G, self.adapter, low_rate, given, n, batch or self.batch)  # type: ignore[arg-type]
+        return count_low_rate(self.generator, low_rate, given, n, batch or self.batch)  # type: ignore[arg-type]
 
     def correct(self, z: Tensor, profile: Profile) -> Tensor:
         with tempfile.TemporaryDirectory() as folder, torch.no_grad():

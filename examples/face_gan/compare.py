@@ -25,6 +25,7 @@ from ganfix_plugin.artifacts.prepare import fit_classifier, score_units, score_u
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, read
 from ganfix_plugin.pictures.sheet import Band, Row, sheet
@@ -64,10 +65,12 @@ def compare(labels: str, num: int, top: int, samples: int, picture: str | None) 
     """Print how far corrected artifacts are from clean images, and what clean images lose."""
     G = legacy.generator()
     seen, unseen = halves(read(Path(labels)).check(fingerprint(G)))
-    classifier = fit_classifier(G, seen, extractor="efficientnet-lite0")
+    classifier = fit_classifier(Generator.of(G), seen, extractor="efficientnet-lite0")
     classifier.save(classifier_path(classifier.generator))
-    score_units(G, seen, classifier, samples=samples)
-    score_units_by_fid(G, seen, classifier, samples=samples, num=num, top=top, layers="0")
+    score_units(Generator.of(G), seen, classifier, samples=samples)
+    score_units_by_fid(
+        Generator.of(G), seen, classifier, samples=samples, num=num, top=top, layers="0"
+    )
 
     shape = (legacy.Z_DIM, 1, 1)
     artifacts, normals = (latents_of(unseen.seeds(kind), shape) for kind in (ARTIFACT, NORMAL))

@@ -17,7 +17,7 @@ from PIL import Image
 
 import ganfix_plugin as ganfix
 from ganfix_plugin.artifacts.heatmap import lr_heatmap
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.pictures.sheet import Band, Row, difference, heat, sheet
 from ganfix_plugin.profiling.profile import GATE_RATE
 
@@ -73,12 +73,10 @@ def generate(seeds: str, outdir: Path, *options: str) -> None:
 
 def heatmaps(G: torch.nn.Module, z: torch.Tensor) -> np.ndarray:
     """The heat maps of some latents [n, 64, 64]."""
-    adapter = find_adapter(G)
+    generator = Generator.of(G)
     profile = ganfix.profile(G)
-    low_rate = [
-        (layer, profile.low_rate(layer, GATE_RATE)) for layer in adapter.auto(adapter.layers(G))
-    ]
-    return lr_heatmap(G, adapter, low_rate, z).numpy()
+    low_rate = [(layer, profile.low_rate(layer, GATE_RATE)) for layer in generator.auto]
+    return lr_heatmap(generator, low_rate, z).numpy()
 
 
 def band(heading: str, seeds: list[int], out: Path, heats: np.ndarray) -> Band:

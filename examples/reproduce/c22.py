@@ -11,6 +11,7 @@ from ganfix_plugin.artifacts.ranking import Ranking, score_seeds
 from ganfix_plugin.artifacts.scores import Scoring, lr
 from ganfix_plugin.evaluate.sweeps import ablation_rows, ablation_sweep, effect, layer_columns
 from ganfix_plugin.features.manifold import precision_recall
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.labels import ARTIFACT, Sample
 from ganfix_plugin.pictures import plots
@@ -104,8 +105,8 @@ def figure5(case: Case) -> None:
 
 def lr_counts(case: Case, rate: float, samples: list[int] | tuple[int, ...]) -> Tensor:
     """The number of active LR-neurons of each generation, [n]."""
-    score = lr(case.G, case.adapter, Scoring(rate, samples=case.size("latents")))
-    return score_seeds(case.G, case.adapter, score, samples)
+    score = lr(Generator(case.G, case.adapter), Scoring(rate, samples=case.size("latents")))
+    return score_seeds(Generator(case.G, case.adapter), score, samples)
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float:
@@ -131,6 +132,6 @@ def _conspicuous(case: Case, count: int) -> list[Sample]:
 def _shown(case: Case, samples: list[Sample]) -> tuple[Profile, tuple, Batch, list[str]]:
     """The profile, the default layers, and the images' latents and names."""
     layers = tuple(case.adapter.auto(case.adapter.layers(case.G)))
-    profile, _ = ensure(case.G, case.adapter, Settings(case.size("latents")), layers)
-    batch = next(seed_batches(case.G, case.adapter, samples, len(samples)))
+    profile, _ = ensure(Generator(case.G, case.adapter), Settings(case.size("latents")), layers)
+    batch = next(seed_batches(Generator(case.G, case.adapter), samples, len(samples)))
     return profile, layers, batch, [f"Seed {s}" if isinstance(s, int) else "" for s in samples]

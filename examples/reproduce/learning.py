@@ -16,6 +16,7 @@ from ganfix_plugin.correctors.units import numbered
 from ganfix_plugin.evaluate.population import Population
 from ganfix_plugin.evaluate.sweeps import Effect, effect
 from ganfix_plugin.features.classifier import Classifier
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Labels, Sample
 from ganfix_plugin.profiling.profile import Profile
 from ganfix_plugin.profiling.store import classifier_path
@@ -60,13 +61,13 @@ def learn(case: Case) -> Learnt:
     ]
     seen = Labels(labels.generator, tuple(half))
     ways = {"adapter": case.asked.adapter}
-    head = fit_classifier(case.G, seen, real=case.real, extractor=case.maps, **ways)
+    head = fit_classifier(Generator.of(case.G), seen, real=case.real, extractor=case.maps, **ways)
     head.save(classifier_path(head.generator))
     case.say(
         f"classifier: features of {head.extractor}, held-out AUC artifact/normal "
         f"{head.held_out.auc:.2f}; learned from {len(half):,} generations, measured on others"
     )
-    profile, _ = score_units(case.G, seen, head, samples=case.size("latents"), **ways)
+    profile, _ = score_units(Generator.of(case.G), seen, head, samples=case.size("latents"), **ways)
     layers = case.adapter.layers(case.G)
     stop = stopping_layer(SeqcOptions(), layers)
     units = min(20, numbered(layers, stop).channels // 6)

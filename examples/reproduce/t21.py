@@ -16,6 +16,7 @@ from ganfix_plugin.correctors.units import numbered
 from ganfix_plugin.evaluate.sweeps import Effect, over_values
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.labels import KINDS
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.corrections import before_after
@@ -33,7 +34,7 @@ def table2(case: Case) -> None:
     """Distance of artifacts corrected by each system."""
     learnt, samples = learn(case), case.size("latents")
     score_units_by_fid(
-        case.G,
+        Generator.of(case.G),
         learnt.labels,
         learnt.head,
         adapter=case.asked.adapter,
@@ -131,12 +132,12 @@ def figure26(case: Case) -> None:
     keys = f"mode=sample,stop={min(6, len(layers) // 2)},samples={samples}"
     specs = [f"seqc:{keys}", f"seqc:{keys},local=yes"]
     extractor = learnt.head.load_extractor()
-    features = seed_features(case.G, case.adapter, extractor, learnt.artifacts)
+    features = seed_features(Generator(case.G, case.adapter), extractor, learnt.artifacts)
     order = learnt.head.artifact_probability(features).argsort(descending=True).tolist()
     called = int(learnt.head.is_artifact(features).sum())
     case.say(f"the classifier calls {called} of {len(order)} artifacts so; the surest are shown")
     shown = [learnt.artifacts[place] for place in order[: min(called, 12)]]
-    score = lr(case.G, case.adapter, Scoring(samples=samples))
+    score = lr(Generator(case.G, case.adapter), Scoring(samples=samples))
     note = f"{case.name} · {' · '.join(specs)}"
     title = "Artifacts corrected by sample, then in the local region only"
     ways = (score, shown, specs, title, note)
@@ -150,7 +151,7 @@ def units(case: Case) -> None:
     scores = learnt.profile.of_units("defective", layer)
     order: list[int] = scores.argsort(descending=True, stable=True).tolist()
     num, top = case.size("unit_generations"), case.size("unit_top")
-    best = top_seeds(case.G, case.adapter, layer, range(num), top)
+    best = top_seeds(Generator(case.G, case.adapter), layer, range(num), top)
     tops = {unit: best[unit].tolist() for unit in order[:60]}
     note = f"{case.name} · layer {layer} · each the image of the mean feature map of its {top} of "
     note += f"{num:,} seeds"
@@ -179,7 +180,7 @@ def d_values(case: Case) -> None:
     plots.needed()
     _, labels = case.labelled(case.size("artifacts"))
     found: dict[str, Tensor] = {
-        kind: values_of(case.G, case.adapter, labels.samples(kind)) for kind in KINDS
+        kind: values_of(Generator(case.G, case.adapter), labels.samples(kind)) for kind in KINDS
     }
     area = auc(*(-each for each in found.values()))
     case.say(f"ROC AUC of a low D-value as the sign of an artifact: {area:.3f} (chance: 0.5)")

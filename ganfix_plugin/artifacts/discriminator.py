@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganfix_plugin.features.extractors import opened_discriminator
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import bare, device_of, random_state_kept
+from ganfix_plugin.hooks.forward import bare, random_state_kept
 from ganfix_plugin.labels import Sample
 
 
 def d_values(
-    G: nn.Module, adapter: Adapter, samples: Sequence[Sample], class_index: int | None = None
+    generator: Generator, samples: Sequence[Sample], class_index: int | None = None
 ) -> Tensor:
     """Logits [n] of the uncorrected generations of seeds or latents, high for what looks real.
 
@@ -24,11 +24,11 @@ def d_values(
     Raises:
         GanfixError: if no discriminator came with the network.
     """
-    D = opened_discriminator().to(device_of(G))
-    view, found = bare(G), [torch.zeros(0)]
-    for z, c in seed_batches(G, adapter, samples, class_index=class_index):
-        with torch.no_grad(), random_state_kept(G, seed=0):
-            images = adapter.synthesize(view, z, c)
+    D = opened_discriminator().to(generator.device)
+    view, found = bare(generator.G), [torch.zeros(0)]
+    for z, c in seed_batches(generator, samples, class_index=class_index):
+        with torch.no_grad(), random_state_kept(generator.G, seed=0):
+            images = generator.synthesize(z, c, view)
             labels = images.new_zeros(len(images), 0) if c is None else c
             parts = [D(images[n : n + 1], labels[n : n + 1]) for n in range(len(images))]
         found.append(torch.cat(parts).flatten().cpu())

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import observe
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.layer import Layer
 
 
 def lr_heatmap(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     low_rate: Sequence[tuple[Layer, Tensor]],
     z: Tensor,
     c: Tensor | None = None,
@@ -43,5 +41,5 @@ def lr_heatmap(
         maps.append(interpolate(share, size=(size, size), mode="bilinear", align_corners=False))
 
     layers = [layer for layer, _ in low_rate]
-    observe(G, layers, visit, lambda view: adapter.synthesize(view, z, c))
+    generator.observe(layers, z, c, visit)
     return torch.stack(maps).mean(dim=0)[:, 0].cpu()

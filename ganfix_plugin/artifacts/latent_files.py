@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganfix_plugin import labels
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import labels_of, latents_of
-from ganfix_plugin.generators.layers import Adapter
 
 KINDS = (
     "labels (.csv, .json: the seeds labelled artifact), a ranking with a column seed (.csv), "
@@ -60,7 +59,7 @@ def check_latents(source: str) -> None:
         raise GanfixError(f"latents {source}: unknown ending {path.suffix}; expected {KINDS}")
 
 
-def read_latents(source: str, G: nn.Module, adapter: Adapter, num: int | None = None) -> LatentList:
+def read_latents(source: str, generator: Generator, num: int | None = None) -> LatentList:
     """The latents of a file, or of seeds, for a generator.
 
     A seed stands for the latent that the hosts' scripts draw for it. Conditional generators get
@@ -74,7 +73,7 @@ def read_latents(source: str, G: nn.Module, adapter: Adapter, num: int | None = 
         GanfixError: if it is missing, malformed, of another generator, or of another width.
     """
     check_latents(source)
-    shape = adapter.latent_shape(G)
+    shape = generator.latent_shape
     path = Path(source)
     if path.suffix in _READERS and path.is_file():
         z = _array(path)[:num]
@@ -84,19 +83,19 @@ def read_latents(source: str, G: nn.Module, adapter: Adapter, num: int | None = 
             kind = str(z.dtype).removeprefix("torch.")
             raise GanfixError(
                 f"latents {source}: found {kind} {list(z.shape)}, expected float [N, {expected}] "
-                f"for this {type(G).__name__}"
+                f"for this {generator.name}"
             )
         if not torch.isfinite(z).all():
             raise GanfixError(f"latents {source}: found NaN or infinity")
     else:
-        rows = (_listed(path, G) if path.is_file() else _seeds(source) or [])[:num]
+        rows = (_listed(path, generator) if path.is_file() else _seeds(source) or [])[:num]
         if not rows:
             raise GanfixError(f"latents {source}: found none; expected {KINDS}")
         z = latents_of(rows, shape)
-    return LatentList(z.float(), labels_of(G, adapter, rows))
+    return LatentList(z.float(), labels_of(generator, rows))
 
 
-def _listed(path: Path, G: nn.Module) -> list[labels.Sample]:
+def _listed(path: Path, generator: Generator) -> list[labels.Sample]:
     """The samples of a label file (its artifacts) or of a ranking (all, in its order)."""
     if path.suffix == ".csv":
         try:
@@ -108,7 +107,7 @@ def _listed(path: Path, G: nn.Module) -> list[labels.Sample]:
             raise GanfixError(f"latents {path}: cannot be read ({error})") from None
         if "label" not in columns:
             return _ranked(path, ranking, columns)
-    return labels.read(path).check(fingerprint(G)).samples(labels.ARTIFACT)
+    return labels.read(path).check(generator.fingerprint).samples(labels.ARTIFACT)
 
 
 def _ranked(path: Path, rows: list[dict[str, Any]], columns: set[str]) -> list[labels.Sample]:

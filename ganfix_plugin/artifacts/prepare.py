@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganfix_plugin.api import detect
 from ganfix_plugin.errors import GanfixError, GanfixWarning
@@ -20,11 +20,9 @@ from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.images import read_images
 from ganfix_plugin.features.manifold import Manifold
-from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents, labels_of, latents_of, seed_batches
-from ganfix_plugin.generators.layers import Adapter, select
-from ganfix_plugin.hooks.forward import bare, device_of
+from ganfix_plugin.hooks.forward import bare
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Label, Labels, Sample
 from ganfix_plugin.profiling.defective import OverlapSums, in_order, score_artifacts, thresholds
@@ -39,11 +37,10 @@ REAL = "real"
 
 
 def auto_labels(
-    G: nn.Module,
+    generator: Generator,
     num: int,
     top: int,
     *,
-    adapter: str | None = None,
     real: Path | None = None,
     extractor: str | None = None,
     samples: int = 10_000,
@@ -60,28 +57,26 @@ def auto_labels(
         raise GanfixError(f"labels: found --top {top}, expected at least 1 of each kind")
     if num < 2 * top:
         raise GanfixError(f"labels: {2 * top} of {num} generations were asked for; raise --num")
-    known = find_adapter(G, adapter)
     if real is None:
-        z = latents_of(range(num), known.latent_shape(G))
-        c = labels_of(G, known, range(num))
-        scores = detect(G, z, c, adapter=adapter, samples=samples)
+        z = latents_of(range(num), generator.latent_shape)
+        c = labels_of(generator, range(num))
+        scores = detect(generator.G, z, c, adapter=generator.adapter.name, samples=samples)
         rater = "lr-count"
     else:
         used = load_extractor(extractor)
-        generated = seed_features(G, known, used, range(num))
-        scores = -Manifold.of(real_features(real, used, G, known)).realism(generated)
+        generated = seed_features(generator, used, range(num))
+        scores = -Manifold.of(real_features(generator, real, used)).realism(generated)
         rater = "realism"
     order = scores.argsort(descending=True, stable=True).tolist()
     kinds = ((ARTIFACT, order[:top]), (NORMAL, order[-top:]))
     items = [Label(seed, kind, rater) for kind, seeds in kinds for seed in seeds]
-    return Labels(fingerprint(G), tuple(sorted(items, key=lambda item: item.sample)))
+    return Labels(generator.fingerprint, tuple(sorted(items, key=lambda item: item.sample)))
 
 
 def fit_classifier(
-    G: nn.Module,
+    generator: Generator,
     labels: Labels,
     *,
-    adapter: str | None = None,
     real: Path | None = None,
     extractor: str | None = None,
     seed: int = 0,
@@ -91,27 +86,26 @@ def fit_classifier(
     Raises:
         GanfixError: on labels of another generator, a class that is missing or too small.
     """
-    mark = fingerprint(G)
+    mark = generator.fingerprint
     labels.check(mark)
-    known, used = find_adapter(G, adapter), load_extractor(extractor)
+    used = load_extractor(extractor)
     log.info("feature extractor: %s", used.name)
     for kind in KINDS:
         if not labels.samples(kind):
             raise GanfixError(f"labels: found none of class {kind}, expected at least {FEWEST}")
-    features = [seed_features(G, known, used, labels.samples(kind)) for kind in KINDS]
+    features = [seed_features(generator, used, labels.samples(kind)) for kind in KINDS]
     classes: tuple[str, ...] = KINDS
     if real is not None:
-        features.append(real_features(real, used, G, known))
+        features.append(real_features(generator, real, used))
         classes = (*KINDS, REAL)
     return fit(features, classes, used.name, mark, seed=seed)
 
 
 def score_units(
-    G: nn.Module,
+    generator: Generator,
     labels: Labels,
     classifier: Classifier,
     *,
-    adapter: str | None = None,
     layers: str = "all",
     samples: int = 10_000,
     tau: float = 0.005,
@@ -128,9 +122,8 @@ def score_units(
     Raises:
         GanfixError: on labels of another generator, or without any labelled artifact.
     """
-    labels.check(fingerprint(G))
-    known = find_adapter(G, adapter)
-    chosen = _layers(known, G, layers)
+    labels.check(generator.fingerprint)
+    chosen = _layers(generator, layers)
     artifacts = labels.samples(ARTIFACT)
     if not artifacts:
         raise GanfixError("labels: found no artifacts; label some, or run ganfix labels auto")
@@ -147,15 +140,15 @@ def score_units(
         if not wanted:
             return profile
         log.info("measuring unit thresholds: %d latents, %d layers", samples, len(wanted))
-        stream = Latents(known.latent_shape(G), settings.seed, known.num_classes(G))
-        new = thresholds(G, known, wanted, stream, samples, tau, batch)
+        stream = Latents.of(generator, settings.seed)
+        new = thresholds(generator, wanted, stream, samples, tau, batch)
         notes = {**profile.made, "thresholds": made}
         return replace(profile, thresholds={**kept, **new}, made=notes)
 
     # Saved by itself, so that scoring that is interrupted goes on from here.
-    stored, path = update(G, known, settings, with_thresholds)
+    stored, path = update(generator, settings, with_thresholds)
     limits = {layer.name: stored.thresholds[layer.name] for layer in chosen}
-    extractor = classifier.load_extractor().to(device_of(G))
+    extractor = classifier.load_extractor().to(generator.device)
     log.info("scoring the units of %d layers on %d artifacts", len(chosen), len(artifacts))
     how = f"classifier={classifier.digest()},artifacts={len(artifacts)}"
     how += f",cam={cam:g},active={active:g}"
@@ -166,10 +159,10 @@ def score_units(
     def by_batch(part: int, parts: int) -> Tensors:
         """Sums of batches part, part + parts, …: [batches, C] by layer name."""
         found: dict[str, list[Tensor]] = {layer.name: [] for layer in chosen}
-        every = seed_batches(G, known, artifacts, batch)
+        every = seed_batches(generator, artifacts, batch)
         for one in islice(every, part, None, parts):
             of_one = OverlapSums(limits, cam, active)
-            score_artifacts(G, known, chosen, classifier, extractor, [one], of_one)
+            score_artifacts(generator, chosen, classifier, extractor, [one], of_one)
             for name, each in of_one.sums.items():
                 found[name].append(each)
         return {name: torch.stack(rows) for name, rows in found.items() if rows}
@@ -183,8 +176,8 @@ def score_units(
         partial = path.with_suffix(f".{mark}.partial")
         if not sums.artifacts:
             sums.resume(partial)
-        rest = seed_batches(G, known, artifacts[sums.artifacts :], batch)
-        score_artifacts(G, known, chosen, classifier, extractor, rest, sums, partial)
+        rest = seed_batches(generator, artifacts[sums.artifacts :], batch)
+        score_artifacts(generator, chosen, classifier, extractor, rest, sums, partial)
         partial.unlink(missing_ok=True)
         for layer in chosen:
             if not sums.sums[layer.name].any():
@@ -197,15 +190,14 @@ def score_units(
         notes = {**profile.made, "defective": how}
         return replace(profile, defective=sums.scores(), made=notes)
 
-    return update(G, known, settings, with_scores)
+    return update(generator, settings, with_scores)
 
 
 def score_units_by_fid(
-    G: nn.Module,
+    generator: Generator,
     labels: Labels,
     classifier: Classifier,
     *,
-    adapter: str | None = None,
     layers: str = "all",
     samples: int = 10_000,
     real: Path | None = None,
@@ -217,61 +209,59 @@ def score_units_by_fid(
 
     Real images are those given, or else the generations labelled normal.
     """
-    labels.check(fingerprint(G))
-    known, extractor = find_adapter(G, adapter), classifier.load_extractor().to(device_of(G))
+    labels.check(generator.fingerprint)
+    extractor = classifier.load_extractor().to(generator.device)
     if real is not None:
-        reference = real_features(real, extractor, G, known)
+        reference = real_features(generator, real, extractor)
     elif not labels.samples(NORMAL):
         raise GanfixError("labels: found no normals; label some, or give real images (--real)")
     else:
-        reference = seed_features(G, known, extractor, labels.samples(NORMAL))
-    stream = Latents(known.latent_shape(G), 0, known.num_classes(G))
-    chosen = _layers(known, G, layers)
+        reference = seed_features(generator, extractor, labels.samples(NORMAL))
+    stream = Latents.of(generator)
+    chosen = _layers(generator, layers)
     log.info("unit FIDs: %d generations, top %d", num, top)
-    found = unit_fids(G, known, chosen, stream, num, top, extractor, Gaussian.of(reference), batch)
+    found = unit_fids(generator, chosen, stream, num, top, extractor, Gaussian.of(reference), batch)
     how = f"extractor={extractor.name},num={num},top={top},real={real or 'normals'}"
 
     def with_fids(profile: Profile) -> Profile:
         return replace(profile, unit_fid=found, made={**profile.made, "unit_fid": how})
 
-    return update(G, known, Settings(samples), with_fids)
+    return update(generator, Settings(samples), with_fids)
 
 
 def seed_features(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     extractor: Extractor,
     samples: Sequence[Sample],
     batch: int = BATCH,
 ) -> Tensor:
     """Features [n, D] of the uncorrected generations of seeds or latents."""
-    extractor.to(device_of(G))
-    view = bare(G)
+    extractor.to(generator.device)
+    view = bare(generator.G)
     found = []
     with torch.no_grad():
-        for z, c in seed_batches(G, adapter, samples, batch):
-            found.append(extractor.features(adapter.synthesize(view, z, c)).cpu())
+        for z, c in seed_batches(generator, samples, batch):
+            found.append(extractor.features(generator.synthesize(z, c, view)).cpu())
     return torch.cat(found)
 
 
 def real_features(
-    path: Path, extractor: Extractor, G: nn.Module, adapter: Adapter, num: int | None = None
+    generator: Generator, path: Path, extractor: Extractor, num: int | None = None
 ) -> Tensor:
     """Features [n, D] of real images, which must be of the generator's size; of ``num`` of them,
     chosen by a seed, or of all."""
-    z, c = next(seed_batches(G, adapter, [0], 1))
+    z, c = next(seed_batches(generator, [0], 1))
     with torch.no_grad():
-        size = adapter.synthesize(bare(G), z, c).shape[-1]
-    where = device_of(G)
+        size = generator.synthesize(z, c, bare(generator.G)).shape[-1]
+    where = generator.device
     batches = read_images(path, size, num=num)
     return torch.cat([extractor.to(where).features(each.to(where)).cpu() for each in batches])
 
 
-def _layers(adapter: Adapter, G: nn.Module, text: str) -> tuple[Layer, ...]:
-    every = adapter.layers(G)
+def _layers(generator: Generator, text: str) -> tuple[Layer, ...]:
     if text == "all":
-        return every
+        return generator.layers
     try:
-        return select(adapter, every, LayerChoice.parse(text))
+        return generator.select(LayerChoice.parse(text))
     except ValueError as error:
         raise GanfixError(f"layers={text}: expected all, {error}") from None

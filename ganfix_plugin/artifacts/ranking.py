@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganfix_plugin.artifacts.scores import Score
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.files import written
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
-from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.labels import KINDS, Labels, Sample
 from ganfix_plugin.workers import progress
@@ -72,23 +72,21 @@ class Ranking:
 
 
 def score_seeds(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     score: Score,
     samples: Sequence[Sample],
     class_index: int | None = None,
 ) -> Tensor:
     """The scores [n] of seeds or latents, float32 on the CPU; memory holds a batch and them."""
-    batches = seed_batches(G, adapter, samples, score.batch, class_index)
+    batches = seed_batches(generator, samples, score.batch, class_index)
     total = -(-len(samples) // score.batch)
-    with random_state_kept(G, seed=0):
+    with random_state_kept(generator.G, seed=0):
         found = [score.of(z, c).float().cpu() for z, c in progress(batches, total, "scoring")]
     return torch.cat(found) if found else torch.zeros(0)
 
 
 def separation(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     score: Score,
     labels: Labels,
     class_index: int | None = None,
@@ -103,6 +101,6 @@ def separation(
         samples = labels.samples(kind)
         if not samples:
             raise GanfixError(f"labels: found none of class {kind}, expected at least 1")
-        found.append(score_seeds(G, adapter, score, samples, class_index))
+        found.append(score_seeds(generator, score, samples, class_index))
     artifact, normal = (each if score.worst_first else -each for each in found)
     return auc(artifact, normal)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganfix_plugin.artifacts.heatmap import lr_heatmap
@@ -20,10 +20,9 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.manifold import Manifold
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, fitting_batch
-from ganfix_plugin.generators.layers import Adapter, select
-from ganfix_plugin.hooks.forward import bare, device_of
+from ganfix_plugin.hooks.forward import bare
 from ganfix_plugin.profiling.profile import GATE_RATE, Settings
 from ganfix_plugin.profiling.rates import lr_count
 from ganfix_plugin.profiling.store import classifier_path, ensure
@@ -76,33 +75,35 @@ class Score:
     worst_first: bool = True
 
 
-def lr(G: nn.Module, adapter: Adapter, given: Scoring) -> Score:
+def lr(generator: Generator, given: Scoring) -> Score:
     """The number of activated LR-neurons, found without rendering anything."""
-    layers = select(adapter, adapter.layers(G), given.layers)
+    layers = generator.select(given.layers)
     settings = Settings(given.samples, class_index=given.class_index)
-    profile, _ = ensure(G, adapter, settings, layers)
+    profile, _ = ensure(generator, settings, layers)
     low_rate = [(layer, profile.low_rate(layer, given.rate)) for layer in layers]
     numbers = "+".join(str(layer.index) for layer in layers)
 
     def count(z: Tensor, c: Tensor | None) -> Tensor:
-        return lr_count(G, low_rate, lambda view: adapter.synthesize(view, z, c)).float()
+        return lr_count(
+            generator.G, low_rate, lambda view: generator.synthesize(z, c, view)
+        ).float()
 
     return Score(
         "lr",
         "active low-rate neurons (LR count)",
         f"LR count, rate ≤ {given.rate:g}, layers {numbers}, {given.samples} latents",
         count,
-        lambda z, c, size: lr_heatmap(G, adapter, low_rate, z, c, size),
+        lambda z, c, size: lr_heatmap(generator, low_rate, z, c, size),
         "low-rate neurons",
-        fitting_batch(layers, device_of(G)),
+        fitting_batch(layers, generator.device),
     )
 
 
-def artifact(G: nn.Module, adapter: Adapter, given: Scoring) -> Score:
+def artifact(generator: Generator, given: Scoring) -> Score:
     """The classifier's probability of an artifact."""
-    head = Classifier.load(given.classifier or classifier_path(fingerprint(G)))
-    extractor = head.load_extractor().to(device_of(G))
-    render = _renderer(G, adapter)
+    head = Classifier.load(given.classifier or classifier_path(generator.fingerprint))
+    extractor = head.load_extractor().to(generator.device)
+    render = _renderer(generator)
 
     def cam(z: Tensor, c: Tensor | None, size: int) -> Tensor:
         found = head.cam(extractor.maps(render(z, c)))[:, None]
@@ -119,7 +120,7 @@ def artifact(G: nn.Module, adapter: Adapter, given: Scoring) -> Score:
     )
 
 
-def realism(G: nn.Module, adapter: Adapter, given: Scoring) -> Score:
+def realism(generator: Generator, given: Scoring) -> Score:
     """The realism score of [K19] against real images; low is artifact-like.
 
     Raises:
@@ -127,10 +128,10 @@ def realism(G: nn.Module, adapter: Adapter, given: Scoring) -> Score:
     """
     if given.real is None:
         raise GanfixError("--score realism: needs real images; name a folder or zip by --real")
-    extractor = load_extractor(given.extractor).to(device_of(G))
-    manifold = Manifold.of(real_features(given.real, extractor, G, adapter))
-    render = _renderer(G, adapter)
-    count = lr(G, adapter, given)
+    extractor = load_extractor(given.extractor).to(generator.device)
+    manifold = Manifold.of(real_features(generator, given.real, extractor))
+    render = _renderer(generator)
+    count = lr(generator, given)
     return Score(
         "realism",
         "realism score (1 and above: among the real images)",
@@ -142,18 +143,18 @@ def realism(G: nn.Module, adapter: Adapter, given: Scoring) -> Score:
     )
 
 
-SCORES: dict[str, Callable[[nn.Module, Adapter, Scoring], Score]] = {
+SCORES: dict[str, Callable[[Generator, Scoring], Score]] = {
     "lr": lr,
     "artifact": artifact,
     "realism": realism,
 }
 
 
-def _renderer(G: nn.Module, adapter: Adapter) -> Callable[[Any, Any], Tensor]:
-    view = bare(G)
+def _renderer(generator: Generator) -> Callable[[Any, Any], Tensor]:
+    view = bare(generator.G)
 
     def render(z: Tensor, c: Tensor | None) -> Tensor:
         with torch.no_grad():
-            return adapter.synthesize(view, z, c)
+            return generator.synthesize(z, c, view)
 
     return render

@@ -95,8 +95,7 @@ def detect(
     from ganfix_plugin.artifacts.ranking import Ranking, score_seeds, separation
     from ganfix_plugin.artifacts.scores import SCORES, Scoring
     from ganfix_plugin.files import ready
-    from ganfix_plugin.generators.find import find_adapter
-    from ganfix_plugin.generators.fingerprint import fingerprint
+    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.generators.latents import check_class
     from ganfix_plugin.labels import read
     from ganfix_plugin.pictures import plots
@@ -108,19 +107,19 @@ def detect(
     known_labels = read(labels) if labels else None
     ready(out, folder=True)
     with opened(network, host, device) as G:
-        known = find_adapter(G, adapter)
-        check_class(G, known, class_index)
+        generator = Generator.of(G, adapter)
+        check_class(generator, class_index)
         if known_labels:
-            known_labels.check(fingerprint(G))
-        made = SCORES[score](G, known, given)
-        auc = separation(G, known, made, known_labels, class_index) if known_labels else None
+            known_labels.check(generator.fingerprint)
+        made = SCORES[score](generator, given)
+        auc = separation(generator, made, known_labels, class_index) if known_labels else None
         seeds = range(first, first + num)
-        scores = score_seeds(G, known, made, seeds, class_index)
+        scores = score_seeds(generator, made, seeds, class_index)
         ranking = Ranking.of(seeds, scores, made.worst_first)
         ranking.write(out / "scores.csv")
         draw(
             G,
-            known,
+            generator.adapter,
             made,
             ranking,
             out,

@@ -20,10 +20,8 @@ from ganfix_plugin.commands.plot import (
 from ganfix_plugin.commands.prepare import FILE, IMAGES, extractor_option
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from ganfix_plugin.evaluate.population import Population
-    from ganfix_plugin.generators.layers import Adapter
+    from ganfix_plugin.generators.generator import Generator
 
 
 def population_options(command: Command) -> Command:
@@ -71,11 +69,10 @@ def sweep(
     from ganfix_plugin.pictures import plots
 
     plots.needed()
-    with drawing(network, host, device, adapter, out) as (G, known):
-        people = _population(G, known, num, real, extractor)
+    with drawing(network, host, device, adapter, out) as generator:
+        people = _population(generator, num, real, extractor)
         worst = people.artifacts(artifacts)
-        every = known.layers(G)
-        columns = layer_columns(known.auto(every), every)
+        columns = layer_columns(generator.auto, generator.layers)
         before = effect(people, None, worst).distance
         found = ablation_sweep(people, worst, ablation_rows(rates, samples), columns)
         figures = {
@@ -145,8 +142,8 @@ def options(
     for spec in specs:
         for value in values:
             check_spec(with_key(spec, key, value))
-    with drawing(network, host, device, adapter, out) as (G, known):
-        people = _population(G, known, num, real, extractor)
+    with drawing(network, host, device, adapter, out) as generator:
+        people = _population(generator, num, real, extractor)
         worst = people.artifacts(artifacts)
         before = effect(people, None, worst)
         curves = {}
@@ -192,22 +189,21 @@ def d_values(
     from ganfix_plugin.artifacts.discriminator import d_values as values_of
     from ganfix_plugin.artifacts.prepare import auto_labels
     from ganfix_plugin.features.classifier import auc
-    from ganfix_plugin.generators.fingerprint import fingerprint
     from ganfix_plugin.generators.latents import check_class
     from ganfix_plugin.labels import KINDS, read
     from ganfix_plugin.pictures import plots
 
     plots.needed()
     known_labels = read(labels) if labels else None
-    with drawing(network, host, device, adapter, out) as (G, known):
-        check_class(G, known, class_index)
+    with drawing(network, host, device, adapter, out) as generator:
+        check_class(generator, class_index)
         if known_labels:
-            used, who = known_labels.check(fingerprint(G)), f"labels of {named(str(labels))}"
+            used, who = known_labels.check(generator.fingerprint), f"labels of {named(str(labels))}"
         else:
-            used = auto_labels(G, num, top, adapter=adapter, samples=samples)
+            used = auto_labels(generator, num, top, samples=samples)
             who = f"the {top} of {num:,} seeds with most and fewest active low-rate neurons"
         found = {
-            kind: values_of(G, known, used.samples(kind), class_index).numpy() for kind in KINDS
+            kind: values_of(generator, used.samples(kind), class_index).numpy() for kind in KINDS
         }
         note = f"{named(network)} · {who}"
         if all(map(len, found.values())):
@@ -233,12 +229,10 @@ def _show(rows: Mapping[str, Mapping[str, float]], before: str) -> None:
     click.echo(table(lines))
 
 
-def _population(
-    G: nn.Module, adapter: Adapter, num: int, real: Path, extractor: str | None
-) -> Population:
+def _population(generator: Generator, num: int, real: Path, extractor: str | None) -> Population:
     from ganfix_plugin.evaluate.population import Population
 
-    return Population.of(G, range(num), real, extractor, adapter.name)
+    return Population.of(generator.G, range(num), real, extractor, generator.adapter.name)
 
 
 def _described(network: str, people: Population, artifacts: int, real: Path) -> str:

@@ -59,18 +59,17 @@ def _show_keys(declared: Sequence[Field[Any]]) -> None:
 @one_line_errors
 def layers(network: str, host: Path | None, device: str | None, adapter: str | None) -> None:
     """Show the numbered layers of a generator; * marks the default ones."""
-    from ganfix_plugin.generators.find import find_adapter
+    from ganfix_plugin.generators.generator import Generator
 
     with opened(network, host, device) as G:
-        known = find_adapter(G, adapter)
-        numbered = known.layers(G)
-        auto = known.auto(numbered)
+        generator = Generator.of(G, adapter)
+        known = generator.adapter
         rows = [("layer", "module", "units", "resolution", "")]
-        for layer in numbered:
+        for layer in generator.layers:
             size = "x".join(map(str, layer.resolution))
-            mark = "*" if layer in auto else ""
+            mark = "*" if layer in generator.auto else ""
             rows.append((str(layer.index), layer.name, str(layer.channels), size, mark))
-        click.echo(f"{type(G).__name__}, adapter {known.name}: {known.title}")
+        click.echo(f"{generator.name}, adapter {known.name}: {known.title}")
         click.echo(table(rows))
 
 
@@ -115,23 +114,23 @@ def profile(
     import ganfix_plugin as ganfix
     from ganfix_plugin.errors import GanfixError
     from ganfix_plugin.files import ready
-    from ganfix_plugin.generators.find import find_adapter
+    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.profiling.import_rates import import_rates as read_rates
 
     if out:
         ready(out)
     with opened(network, host, device) as G:
-        known = find_adapter(G, adapter)
+        generator = Generator.of(G, adapter)
         if import_rates:
             if not out:
                 raise GanfixError("--import-rates: say by --out FILE where to write the profile")
-            found = read_rates(G, import_rates, dataset, model)
+            found = read_rates(generator, import_rates, dataset, model)
         else:
             found = ganfix.profile(G, adapter=adapter, **settings)
         rows: list[tuple[str, ...]] = [
             ("layer", "resolution", "never active", "rate ≤ 0.1", "≤ 0.3", "≤ 0.5")
         ]
-        for layer in known.layers(G):
+        for layer in generator.layers:
             if layer.name in found.counts:
                 rates = found.rates(layer)
                 shares = ((rates <= limit).float().mean() for limit in (0, 0.1, 0.3, 0.5))

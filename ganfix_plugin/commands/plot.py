@@ -23,9 +23,7 @@ from ganfix_plugin.commands.options import (
 from ganfix_plugin.commands.prepare import extractor_option
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from ganfix_plugin.generators.layers import Adapter
+    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.hooks.layer import Layer
 
 
@@ -106,12 +104,17 @@ def corrections(
     from ganfix_plugin.pictures.sheet import save
 
     canonical = [str(spec) for spec in check_specs(specs)]
-    with drawing(network, host, device, adapter, out) as (G, known):
-        check_class(G, known, class_index)
-        score = lr(G, known, Scoring(samples=samples, class_index=class_index))
+    with drawing(network, host, device, adapter, out) as generator:
+        check_class(generator, class_index)
+        score = lr(generator, Scoring(samples=samples, class_index=class_index))
         note = f"{named(network)} · {' · '.join(canonical)}"
         title = "Before and after correction"
-        save(before_after(G, known, score, seeds, canonical, title, note, class_index), out)
+        save(
+            before_after(
+                generator.G, generator.adapter, score, seeds, canonical, title, note, class_index
+            ),
+            out,
+        )
 
 
 @plot.command("ablation")
@@ -141,12 +144,15 @@ def ablation(
     from ganfix_plugin.pictures.ablation import layer_by_layer
     from ganfix_plugin.pictures.sheet import save
 
-    with drawing(network, host, device, adapter, out) as (G, known):
-        found = _profiled(G, known, layers, samples, class_index)
-        batch, names = _batch(G, known, seeds, class_index)
+    with drawing(network, host, device, adapter, out) as generator:
+        found = _profiled(generator, layers, samples, class_index)
+        batch, names = _batch(generator, seeds, class_index)
         note = f"{named(network)} · LR-neurons at R = {rate:g} · {samples} latents"
         title = "Sequential ablation, layer by layer"
-        save(layer_by_layer(G, known, *found, rate, batch, names, title, note), out)
+        save(
+            layer_by_layer(generator.G, generator.adapter, *found, rate, batch, names, title, note),
+            out,
+        )
 
 
 @plot.command("rates")
@@ -176,12 +182,15 @@ def rates(
     from ganfix_plugin.pictures.ablation import over_rates
     from ganfix_plugin.pictures.sheet import save
 
-    with drawing(network, host, device, adapter, out) as (G, known):
-        found = _profiled(G, known, layers, samples, class_index)
-        batch, names = _batch(G, known, seeds, class_index)
+    with drawing(network, host, device, adapter, out) as generator:
+        found = _profiled(generator, layers, samples, class_index)
+        batch, names = _batch(generator, seeds, class_index)
         note = f"{named(network)} · {samples} latents"
         title = "Ablation of high- and low-rate neurons over rates"
-        save(over_rates(G, known, *found, rates, batch, names, title, note), out)
+        save(
+            over_rates(generator.G, generator.adapter, *found, rates, batch, names, title, note),
+            out,
+        )
 
 
 @plot.command("unit")
@@ -214,16 +223,21 @@ def unit(
         ((number, units),) = UnitList.parse(chosen).layers
     except ValueError:
         raise GanfixError(f"--unit {chosen}: expected LAYER:UNIT+UNIT, such as 6:12+40") from None
-    with drawing(network, host, device, adapter, out) as (G, known):
-        layer = _layer(G, known, number)
+    with drawing(network, host, device, adapter, out) as generator:
+        layer = _layer(generator, number)
         if max(units) >= layer.channels:
             raise GanfixError(f"--unit {chosen}: no unit {max(units)} in layer {layer}")
-        best = top_seeds(G, known, layer, range(num), top)
+        best = top_seeds(generator, layer, range(num), top)
         tops = {each: best[each].tolist() for each in units}
         note = f"{named(network)} · layer {layer} · the {top} of {num:,} seeds that activate a "
         note += "unit most, the strongest first, and the image of their mean feature map"
-        scores = _defective(G, known, samples).get(layer.name)
-        save(unit_sheet(G, known, layer, tops, "What units draw", note, scores), out)
+        scores = _defective(generator, samples).get(layer.name)
+        save(
+            unit_sheet(
+                generator.G, generator.adapter, layer, tops, "What units draw", note, scores
+            ),
+            out,
+        )
 
 
 @plot.command("concepts")
@@ -261,22 +275,24 @@ def concepts(
     from ganfix_plugin.pictures.units import concept_sheet
     from ganfix_plugin.profiling.unit_images import top_seeds
 
-    with drawing(network, host, device, adapter, out) as (G, known):
+    with drawing(network, host, device, adapter, out) as generator:
         used = load_extractor(extractor)
-        layer = _layer(G, known, number)
-        scores = _defective(G, known, samples).get(layer.name)
+        layer = _layer(generator, number)
+        scores = _defective(generator, samples).get(layer.name)
         order = (
             list(range(layer.channels))
             if scores is None
             else scores.argsort(descending=True, stable=True).tolist()
         )
-        best = top_seeds(G, known, layer, range(num), top)
+        best = top_seeds(generator, layer, range(num), top)
         tops = {each: best[each].tolist() for each in order[:units]}
         which = "first" if scores is None else "most defective"
         note = f"{named(network)} · layer {layer} · its {len(tops)} {which} units, each the image "
         note += f"of the mean feature map of its {top} of {num:,} seeds · grouped by {used.name}"
         title = "Units by shared concept"
-        picture, found = concept_sheet(G, known, layer, tops, used, groups, title, note)
+        picture, found = concept_sheet(
+            generator.G, generator.adapter, layer, tops, used, groups, title, note
+        )
         save(picture, out)
     for place, group in enumerate(found, 1):
         click.echo(f"concept {place}: --correct units:units={number}:{'+'.join(map(str, group))}")
@@ -291,13 +307,12 @@ class drawing:
         self.out, self.adapter = out, adapter
         self.opened = opened(network, host, device)
 
-    def __enter__(self) -> tuple[nn.Module, Adapter]:
+    def __enter__(self) -> Generator:
         from ganfix_plugin.files import ready
-        from ganfix_plugin.generators.find import find_adapter
+        from ganfix_plugin.generators.generator import Generator
 
         ready(self.out)
-        G = self.opened.__enter__()
-        return G, find_adapter(G, self.adapter)
+        return Generator.of(self.opened.__enter__(), self.adapter)
 
     def __exit__(self, *error: Any) -> None:
         self.opened.__exit__(*error)
@@ -306,39 +321,38 @@ class drawing:
 
 
 def _profiled(
-    G: nn.Module, adapter: Adapter, layers: str, samples: int, class_index: int | None
+    generator: Generator, layers: str, samples: int, class_index: int | None
 ) -> tuple[Any, tuple[Layer, ...]]:
-    from ganfix_plugin.generators.layers import select
     from ganfix_plugin.profiling.profile import Settings
     from ganfix_plugin.profiling.store import ensure
     from ganfix_plugin.spec import layer_choice
 
-    chosen = select(adapter, adapter.layers(G), layer_choice(layers))
-    return ensure(G, adapter, Settings(samples, class_index=class_index), chosen)[0], chosen
+    chosen = generator.select(layer_choice(layers))
+    return ensure(generator, Settings(samples, class_index=class_index), chosen)[0], chosen
 
 
 def _batch(
-    G: nn.Module, adapter: Adapter, seeds: Sequence[int], class_index: int | None
+    generator: Generator, seeds: Sequence[int], class_index: int | None
 ) -> tuple[Any, list[str]]:
     from ganfix_plugin.errors import GanfixError
     from ganfix_plugin.generators.latents import check_class, seed_batches
 
     if not 1 <= len(seeds) <= 64:
         raise GanfixError(f"--seeds: found {len(seeds)}, expected 1 to 64 for this picture")
-    check_class(G, adapter, class_index)
-    batch = next(seed_batches(G, adapter, seeds, len(seeds), class_index))
+    check_class(generator, class_index)
+    batch = next(seed_batches(generator, seeds, len(seeds), class_index))
     return batch, [f"Seed {seed}" for seed in seeds]
 
 
-def _layer(G: nn.Module, adapter: Adapter, number: int) -> Layer:
+def _layer(generator: Generator, number: int) -> Layer:
     from ganfix_plugin.correctors.units import numbered
 
-    return numbered(adapter.layers(G), number)
+    return numbered(generator.layers, number)
 
 
-def _defective(G: nn.Module, adapter: Adapter, samples: int) -> dict[str, Any]:
+def _defective(generator: Generator, samples: int) -> dict[str, Any]:
     """The defective scores in the store, by layer name; empty if there are none."""
     from ganfix_plugin.profiling.profile import Settings
     from ganfix_plugin.profiling.store import ensure
 
-    return ensure(G, adapter, Settings(samples), ())[0].defective
+    return ensure(generator, Settings(samples), ())[0].defective

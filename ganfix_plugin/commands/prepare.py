@@ -79,12 +79,14 @@ def auto(
     """Label without a person: by the LR count, or by realism when real images are given."""
     from ganfix_plugin.artifacts.prepare import auto_labels
     from ganfix_plugin.files import ready
+    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.labels import write
 
     ready(out)
     with opened(network, host, device) as G:
-        ways = {"adapter": adapter, "real": real, "extractor": extractor}
-        found = auto_labels(G, num, top, samples=samples, **ways)  # type: ignore[arg-type]
+        generator = Generator.of(G, adapter)
+        ways = {"real": real, "extractor": extractor}
+        found = auto_labels(generator, num, top, samples=samples, **ways)  # type: ignore[arg-type]
     write(found, out)
     click.echo(f"{top} artifacts and {top} normals of {num} generations: {out}")
 
@@ -111,6 +113,7 @@ def fit(
     """Train the artifact classifier: a linear head on a frozen feature extractor."""
     from ganfix_plugin.artifacts.prepare import fit_classifier
     from ganfix_plugin.files import ready
+    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.labels import merge, read
     from ganfix_plugin.profiling.store import classifier_path
 
@@ -118,7 +121,8 @@ def fit(
     if out:
         ready(out)
     with opened(network, host, device) as G:
-        head = fit_classifier(G, merged, adapter=adapter, real=real, extractor=extractor, seed=seed)
+        generator = Generator.of(G, adapter)
+        head = fit_classifier(generator, merged, real=real, extractor=extractor, seed=seed)
     path = out or classifier_path(head.generator)
     head.save(path)
     _show(head)
@@ -159,16 +163,17 @@ def score(
     """Score every unit by how well it overlaps with the artifacts that the classifier sees."""
     from ganfix_plugin.artifacts.prepare import score_units, score_units_by_fid
     from ganfix_plugin.features.classifier import Classifier
-    from ganfix_plugin.generators.fingerprint import fingerprint
+    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.labels import merge, read
     from ganfix_plugin.profiling.store import classifier_path
 
     merged = merge(read(file) for file in files)
     with opened(network, host, device) as G:
-        head = Classifier.load(classifier or classifier_path(fingerprint(G)))
-        common = {"adapter": adapter, "layers": layers, "samples": samples}
+        generator = Generator.of(G, adapter)
+        head = Classifier.load(classifier or classifier_path(generator.fingerprint))
+        common = {"layers": layers, "samples": samples}
         profile, path = score_units(
-            G,
+            generator,
             merged,
             head,
             tau=tau,
@@ -178,7 +183,7 @@ def score(
         )
         if fid_units:
             profile, path = score_units_by_fid(
-                G,
+                generator,
                 merged,
                 head,
                 real=real,
@@ -215,15 +220,17 @@ def prepare(
 ) -> None:
     """Labels, classifier and scores in one go, without a person: a first result with seqc."""
     from ganfix_plugin.artifacts.prepare import auto_labels, fit_classifier, score_units
+    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.profiling.store import classifier_path
 
     with opened(network, host, device) as G:
-        ways = {"adapter": adapter, "real": real, "extractor": extractor}
-        found = auto_labels(G, num, top, samples=samples, **ways)  # type: ignore[arg-type]
-        head = fit_classifier(G, found, **ways)  # type: ignore[arg-type]
+        generator = Generator.of(G, adapter)
+        ways = {"real": real, "extractor": extractor}
+        found = auto_labels(generator, num, top, samples=samples, **ways)  # type: ignore[arg-type]
+        head = fit_classifier(generator, found, **ways)  # type: ignore[arg-type]
         head.save(classifier_path(head.generator))
         _show(head)
-        _, path = score_units(G, found, head, adapter=adapter, samples=samples)
+        _, path = score_units(generator, found, head, samples=samples)
     # Profiles are kept by the number of samples.
     where = "" if samples == 10_000 else f":samples={samples}"
     click.echo(f"profile: {path}\nready for --correct seqc{where}")

@@ -91,7 +91,7 @@ def report(
     from ganfix_plugin.evaluate.evaluate import evaluate
     from ganfix_plugin.features.images import check_images
     from ganfix_plugin.files import ready, written
-    from ganfix_plugin.generators.find import find_adapter
+    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.generators.latents import check_class
     from ganfix_plugin.hooks.forward import device_of
     from ganfix_plugin.report.page import NAME, Measured, Setting, needed, page
@@ -109,8 +109,8 @@ def report(
     ready(out, folder=True)
     path = ready(out / NAME)
     with opened(network, host, device) as G:
-        known = find_adapter(G, adapter)
-        check_class(G, known, class_index)
+        generator = Generator.of(G, adapter)
+        check_class(generator, class_index)
         measured = None
         if real:
             chosen = {"num_real": num_real, "resamples": resamples, "adapter": adapter}
@@ -119,7 +119,7 @@ def report(
             measured = Measured([row(each) for each in found.figures], found.record)
         measured_on = samples or bound[0].options.samples
         seeds = range(first, first + num)
-        seen = study(G, known, bound, seeds, top, measured_on, class_index)
+        seen = study(generator.G, generator.adapter, bound, seeds, top, measured_on, class_index)
         commands = _commands(context, latents, seen.seeds_shown, measured_on)
         setting = Setting(named(network), commands, str(device_of(G)), measured)
         with written(path) as temporary:

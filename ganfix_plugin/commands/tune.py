@@ -65,6 +65,7 @@ def tune(
     from ganfix_plugin.artifacts.prepare import auto_labels
     from ganfix_plugin.evaluate.tune import tune as search
     from ganfix_plugin.files import ready, written
+    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.labels import merge, read
     from ganfix_plugin.pictures import plots
 
@@ -73,7 +74,7 @@ def tune(
         plots.needed()
     given = merge(read(file) for file in files) if files else None
     with opened(network, host, device) as G:
-        labels = given or auto_labels(G, num, top, adapter=adapter)
+        labels = given or auto_labels(Generator.of(G, adapter), num, top)
         found = search(
             G,
             correct,

@@ -26,6 +26,7 @@ from ganfix_plugin.features.render import BATCH, both_sides, joined
 from ganfix_plugin.files import written
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.forward import bare, device_of
 from ganfix_plugin.workers import Ranks
 
@@ -91,7 +92,7 @@ def evaluate(
     """
     share = share or Ranks()
     known = find_adapter(G, adapter)
-    chosen = share.agree(lambda: read_latents(latents, G, known, num))
+    chosen = share.agree(lambda: read_latents(latents, Generator(G, known), num))
     used = share.agree(lambda: load_extractor(extractor).to(device_of(G)))
     z, c = chosen.part(slice(1), device_of(G))
     with torch.no_grad():

@@ -17,6 +17,7 @@ from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, seed_batches
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.forward import device_of, random_state_kept
@@ -64,8 +65,10 @@ class Population:
             GanfixError: if there are no or too few images of the right size, or no such extractor.
         """
         known, used = find_adapter(G, adapter), load_extractor(extractor)
-        there = real_features(real, used, G, known, num_real)
-        return cls(G, known, used, tuple(seeds), seed_features(G, known, used, seeds), there)
+        there = real_features(Generator(G, known), real, used, num_real)
+        return cls(
+            G, known, used, tuple(seeds), seed_features(Generator(G, known), used, seeds), there
+        )
 
     @cached_property
     def real_gaussian(self) -> Gaussian:
@@ -108,7 +111,7 @@ class Population:
         """
         found = []
         extractor = self.extractor.to(device_of(self.G))
-        batches = seed_batches(self.G, self.adapter, seeds, batch)
+        batches = seed_batches(Generator(self.G, self.adapter), seeds, batch)
         steps = progress(batches, -(-len(seeds) // batch), spec)
         with attach(self.G, spec, adapter=self.adapter.name), torch.no_grad():
             for z, c in steps:

@@ -27,6 +27,7 @@ from ganfix_plugin.features.extractors import Extractor, default_extractor, load
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, seed_batches
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.forward import device_of
@@ -120,9 +121,9 @@ def tune(
     used = load_extractor(extractor or default_extractor()).to(device_of(G))
     searched, held_out, clean = split(labels, seed, with_clean=real is None)
     if real is None:
-        reference = Gaussian.of(seed_features(G, known, used, clean))
+        reference = Gaussian.of(seed_features(Generator(G, known), used, clean))
     else:
-        reference = Gaussian.of(real_features(real, used, G, known))
+        reference = Gaussian.of(real_features(Generator(G, known), real, used))
     part = _Part(G, known, used, reference, searched)
     tried = [part.trial("")]
     chance, open_keys = random.Random(seed), choices(given, known.auto(known.layers(G)))
@@ -250,7 +251,7 @@ class _Part:
         features: list[Tensor] = []
         small: list[Tensor] = []
         marks: list[bytes] = []
-        for z, c in seed_batches(self.G, self.adapter, self.samples, BATCH):
+        for z, c in seed_batches(Generator(self.G, self.adapter), self.samples, BATCH):
             with torch.no_grad():
                 images = self.adapter.synthesize(self.G, z, c).float()
             new = [hashlib.sha256(each.numpy().tobytes()).digest() for each in images.cpu()]

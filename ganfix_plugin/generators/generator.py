@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.find import find_adapter, unwrap
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.layers import Adapter, select
-from ganfix_plugin.hooks.forward import device_of
+from ganfix_plugin.hooks.forward import device_of, observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import LayerChoice
 
@@ -102,3 +103,14 @@ class Generator:
             module: a view of G to run in its place, such as `hooks.forward.bare` makes.
         """
         return self.adapter.synthesize(self.G if module is None else module, z, c)
+
+    def observe(
+        self,
+        layers: Sequence[Layer],
+        z: Tensor,
+        c: Tensor | None,
+        visit: Callable[[Layer, Tensor], None],
+        to_end: bool = False,
+    ) -> Any:
+        """Show the feature maps of layers of the uncorrected generator; see `forward.observe`."""
+        return observe(self.G, layers, visit, lambda view: self.synthesize(z, c, view), to_end)

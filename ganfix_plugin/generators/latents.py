@@ -9,11 +9,10 @@ from itertools import islice
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import device_of
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import Sample
 from ganfix_plugin.workers import progress
@@ -45,6 +44,11 @@ class Latents:
     classes: int = 0
     class_index: int | None = None
 
+    @classmethod
+    def of(cls, generator: Generator, seed: int = 0, class_index: int | None = None) -> Latents:
+        """A stream of what a generator takes."""
+        return cls(generator.latent_shape, seed, generator.classes, class_index)
+
     def batches(
         self, samples: int, size: int, device: torch.device
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -65,8 +69,7 @@ class Latents:
 
 
 def seed_batches(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     samples: Sequence[Sample],
     batch: int = BATCH,
     class_index: int | None = None,
@@ -79,20 +82,20 @@ def seed_batches(
     """
     for start in range(0, len(samples), batch):
         some = samples[start : start + batch]
-        z = latents_of(some, adapter.latent_shape(G))
-        c = labels_of(G, adapter, some, class_index)
-        yield like_parameters(G, z, c)
+        z = latents_of(some, generator.latent_shape)
+        c = labels_of(generator, some, class_index)
+        yield like_parameters(generator, z, c)
 
 
 def labels_of(
-    G: nn.Module, adapter: Adapter, samples: Sequence[Sample], class_index: int | None = None
+    generator: Generator, samples: Sequence[Sample], class_index: int | None = None
 ) -> Tensor | None:
     """One-hot classes [n, classes] of a conditional generator; see `seed_batches`.
 
     Raises:
         GanfixError: on a latent without a class.
     """
-    classes = adapter.num_classes(G)
+    classes = generator.classes
     if not classes:
         return None
     if class_index is not None:
@@ -107,18 +110,18 @@ def labels_of(
     return torch.nn.functional.one_hot(torch.tensor(dealt), classes).float()
 
 
-def check_class(G: nn.Module, adapter: Adapter, class_index: int | None) -> None:
+def check_class(generator: Generator, class_index: int | None) -> None:
     """Make sure that a seed stands for one image, as in the hosts' scripts.
 
     Raises:
         GanfixError: if a conditional generator got no class, or there is no such class.
     """
-    classes = adapter.num_classes(G)
+    classes = generator.classes
     if classes and class_index is None:
-        raise GanfixError(f"{type(G).__name__} has {classes} classes; choose one by --class")
+        raise GanfixError(f"{generator.name} has {classes} classes; choose one by --class")
     if class_index is not None and not 0 <= class_index < classes:
         found = f"{classes} classes" if classes else "no classes"
-        raise GanfixError(f"class={class_index}: {type(G).__name__} has {found}")
+        raise GanfixError(f"class={class_index}: {generator.name} has {found}")
 
 
 def latents_of(samples: Sequence[Sample], shape: Sequence[int]) -> Tensor:
@@ -141,20 +144,25 @@ def latents_of(samples: Sequence[Sample], shape: Sequence[int]) -> Tensor:
 
 
 def latent_batches(
-    latents: Latents, samples: int, batch: int, G: nn.Module, what: str, part: Part = ALL
+    generator: Generator,
+    latents: Latents,
+    samples: int,
+    batch: int,
+    what: str,
+    part: Part = ALL,
 ) -> Iterable[tuple[Tensor, Tensor | None]]:
     """(z, c) batches of a stream as the generator's own tensors are, with a progress bar."""
     index, parts = part
-    every = islice(latents.batches(samples, batch, device_of(G)), index, None, parts)
-    batches = (like_parameters(G, z, c) for z, c in every)
+    every = islice(latents.batches(samples, batch, generator.device), index, None, parts)
+    batches = (like_parameters(generator, z, c) for z, c in every)
     total = len(range(index, -(-samples // batch), parts))
     return progress(batches, total, f"measuring {what}")
 
 
-def like_parameters(G: nn.Module, z: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def like_parameters(generator: Generator, z: Tensor, c: Tensor | None) -> Batch:
     """Latents and labels on the device and of the type of a generator's parameters, which may be
     half precision."""
-    like = next(G.parameters(), z)
+    like = next(generator.G.parameters(), z)
     return z.to(like), None if c is None else c.to(like)
 
 

@@ -29,6 +29,7 @@ from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import both_sides, joined
 from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.flags import Flag
 from ganfix_plugin.hosts.import_hooks import replaced
 from ganfix_plugin.workers import Ranks
@@ -257,7 +258,7 @@ def _measure(session: Session, name: str, kept: dict[Any, Any], opts: Any) -> di
     if name not in OF_GIVEN:
         source, num = f"0-{(num or NUM_GEN) - 1}", None
     real, num_real = _real(call, metric, asked.num_real)
-    latents = read_latents(source, opts.G, find_adapter(opts.G), num)
+    latents = read_latents(source, Generator.of(opts.G), num)
     key = (source, call["detector_url"], repr(call["detector_kwargs"]))
     if key not in kept:
         kept[key] = _sides(session, opts, call, latents)

@@ -13,7 +13,7 @@ from typing import Any
 from ganfix_plugin.artifacts.latent_files import read_latents
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import discriminator_is
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.attachment import uncounted
 from ganfix_plugin.hosts.compat import PERCENTILE, PKG_RESOURCES
 from ganfix_plugin.hosts.custom_ops import NVIDIA_OPS
@@ -66,7 +66,7 @@ def _load_corrected(session: Session, load: Function) -> Function:
         G = session.correct(networks["G_ema"])
         session.screen_seeds(G)
         if session.measuring.latents:  # errors belong here, not in the ranks
-            read_latents(session.measuring.latents, G, find_adapter(G), session.measuring.num_gen)
+            read_latents(session.measuring.latents, Generator.of(G), session.measuring.num_gen)
         return networks
 
     return load_network_pkl

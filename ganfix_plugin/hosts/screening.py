@@ -17,10 +17,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import fitting_batch, seed_batches
-from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.forward import device_of
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import GATE_RATE, Settings
@@ -89,12 +87,12 @@ def apply(
     if options.get("projected_w") is not None:
         log.info("--screen %s: a projected w has no seed; it is rendered", screen)
         return 1
-    adapter = find_adapter(G)
-    class_index = options.get("class_idx") if adapter.num_classes(G) else None
-    if seeds is None or (adapter.num_classes(G) and class_index is None):
+    generator = Generator.of(G)
+    class_index = options.get("class_idx") if generator.classes else None
+    if seeds is None or (generator.classes and class_index is None):
         return 1  # the script itself will say what it needs
     psi = options.get("truncation_psi")
-    score = Scorer.of(G, adapter, screen, given, device, 1 if psi is None else psi)
+    score = Scorer.of(generator, screen, given, device, 1 if psi is None else psi)
     bad = score.exceeding(seeds, class_index)
     kept = [seed for seed in seeds if seed not in bad]
     line = f"{len(seeds) - len(kept)} of {len(seeds)} seeds not rendered, their LR count is over "
@@ -121,8 +119,7 @@ class Scorer:
         batch: seeds per pass.
     """
 
-    G: nn.Module
-    adapter: Adapter
+    generator: Generator
     low_rate: Sequence[tuple[Layer, Tensor]]
     threshold: float
     options: Mapping[str, Any]
@@ -131,8 +128,7 @@ class Scorer:
     @classmethod
     def of(
         cls,
-        G: nn.Module,
-        adapter: Adapter,
+        generator: Generator,
         screen: Screen,
         given: Options,
         device: str,
@@ -144,25 +140,25 @@ class Scorer:
             GanfixError: if a profile that was given is of another generator, or lacks what is
                 needed.
         """
-        layers = adapter.auto(adapter.layers(G))
+        layers = generator.auto
         if given.profile is not None:
-            profile = checked(Path(given.profile), fingerprint(G))
+            profile = checked(Path(given.profile), generator.fingerprint)
         else:
             settings = Settings(given.samples, class_index=given.class_index)
-            profile, _ = ensure(G, adapter, settings, layers, layers, measure_on=device)
+            profile, _ = ensure(generator, settings, layers, layers, measure_on=device)
         low_rate = [(layer, profile.low_rate(layer, GATE_RATE)) for layer in layers]
         threshold = profile.score_at(1 - screen.share, layers)
-        there = on_device(G, device)
-        batch = fitting_batch(layers, device_of(there))
+        there = on_device(generator, device)
+        batch = fitting_batch(layers, there.device)
         more = {"truncation_psi": psi} if psi != 1 else {}
-        return cls(there, adapter, low_rate, threshold, {**more, **fastest(there)}, batch)
+        return cls(there, low_rate, threshold, {**more, **fastest(there.G)}, batch)
 
     def exceeding(self, seeds: Sequence[int], class_index: int | None) -> set[int]:
         """The seeds whose score is over the threshold."""
         bad: set[int] = set()
         todo = iter(seeds)
-        for z, c in seed_batches(self.G, self.adapter, seeds, self.batch, class_index):
-            scores = lr_count(self.G, self.low_rate, lambda view: self._call(view, z, c))
+        for z, c in seed_batches(self.generator, seeds, self.batch, class_index):
+            scores = lr_count(self.generator.G, self.low_rate, lambda view: self._call(view, z, c))
             bad.update(seed for score, seed in zip(scores.tolist(), todo) if score > self.threshold)
         return bad
 
@@ -190,7 +186,7 @@ class Scorer:
 
     def _call(self, view: Any, z: Tensor, c: Tensor | None) -> Any:
         if not self.options:
-            return self.adapter.synthesize(view, z, c)
+            return self.generator.synthesize(z, c, view)
         if c is None:
             c = z.new_zeros(len(z), 0)
         return view(z, c, noise_mode="const", **self.options)

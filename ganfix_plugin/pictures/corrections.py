@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.scores import Score
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.forward import bare, random_state_kept
@@ -47,7 +48,7 @@ def before_after(
     side = side_of(len(seeds) * (2 + 2 * len(specs)))
 
     def images(module: nn.Module) -> list[Image.Image]:
-        batches = seed_batches(G, adapter, seeds, class_index=class_index)
+        batches = seed_batches(Generator(G, adapter), seeds, class_index=class_index)
         found = (each for some in rendered(module, G, adapter, batches) for each in pictured(some))
         return [each if side >= SMALL else each.resize((side, side)) for each in found]
 
@@ -105,6 +106,6 @@ def _maps(
     size: int,
     class_index: int | None,
 ) -> Iterator[np.ndarray]:
-    for z, c in seed_batches(G, adapter, seeds, class_index=class_index):
+    for z, c in seed_batches(Generator(G, adapter), seeds, class_index=class_index):
         found: Tensor = score.heat(z, c, size)
         yield from found.numpy()

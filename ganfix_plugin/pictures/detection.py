@@ -14,6 +14,7 @@ from torch import nn
 from ganfix_plugin.artifacts.ranking import Ranking
 from ganfix_plugin.artifacts.scores import Score
 from ganfix_plugin.files import ready
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.forward import bare, random_state_kept
@@ -99,7 +100,9 @@ class _Eyes:
     def __call__(self, seeds: Sequence[int]) -> Iterator[tuple[Image.Image, np.ndarray, int]]:
         view = bare(self.G)
         todo = iter(seeds)
-        for z, c in seed_batches(self.G, self.adapter, seeds, class_index=self.class_index):
+        for z, c in seed_batches(
+            Generator(self.G, self.adapter), seeds, class_index=self.class_index
+        ):
             with torch.no_grad(), random_state_kept(self.G, seed=0):
                 images = self.adapter.synthesize(view, z, c)
                 maps = self.score.heat(z, c, min(images.shape[-1], LARGEST))

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ganfix_plugin.features.extractors import Extractor
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.forward import bare, device_of, random_state_kept
@@ -34,10 +35,10 @@ def unit_sheet(
     """
     bands = []
     for unit, seeds in tops.items():
-        first = pictured(representative(G, adapter, layer, seeds))
+        first = pictured(representative(Generator(G, adapter), layer, seeds))
         images: list[Image.Image] = []
         view = bare(G)
-        for z, c in seed_batches(G, adapter, seeds):
+        for z, c in seed_batches(Generator(G, adapter), seeds):
             with torch.no_grad(), random_state_kept(G, seed=0):
                 images += pictured(adapter.synthesize(view, z, c))
         half = -(-len(images) // 2) if len(images) > 10 else len(images)
@@ -66,7 +67,7 @@ def concept_sheet(
 ) -> tuple[Image.Image, list[list[int]]]:
     """Units grouped by what their representative generations look like, and the groups."""
     units = list(tops)
-    found = [representative(G, adapter, layer, seeds) for seeds in tops.values()]
+    found = [representative(Generator(G, adapter), layer, seeds) for seeds in tops.values()]
     features = [extractor.to(device_of(G)).features(image).cpu() for image in found]
     groups = clusters(torch.cat(features), count) if features else []
     bands = []

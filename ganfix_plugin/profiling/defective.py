@@ -9,14 +9,13 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import Extractor
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents, latent_batches
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.quantiles import UnitHistogram
 
@@ -26,8 +25,7 @@ _CHUNK = 32  # upsampled maps at a time
 
 
 def thresholds(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     layers: Sequence[Layer],
     latents: Latents,
     samples: int,
@@ -41,13 +39,8 @@ def thresholds(
         ``samples``.
     """
     histograms = {layer.name: UnitHistogram(layer.channels) for layer in layers}
-    for z, c in latent_batches(latents, samples, batch, G, "unit thresholds"):
-        observe(
-            G,
-            layers,
-            lambda layer, x: histograms[layer.name].add(x),
-            lambda view: adapter.synthesize(view, z, c),
-        )
+    for z, c in latent_batches(generator, latents, samples, batch, "unit thresholds"):
+        generator.observe(layers, z, c, lambda layer, x: histograms[layer.name].add(x))
     return {name: histogram.above(tau) for name, histogram in histograms.items()}
 
 
@@ -140,8 +133,7 @@ def normalized(scores: Tensor, rule: str) -> Tensor:
 
 
 def score_artifacts(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     layers: Sequence[Layer],
     classifier: Classifier,
     extractor: Extractor,
@@ -161,8 +153,7 @@ def score_artifacts(
         def visit(layer: Layer, x: Tensor) -> None:
             on[layer.name] = exceeding(x, sums.thresholds[layer.name])
 
-        call = lambda view: adapter.synthesize(view, z, c)  # noqa: E731
-        images = observe(G, layers, visit, call, to_end=True)
+        images = generator.observe(layers, z, c, visit, to_end=True)
         cams = classifier.cam(extractor.maps(images))
         sums.add(on, binary_masks(cams, sums.cam, images.shape[-1]))
         if partial and number % 8 == 0:

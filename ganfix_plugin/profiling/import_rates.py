@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ganfix_plugin._version import __version__
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile, Settings
 
@@ -19,25 +17,25 @@ SAMPLES = 30_000
 
 
 def import_rates(
-    G: nn.Module, folder: Path, dataset: str, model: str, samples: int = SAMPLES
+    generator: Generator, folder: Path, dataset: str, model: str, samples: int = SAMPLES
 ) -> Profile:
     """A profile from the files ``rate_layer{i}_{dataset}_{model}.npy`` of a folder.
 
-    The files name no network: whether they were measured on G, only the user knows.
+    The files name no network: whether they were measured on this generator, only the user
+    knows.
 
     Args:
-        G: the generator, by whose adapter the layers are numbered.
+        generator: its adapter numbers the layers.
         folder: holds one file per measured layer, floats in C·H·W order.
         dataset: as in the files' names, for example ``ffhq``.
         model: as in the files' names, for example ``stylegan2``.
         samples: the number of latents that the rates are multiples of; 30,000 for the authors'.
 
     Raises:
-        GanfixError: if no adapter knows G, there are no such files, or one fits no layer of G or
-            holds no rates over ``samples`` latents.
+        GanfixError: if there are no such files, or one fits no layer of the generator or holds
+            no rates over ``samples`` latents.
     """
-    adapter = find_adapter(G)
-    layers = adapter.layers(G)
+    layers = generator.layers
     counts: dict[str, Tensor] = {}
     for layer in layers:
         path = folder / f"rate_layer{layer.index}_{dataset}_{model}.npy"
@@ -46,11 +44,10 @@ def import_rates(
     if not counts:
         raise GanfixError(
             f"{folder}: holds no rate_layer{{i}}_{dataset}_{model}.npy of the layers "
-            f"{layers[0].index} to {layers[-1].index} of {type(G).__name__}"
+            f"{layers[0].index} to {layers[-1].index} of {generator.name}"
         )
     settings = Settings(samples, source=f"imported from {folder}")
-    name = type(G).__name__
-    return Profile(fingerprint(G), name, adapter.name, settings, __version__, counts)
+    return Profile.of(generator, settings, counts)
 
 
 def _counts(path: Path, layer: Layer, samples: int) -> Tensor:

@@ -15,7 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ganfix_plugin._version import __version__
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.layer import Layer
 
 FORMAT = "ganfix-profile-1"
@@ -88,6 +90,14 @@ class Profile:
     unit_fid: dict[str, Tensor] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
     correct: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, generator: Generator, settings: Settings, counts: dict[str, Tensor] | None = None
+    ) -> Profile:
+        """A profile of a generator that holds nothing yet, or counts of activations."""
+        name, adapter = generator.name, generator.adapter.name
+        return cls(generator.fingerprint, name, adapter, settings, __version__, counts or {})
 
     @property
     def text(self) -> str:

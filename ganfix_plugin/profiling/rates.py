@@ -8,16 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import ALL, Latents, Part, fitting_batch, latent_batches
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import device_of, observe
+from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.ops.dispatch import implementation
 
 
 def count_active(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     layers: Sequence[Layer],
     latents: Latents,
     samples: int,
@@ -30,7 +29,7 @@ def count_active(
     not grow with ``samples``.
 
     Args:
-        G: the generator, at truncation psi 1 and constant noise.
+        generator: at truncation psi 1 and constant noise.
         latents: the stream of inputs; its first ``samples`` are used.
         batch: latents per pass, by default `fitting_batch`; the counts depend on it no more than
             the generator itself does.
@@ -40,7 +39,7 @@ def count_active(
         int32 [C, H, W] by layer name, on the CPU.
     """
     counts: dict[str, Tensor] = {}
-    batch = batch or fitting_batch(layers, device_of(G))
+    batch = batch or fitting_batch(layers, generator.device)
 
     def visit(layer: Layer, x: Tensor) -> None:
         if layer.name not in counts:
@@ -48,14 +47,13 @@ def count_active(
             counts[layer.name] = torch.zeros_like(x[0], dtype=torch.int32)
         implementation(x).count_(x, counts[layer.name])
 
-    for z, c in latent_batches(latents, samples, batch, G, "rates", part):
-        observe(G, layers, visit, lambda view: adapter.synthesize(view, z, c))
+    for z, c in latent_batches(generator, latents, samples, batch, "rates", part):
+        generator.observe(layers, z, c, visit)
     return {name: count.cpu().contiguous() for name, count in counts.items()}
 
 
 def count_low_rate(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     low_rate: Sequence[tuple[Layer, Tensor]],
     latents: Latents,
     samples: int,
@@ -65,9 +63,9 @@ def count_low_rate(
     """The LR count of each of the first ``samples`` latents of a stream: int32 [samples], or of a
     part of their batches."""
     scores = [torch.zeros(0, dtype=torch.int32)]
-    batch = batch or fitting_batch([layer for layer, _ in low_rate], device_of(G))
-    for z, c in latent_batches(latents, samples, batch, G, "scores", part):
-        score = lr_count(G, low_rate, lambda view: adapter.synthesize(view, z, c))
+    batch = batch or fitting_batch([layer for layer, _ in low_rate], generator.device)
+    for z, c in latent_batches(generator, latents, samples, batch, "scores", part):
+        score = lr_count(generator.G, low_rate, lambda view: generator.synthesize(z, c, view))
         scores.append(score.cpu())
     return torch.cat(scores)
 

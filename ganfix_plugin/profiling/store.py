@@ -15,14 +15,12 @@ from pathlib import Path
 import platformdirs
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor, nn
+from torch import Tensor
 
-from ganfix_plugin._version import __version__
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import device_of, random_state_kept
+from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
 from ganfix_plugin.profiling.rates import count_active, count_low_rate
@@ -40,34 +38,32 @@ def cache_folder() -> Path:
     return Path(os.environ.get("GANFIX_CACHE") or platformdirs.user_cache_dir("ganfix"))
 
 
-def profile_path(mark: str, adapter: Adapter, settings: Settings) -> Path:
+def profile_path(generator: Generator, settings: Settings) -> Path:
     """The file of a generator's profile: one per fingerprint, adapter and settings."""
     which = "" if settings.class_index is None else f"-class{settings.class_index}"
-    name = f"{mark[:16]}-{adapter.name}-n{settings.samples}-s{settings.seed}{which}.safetensors"
+    which = f"{generator.adapter.name}-n{settings.samples}-s{settings.seed}{which}"
+    name = f"{generator.fingerprint[:16]}-{which}.safetensors"
     return cache_folder() / "profiles" / name
 
 
-def classifier_path(mark: str) -> Path:
+def classifier_path(fingerprint: str) -> Path:
     """Where `ganfix fit` leaves the classifier of a generator, by fingerprint."""
-    return cache_folder() / "classifiers" / f"{mark[:16]}.safetensors"
+    return cache_folder() / "classifiers" / f"{fingerprint[:16]}.safetensors"
 
 
 def update(
-    G: nn.Module, adapter: Adapter, settings: Settings, change: Callable[[Profile], Profile]
+    generator: Generator, settings: Settings, change: Callable[[Profile], Profile]
 ) -> tuple[Profile, Path]:
     """Change the stored profile of a generator, under its lock; starts one if there is none."""
-    mark = fingerprint(G)
-    path = profile_path(mark, adapter, settings)
+    path = profile_path(generator, settings)
     with _locked(path):
-        blank = Profile(mark, type(G).__name__, adapter.name, settings, __version__)
-        profile = change(checked(path, mark) if path.exists() else blank)
+        profile = change(_stored(generator, settings, path))
         profile.save(path)
     return profile, path
 
 
 def ensure(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     settings: Settings,
     layers: Sequence[Layer],
     scored: Sequence[Layer] = (),
@@ -82,18 +78,15 @@ def ensure(
     Args:
         layers: whose activation rates are needed.
         scored: the layers over which a gate's LR scores are needed, if any are.
-        measure_on: measure a copy of G on this device; None measures G where it is.
+        measure_on: measure a copy of the generator on this device; None measures it where it is.
 
     Raises:
         GanfixError: if the stored file is damaged or the store cannot be written.
     """
-    mark = fingerprint(G)
-    path = profile_path(mark, adapter, settings)
-    blank = Profile(mark, type(G).__name__, adapter.name, settings, __version__)
+    path = profile_path(generator, settings)
 
     def stored() -> Profile:
-        # os.path.exists, because Path.exists raises where a folder may not be looked into.
-        return checked(path, mark) if os.path.exists(path) else blank
+        return _stored(generator, settings, path)
 
     def done() -> bool:
         return _complete(stored(), layers, scored)
@@ -103,9 +96,9 @@ def ensure(
         return profile, path
 
     def measure(profile: Profile, share: Share) -> Profile:
-        measured = on_device(G, measure_on)
-        with random_state_kept(measured, settings.seed):
-            return _measure(measured, adapter, profile, layers, scored, batch, share)
+        measured = on_device(generator, measure_on)
+        with random_state_kept(measured.G, settings.seed):
+            return _measure(measured, profile, layers, scored, batch, share)
 
     new, folder = None, path.with_suffix(f".{_key(layers, scored, batch)}.parts")
     if world() > 1:
@@ -125,15 +118,23 @@ def ensure(
     return profile, path
 
 
-def checked(path: Path, mark: str) -> Profile:
+def checked(path: Path, fingerprint: str) -> Profile:
     """Load a profile and refuse one of another generator."""
     profile = Profile.load(path)
-    if profile.fingerprint != mark:
+    if profile.fingerprint != fingerprint:
         raise GanfixError(
             f"profile {path}: is of another generator (fingerprint {profile.fingerprint[:16]}, "
-            f"this one has {mark[:16]}); measure this one by ganfix profile"
+            f"this one has {fingerprint[:16]}); measure this one by ganfix profile"
         )
     return profile
+
+
+def _stored(generator: Generator, settings: Settings, path: Path) -> Profile:
+    """The profile in a file of the store, or one that holds nothing yet."""
+    # os.path.exists, because Path.exists raises where a folder may not be looked into.
+    if os.path.exists(path):
+        return checked(path, generator.fingerprint)
+    return Profile.of(generator, settings)
 
 
 def _complete(profile: Profile, layers: Sequence[Layer], scored: Sequence[Layer]) -> bool:
@@ -142,8 +143,7 @@ def _complete(profile: Profile, layers: Sequence[Layer], scored: Sequence[Layer]
 
 
 def _measure(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     profile: Profile,
     layers: Sequence[Layer],
     scored: Sequence[Layer],
@@ -152,13 +152,13 @@ def _measure(
 ) -> Profile:
     """The profile with what it lacks; or without it, if another rank was done before."""
     settings = profile.settings
-    classes = adapter.num_classes(G)
+    classes = generator.classes
     if settings.samples < 1:
         raise GanfixError(f"samples={settings.samples}: expected at least 1")
     if settings.class_index is not None and not 0 <= settings.class_index < classes:
         found = f"{classes} classes" if classes else "no classes"
-        raise GanfixError(f"class={settings.class_index}: {type(G).__name__} has {found}")
-    latents = Latents(adapter.latent_shape(G), settings.seed, classes, settings.class_index)
+        raise GanfixError(f"class={settings.class_index}: {generator.name} has {found}")
+    latents = Latents.of(generator, settings.seed, settings.class_index)
 
     missing = {each.name: each for each in (*layers, *scored) if each.name not in profile.counts}
     if missing:
@@ -167,7 +167,7 @@ def _measure(
         todo = list(missing.values())
         parts = share(
             "rates",
-            lambda i, n: count_active(G, adapter, todo, latents, settings.samples, batch, (i, n)),
+            lambda i, n: count_active(generator, todo, latents, settings.samples, batch, (i, n)),
         )
         if not parts:
             return profile
@@ -180,7 +180,7 @@ def _measure(
         others = replace(latents, seed=settings.seed + 1)
 
         def count(i: int, n: int) -> Tensors:
-            counted = count_low_rate(G, adapter, low_rate, others, settings.samples, batch, (i, n))
+            counted = count_low_rate(generator, low_rate, others, settings.samples, batch, (i, n))
             return {"lr_scores": counted}
 
         parts = share("scores", count)
@@ -204,10 +204,11 @@ def _key(layers: Sequence[Layer], scored: Sequence[Layer], batch: int) -> str:
     return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
-def on_device(G: nn.Module, device: torch.device | str | None) -> nn.Module:
-    if device is None or torch.device(device) == device_of(G):
-        return G
-    return copy.deepcopy(G).to(device)
+def on_device(generator: Generator, device: torch.device | str | None) -> Generator:
+    """The generator itself if it is on a device already, or None is named, or else a copy there."""
+    if device is None or torch.device(device) == generator.device:
+        return generator
+    return replace(generator, G=copy.deepcopy(generator.G).to(device))
 
 
 @contextmanager

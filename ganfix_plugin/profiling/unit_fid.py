@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.features.frechet import Gaussian
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents, latent_batches
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
 
 
 def unit_fids(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     layers: Sequence[Layer],
     latents: Latents,
     samples: int,
@@ -44,14 +42,12 @@ def unit_fids(
     if top < 2:
         raise GanfixError(f"unit FID: found top {top}, expected at least 2 images of a unit")
     features, peaks = [], {layer.name: [] for layer in layers}  # type: ignore[var-annotated]
-    for z, c in latent_batches(latents, samples, batch, G, "unit FID"):
-        images = observe(
-            G,
-            layers,
-            lambda layer, x: peaks[layer.name].append(x.amax(dim=(2, 3)).cpu()),
-            lambda view: adapter.synthesize(view, z, c),
-            to_end=True,
-        )
+    for z, c in latent_batches(generator, latents, samples, batch, "unit FID"):
+
+        def visit(layer: Layer, x: Tensor) -> None:
+            peaks[layer.name].append(x.amax(dim=(2, 3)).cpu())
+
+        images = generator.observe(layers, z, c, visit, to_end=True)
         features.append(extractor.features(images).cpu())
     distance = real.resampled(torch.cat(features))
     return {name: _distances(torch.cat(each), top, distance) for name, each in peaks.items()}

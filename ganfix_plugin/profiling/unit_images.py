@@ -6,21 +6,19 @@ from collections.abc import Sequence
 
 import torch
 from scipy.cluster.hierarchy import fcluster, linkage
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, fitting_batch, seed_batches
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import bare, device_of, observe, random_state_kept
+from ganfix_plugin.hooks.forward import bare, random_state_kept
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.workers import progress
 
 TOP, OF = 20, 20_000  # [T21]: the 20 of 20K generations that activate a unit most
 
 
-def top_seeds(
-    G: nn.Module, adapter: Adapter, layer: Layer, seeds: Sequence[int], top: int = TOP
-) -> Tensor:
+def top_seeds(generator: Generator, layer: Layer, seeds: Sequence[int], top: int = TOP) -> Tensor:
     """For every unit the seeds that maximise the magnitude of its activation.
 
     The magnitude is the mean of |h_u| over the pixels. Memory holds ``top`` numbers per unit.
@@ -37,7 +35,7 @@ def top_seeds(
         )
     best = torch.full((layer.channels, top), -torch.inf)
     which = torch.zeros(layer.channels, top, dtype=torch.long)
-    size = fitting_batch([layer], device_of(G))
+    size = fitting_batch([layer], generator.device)
     done = 0
 
     def visit(_: Layer, x: Tensor) -> None:
@@ -47,37 +45,32 @@ def top_seeds(
         best, places = torch.cat([best, found], dim=1).topk(top, dim=1)
         which = torch.cat([which, here], dim=1).gather(1, places)
 
-    batches = seed_batches(G, adapter, seeds, size)
+    batches = seed_batches(generator, seeds, size)
     for z, c in progress(batches, -(-len(seeds) // size), "looking for what activates the units"):
-        with random_state_kept(G, seed=0):
-            observe(G, [layer], visit, lambda view: adapter.synthesize(view, z, c))
+        with random_state_kept(generator.G, seed=0):
+            generator.observe([layer], z, c, visit)
         done += len(z)
     return which
 
 
-def representative(G: nn.Module, adapter: Adapter, layer: Layer, seeds: Sequence[int]) -> Tensor:
+def representative(generator: Generator, layer: Layer, seeds: Sequence[int]) -> Tensor:
     """The image generated on from the mean feature map of some seeds, [1, 3, H, W] in [-1, 1].
 
     The whole feature map of the layer, all units of it, is averaged. Style-based generators go on
     with the style of the first seed, their layers need one.
     """
     total: list[Tensor] = []
-    for z, c in seed_batches(G, adapter, seeds, BATCH):
-        with random_state_kept(G, seed=0):
-            observe(
-                G,
-                [layer],
-                lambda _, x: total.append(x.sum(dim=0, keepdim=True)),
-                lambda view: adapter.synthesize(view, z, c),
-            )
+    for z, c in seed_batches(generator, seeds, BATCH):
+        with random_state_kept(generator.G, seed=0):
+            generator.observe([layer], z, c, lambda _, x: total.append(x.sum(dim=0, keepdim=True)))
     mean = torch.stack(total).sum(dim=0) / len(seeds)
-    view = bare(G)
+    view = bare(generator.G)
     view.get_submodule(layer.name).register_forward_hook(
         lambda module, args, output: layer.write(output, mean.to(layer.read(output)))
     )
-    z, c = next(seed_batches(G, adapter, seeds[:1]))
-    with torch.no_grad(), random_state_kept(G, seed=0):
-        return adapter.synthesize(view, z, c)
+    z, c = next(seed_batches(generator, seeds[:1]))
+    with torch.no_grad(), random_state_kept(generator.G, seed=0):
+        return generator.synthesize(z, c, view)
 
 
 def clusters(features: Tensor, count: int) -> list[list[int]]:

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ganfix_plugin.artifacts.scores import Score
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.forward import bare
@@ -102,7 +103,7 @@ def pairs(
     class_index: int | None = None,
 ) -> tuple[list[Pair], int]:
     """Seeds of a generator with corrections attached, and the side of its images in pixels."""
-    batches = list(seed_batches(G, adapter, seeds, _BATCH, class_index))
+    batches = list(seed_batches(Generator(G, adapter), seeds, _BATCH, class_index))
     sides = (rendered(module, G, adapter, batches) for module in (bare(G), G))
     found: list[Pair] = []
     width = 0

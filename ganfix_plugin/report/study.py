@@ -12,6 +12,7 @@ from ganfix_plugin.artifacts.ranking import Ranking, score_seeds
 from ganfix_plugin.artifacts.scores import Score, Scoring, lr
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.gates import LRScorer
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.attachment import Correction
 from ganfix_plugin.hooks.layer import Layer
@@ -118,13 +119,13 @@ def study(
         GanfixError: on a spec that does not suit the generator, or one that it is not prepared for.
     """
     with attach(G, *specs, adapter=adapter.name) as attachment:
-        score = lr(G, adapter, Scoring(samples=samples, class_index=class_index))
-        scores = score_seeds(G, adapter, score, seeds, class_index)
+        score = lr(Generator(G, adapter), Scoring(samples=samples, class_index=class_index))
+        scores = score_seeds(Generator(G, adapter), score, seeds, class_index)
         ranking = Ranking.of(seeds, scores)
         worst = ranking.seeds[: min(top, (len(seeds) + 1) // 2)]
         cleanest = ranking.seeds[::-1][: min(top, len(seeds) // 2)]
         found, side = pairs(G, adapter, score, (*worst, *cleanest), class_index)
-    profile, _ = ensure(G, adapter, Settings(samples, class_index=class_index), ())
+    profile, _ = ensure(Generator(G, adapter), Settings(samples, class_index=class_index), ())
     return Study(
         generator=type(G).__name__,
         adapter=adapter,

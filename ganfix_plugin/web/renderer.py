@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.forward import bare
@@ -137,7 +138,7 @@ class Renderer:
 
     def _render(self, seed: int, corrected: bool) -> Tensor:
         # One by one: the pixels are those of the host's script, which renders one by one too.
-        ((z, c),) = seed_batches(self._G, self._adapter, [seed], 1)
+        ((z, c),) = seed_batches(Generator(self._G, self._adapter), [seed], 1)
         G = self._G if corrected else bare(self._G)
         with torch.no_grad():
             return self._adapter.synthesize(G, z, c)

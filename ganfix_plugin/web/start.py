@@ -14,6 +14,7 @@ from ganfix_plugin.api import attach, detect
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import default_extractor, load_extractor
 from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.labels import ARTIFACT, Labels
@@ -149,7 +150,7 @@ def _lr_counts(
         log.info("counting the active low-rate neurons of %d generations", num)
         parts = [
             detect(G, z, c, adapter=adapter.name, samples=samples)
-            for z, c in seed_batches(G, adapter, seeds, 1000)
+            for z, c in seed_batches(Generator(G, adapter), seeds, 1000)
         ]
         kept = torch.cat(parts).tolist()
         answers.keep_lr_counts(samples, dict(zip(seeds, kept)))
