@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import write_text
 
 ARTIFACT, NORMAL = "artifact", "normal"
 KINDS = (ARTIFACT, NORMAL)
@@ -156,14 +156,7 @@ def write(labels: Labels, path: Path) -> None:
         writer.writeheader()
         writer.writerows(rows)
         text = out.getvalue()
-    content = text.encode()
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise GanfixError(f"labels {path}: cannot be written ({error.strerror})") from None
+    write_text(path, text, "labels")
 
 
 def merge(files: Iterable[Labels]) -> Labels:

@@ -19,11 +19,12 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import save_tensors
 
 T = TypeVar("T")
 
@@ -103,7 +104,7 @@ def shared(
             for part in order:
                 with suppress(Timeout), FileLock(folder / f"{part}.lock", timeout=timeout):
                     if not done() and not _file(folder, part).exists():
-                        _save(work(part, parts), _file(folder, part))
+                        save_tensors(_file(folder, part), work(part, parts))
         if done():
             return []
         found = [load_file(_file(folder, part)) for part in range(parts)]
@@ -119,12 +120,6 @@ def shared(
 
 def _file(folder: Path, part: int) -> Path:
     return folder / f"{part}.safetensors"
-
-
-def _save(tensors: Tensors, file: Path) -> None:
-    temporary = file.with_suffix(".writing")
-    save_file(tensors, temporary)
-    os.replace(temporary, file)
 
 
 @dataclass(frozen=True)

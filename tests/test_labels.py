@@ -91,11 +91,17 @@ def test_what_a_spreadsheet_adds_is_understood(tmp_path: Path) -> None:
 
 
 @formats
-def test_a_file_is_written_whole_or_not_at_all(name: str, tmp_path: Path) -> None:
+def test_a_file_is_written_whole_or_not_at_all(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / name
     write(LABELS, path)
-    (tmp_path / f".{name}.writing").mkdir()  # where it would be written first
-    with pytest.raises(GanfixError, match="cannot be written"):
+
+    def full_disk(old: Path, new: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full_disk)
+    with pytest.raises(GanfixError, match=f"labels .*{name}: cannot be written: No space left"):
         write(labels((1, NORMAL, "ann")), path)
     assert read(path) == LABELS
 

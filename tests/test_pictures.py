@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.files import ready, written
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.sheet import (
     Band,
@@ -103,20 +102,3 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(GanfixError, match=r"pip install 'ganfix\[pictures\]'"):
         plots.needed()
-
-
-def test_a_file_that_fails_half_way_is_not_written(tmp_path: Path) -> None:
-    target = tmp_path / "a.csv"
-    target.write_text("before")
-    with pytest.raises(ZeroDivisionError), written(target) as temporary:
-        temporary.write_text("half")
-        _ = 1 / 0
-    assert target.read_text() == "before" and list(tmp_path.iterdir()) == [target]
-
-
-def test_outputs_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(GanfixError, match="cannot be made"):
-        ready(tmp_path / "file" / "a.png")
-    with pytest.raises(GanfixError, match="is a folder"):
-        ready(tmp_path)

@@ -12,7 +12,7 @@ import click
 from papers import Published, markdown
 from protocol import PROTOCOL
 
-from ganfix_plugin.files import ready, written
+from ganfix_plugin.files import ready, write_text
 
 FOOTWEAR = Path(__file__).resolve().parents[1] / "footwear"
 OURS = {"footwear-stylegan2": "networks:stylegan2", "footwear-pggan": "networks:pggan"}
@@ -87,8 +87,7 @@ class Report:
 def reporting(report: Report) -> Iterator[None]:
     """Write what was said beside the pictures, when all went well."""
     yield
-    with written(report.asked.out / f"{report.asked.command}.md") as temporary:
-        temporary.write_text("\n".join(report.lines) + "\n", encoding="utf-8")
+    write_text(report.asked.out / f"{report.asked.command}.md", "\n".join(report.lines) + "\n")
     click.echo(f"written to {report.asked.out}")
 
 

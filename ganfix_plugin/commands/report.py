@@ -90,7 +90,7 @@ def report(
     from ganfix_plugin.errors import GanfixError
     from ganfix_plugin.evaluate.evaluate import evaluate
     from ganfix_plugin.features.images import check_images
-    from ganfix_plugin.files import ready, written
+    from ganfix_plugin.files import ready, write_text
     from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.generators.latents import check_class
     from ganfix_plugin.hooks.forward import device_of
@@ -122,8 +122,7 @@ def report(
         seen = study(generator.G, generator.adapter, bound, seeds, top, measured_on, class_index)
         commands = _commands(context, latents, seen.seeds_shown, measured_on)
         setting = Setting(named(network), commands, str(device_of(G)), measured)
-        with written(path) as temporary:
-            temporary.write_text(page(seen, setting), encoding="utf-8")
+        write_text(path, page(seen, setting))
     click.echo(f"written to {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -64,7 +64,7 @@ def tune(
     """
     from ganfix_plugin.artifacts.prepare import auto_labels
     from ganfix_plugin.evaluate.tune import tune as search
-    from ganfix_plugin.files import ready, written
+    from ganfix_plugin.files import ready, write_text
     from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.labels import merge, read
     from ganfix_plugin.pictures import plots
@@ -103,8 +103,7 @@ def tune(
             "held_out": [asdict(each) for each in found.held_out],
             "best": best.spec,
         }
-        with written(out / "trials.json") as temporary:
-            temporary.write_text(json.dumps(record, indent=1) + "\n")
+        write_text(out / "trials.json", json.dumps(record, indent=1) + "\n")
         plots.trade(
             out / "pareto.png",
             f"What {correct.partition(':')[0]} repairs and what it costs",

@@ -23,7 +23,7 @@ from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.images import read_images
 from ganfix_plugin.features.manifold import K, Manifold
 from ganfix_plugin.features.render import BATCH, both_sides, joined
-from ganfix_plugin.files import written
+from ganfix_plugin.files import write_text
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.generator import Generator
@@ -53,8 +53,7 @@ class Evaluation:
         """
         values = {figure.name: figure.values() for figure in self.figures}
         text = json.dumps({"results": values, **self.record}, indent=1) + "\n"
-        with written(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(path, text)
 
 
 def evaluate(

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.files import reading, save_tensors
 from ganfix_plugin.labels import ARTIFACT
 
 FORMAT = "ganfix-classifier-1"
@@ -100,13 +98,7 @@ class Classifier:
         meta: dict[str, Any] = asdict(self)
         names = ("weight", "bias", "mean", "deviation")
         tensors = {name: meta.pop(name).contiguous() for name in names}
-        temporary = path.with_name(f".{path.name}.writing")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, temporary, metadata={FORMAT: json.dumps(meta)})
-            os.replace(temporary, path)
-        except (OSError, SafetensorError) as error:
-            raise GanfixError(f"classifier {path}: cannot be written ({error})") from None
+        save_tensors(path, tensors, {FORMAT: json.dumps(meta)}, "classifier")
 
     @classmethod
     def load(cls, path: Path) -> Classifier:
@@ -115,18 +107,11 @@ class Classifier:
         Raises:
             GanfixError: if it is missing, damaged or no classifier.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                meta = json.loads((file.metadata() or {})[FORMAT])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        make = "; make it by ganfix fit"
+        with reading(path, "classifier", FORMAT, how_to_make=make, remedy=make) as (meta, tensors):
+            meta |= tensors
             meta["classes"] = tuple(meta["classes"])
-            return cls(**tensors, held_out=Report(**meta.pop("held_out")), **meta)
-        except FileNotFoundError:
-            raise GanfixError(f"classifier {path}: no such file; make it by ganfix fit") from None
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise GanfixError(
-                f"classifier {path}: damaged or no ganfix classifier; make it by ganfix fit"
-            ) from error
+            return cls(held_out=Report(**meta.pop("held_out")), **meta)
 
     def load_extractor(self) -> Any:
         """The extractor that this head was trained on."""

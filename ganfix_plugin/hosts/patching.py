@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ast
 import codecs
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import written
 from ganfix_plugin.hosts.host import Host, find_host, no_host
 
 LINE = (
@@ -137,11 +135,6 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 def _replace(file: Path, content: bytes) -> None:
     file = file.resolve()  # of a link, what it points to
-    try:
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".ganfix-") as folder:
-            new = Path(folder, file.name)
-            new.write_bytes(content)
-            shutil.copymode(file, new)
-            os.replace(new, file)
-    except OSError as error:
-        raise GanfixError(f"{file}: cannot be written: {error.strerror}") from None
+    with written(file) as temporary:
+        temporary.write_bytes(content)
+        shutil.copymode(file, temporary)

@@ -23,6 +23,7 @@ from ganfix_plugin._version import __version__
 from ganfix_plugin.api import attach
 from ganfix_plugin.correctors.bind import check_spec
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import write_text
 from ganfix_plugin.hooks import attachment
 from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hosts.console import speak
@@ -186,7 +187,7 @@ class Session:
 
     def _collect(self) -> bool:
         """Add what the spawned processes counted to the counts of this one; whether any did."""
-        files = list(self.reports.glob("*.json")) if self.reports else []
+        files = list(self.reports.glob("[0-9]*.json")) if self.reports else []
         for file in files:
             attachment.add_counts(json.loads(file.read_text()))
             file.unlink()
@@ -199,7 +200,7 @@ class Session:
             log.info("%s", attached.summary())
         counts = attachment.process_counts()
         if counts and self.reports:
-            (self.reports / f"{os.getpid()}.json").write_text(json.dumps(counts))
+            write_text(self.reports / f"{os.getpid()}.json", json.dumps(counts))
 
 
 def _continue(host: str, situation: Situation, *state: Any) -> Session:

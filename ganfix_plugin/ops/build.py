@@ -12,9 +12,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 import torch
 from filelock import FileLock
+
+from ganfix_plugin.files import cache_folder
 
 SOURCES = Path(__file__).parent
 ARCHITECTURES = (75, 80, 86, 89, 90)
@@ -115,8 +116,7 @@ default ganfix_ops.so
 
     def library(self) -> Path:
         """Where the library is, or will be."""
-        folder = os.environ.get("GANFIX_CACHE") or platformdirs.user_cache_dir("ganfix")
-        return Path(folder) / "ops" / self.key() / "ganfix_ops.so"
+        return cache_folder() / "ops" / self.key() / "ganfix_ops.so"
 
 
 def _nvcc_flags() -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import Extractor
+from ganfix_plugin.files import save_tensors
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents, latent_batches
 from ganfix_plugin.hooks.layer import Layer
@@ -67,9 +66,7 @@ class OverlapSums:
     def save(self, path: Path) -> None:
         """Keep the sums so far, whole or not at all, for a run that goes on from here."""
         meta = {"artifacts": str(self.artifacts)}
-        temporary = path.with_suffix(".writing")
-        save_file({f"sums/{name}": each for name, each in self.sums.items()}, temporary, meta)
-        os.replace(temporary, path)
+        save_tensors(path, {f"sums/{name}": sums for name, sums in self.sums.items()}, meta)
 
     def resume(self, path: Path) -> None:
         """Take up sums that were saved; where there are none, or not these, start from zero."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ganfix_plugin._version import __version__
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import reading, save_tensors
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.layer import Layer
 
@@ -176,20 +173,7 @@ class Profile:
         scores = meta.pop("lr_scores")
         if scores is not None:
             tensors["lr_scores"] = scores
-        temporary = ""
-        try:
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-            os.close(handle)
-            save_file(tensors, temporary, metadata={FORMAT: json.dumps(meta)})
-            os.replace(temporary, path)
-            temporary = ""
-        except (OSError, SafetensorError) as error:
-            raise GanfixError(
-                f"profile {path}: cannot be written ({_first_line(error)})"
-            ) from error
-        finally:
-            if temporary:
-                Path(temporary).unlink(missing_ok=True)
+        save_tensors(path, tensors, {FORMAT: json.dumps(meta)}, "profile")
 
     @classmethod
     def load(cls, path: Path) -> Profile:
@@ -198,10 +182,8 @@ class Profile:
         Raises:
             GanfixError: if it is missing, damaged, or no profile.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                meta = json.loads((file.metadata() or {})[FORMAT])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        remedy = "; delete it and it will be measured again"
+        with reading(path, "profile", FORMAT, remedy=remedy) as (meta, tensors):
             settings = Settings(**meta.pop("settings"))
             groups: dict[str, Any] = {group: {} for group in _GROUPS}
             for name, tensor in tensors.items():
@@ -211,14 +193,3 @@ class Profile:
             meta |= {name: tuple(meta.get(name, ())) for name in ("scored", "correct")}
             scores = tensors.get("lr_scores")
             return cls(settings=settings, lr_scores=scores, **groups, **meta)
-        except FileNotFoundError:
-            raise GanfixError(f"profile {path}: no such file") from None
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise GanfixError(
-                f"profile {path}: damaged or no ganfix profile ({_first_line(error)}); delete it "
-                "and it will be measured again"
-            ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import platformdirs
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import cache_folder
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents
 from ganfix_plugin.hooks.forward import random_state_kept
@@ -31,11 +31,6 @@ log = logging.getLogger("ganfix")
 Share = Callable[[str, Callable[[int, int], Tensors]], list[Tensors]]
 """Called with the name of a work and a function of a part's number and how many there are: what
 the parts came to, or nothing if another rank has used them already."""
-
-
-def cache_folder() -> Path:
-    """``$GANFIX_CACHE``, or ``ganfix`` in the user's cache folder."""
-    return Path(os.environ.get("GANFIX_CACHE") or platformdirs.user_cache_dir("ganfix"))
 
 
 def profile_path(generator: Generator, settings: Settings) -> Path:
