@@ -92,13 +92,12 @@ class Answers:
             self._prepare(generator)
         except (sqlite3.Error, OSError) as error:
             raise GanfixError(f"answers {path}: cannot be used as one ({error})") from None
-        found = self._about("generator")
-        if generator is not None and found != generator:
+        self.generator = self._about("generator")
+        if generator is not None and self.generator != generator:
             raise GanfixError(
-                f"answers {path}: are about another generator (fingerprint {found[:16]}, this one "
-                f"has {generator[:16]}); give another --answers FILE"
+                f"answers {path}: are about another generator (fingerprint {self.generator[:16]}, "
+                f"this one has {generator[:16]}); give another --answers FILE"
             )
-        self.generator = found
         self.secret = self._about("secret")
 
     def _prepare(self, generator: str | None) -> None:
@@ -111,8 +110,7 @@ class Answers:
         self._db.executescript(_SCHEMA)
         if generator is not None:
             about = {"format": FORMAT, "generator": generator, "secret": secrets.token_hex(16)}
-            with self._db:
-                self._db.executemany("INSERT OR IGNORE INTO about VALUES (?, ?)", about.items())
+            self._write("INSERT OR IGNORE INTO about VALUES (?, ?)", list(about.items()))
         if self._about("format") != FORMAT:
             raise GanfixError(f"answers {self.path}: expected format {FORMAT}")
 
@@ -124,23 +122,23 @@ class Answers:
         with self._lock:
             return self._db.execute(query, values).fetchall()
 
+    def _write(self, query: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run a query for each row, for all or for none."""
+        with self._lock, self._db:
+            self._db.executemany(query, rows)
+
     def label(self, rater: str, correction: str, answers: Iterable[Answer]) -> None:
         """Keep a rater's answers, all or none; a later word on a seed replaces the earlier one."""
-        rows = [(rater, correction, each.seed, each.answer, each.criterion) for each in answers]
-        with self._lock, self._db:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO labels (rater, correction, seed, answer, criterion) "
-                "VALUES (?, ?, ?, ?, ?)",
-                rows,
-            )
+        self._write(
+            "INSERT OR REPLACE INTO labels (rater, correction, seed, answer, criterion) "
+            "VALUES (?, ?, ?, ?, ?)",
+            [(rater, correction, item.seed, item.answer, item.criterion) for item in answers],
+        )
 
     def unlabel(self, rater: str, correction: str, seed: int) -> None:
         """Take an answer back, if there is one."""
-        with self._lock, self._db:
-            self._db.execute(
-                "DELETE FROM labels WHERE rater = ? AND correction = ? AND seed = ?",
-                (rater, correction, seed),
-            )
+        query = "DELETE FROM labels WHERE rater = ? AND correction = ? AND seed = ?"
+        self._write(query, [(rater, correction, seed)])
 
     def labelled(self, rater: str, correction: str) -> list[Answer]:
         """A rater's answers in the order in which they were given."""
@@ -164,21 +162,16 @@ class Answers:
 
     def judge(self, rater: str, correction: str, seed: int, verdicts: Mapping[str, str]) -> None:
         """Keep a rater's verdicts on one correction, by criterion, in the place of earlier ones."""
-        rows = [(rater, correction, seed, *each) for each in verdicts.items()]
-        with self._lock, self._db:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO verdicts (rater, correction, seed, criterion, verdict) "
-                "VALUES (?, ?, ?, ?, ?)",
-                rows,
-            )
+        self._write(
+            "INSERT OR REPLACE INTO verdicts (rater, correction, seed, criterion, verdict) "
+            "VALUES (?, ?, ?, ?, ?)",
+            [(rater, correction, seed, *item) for item in verdicts.items()],
+        )
 
     def unjudge(self, rater: str, correction: str, seed: int) -> None:
         """Take the verdicts on one correction back."""
-        with self._lock, self._db:
-            self._db.execute(
-                "DELETE FROM verdicts WHERE rater = ? AND correction = ? AND seed = ?",
-                (rater, correction, seed),
-            )
+        query = "DELETE FROM verdicts WHERE rater = ? AND correction = ? AND seed = ?"
+        self._write(query, [(rater, correction, seed)])
 
     def judged(self, rater: str, correction: str) -> list[int]:
         """The seeds that a rater compared, in the order in which that was done."""
@@ -217,9 +210,8 @@ class Answers:
 
     def keep_lr_counts(self, samples: int, counts: Mapping[int, float]) -> None:
         """Keep LR counts by seed, so that the next start need not count."""
-        rows = [(samples, *each) for each in counts.items()]
-        with self._lock, self._db:
-            self._db.executemany("INSERT OR REPLACE INTO lr_counts VALUES (?, ?, ?)", rows)
+        rows = [(samples, *item) for item in counts.items()]
+        self._write("INSERT OR REPLACE INTO lr_counts VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:
         """Close the file."""

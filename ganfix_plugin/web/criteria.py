@@ -1,7 +1,7 @@
 """By which criteria people judge: a text file, one criterion per line.
 
-The templates are those of [T21], supplement, Table 6. A line is ``name: what to look for``; empty
-lines and lines that begin with # do not count.
+The templates are those of Tousi et al., CVPR 2021, supplement, Table 6. A line is ``name: what to
+look for``; empty lines and lines that begin with # do not count.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def read_criteria(source: str) -> tuple[Criterion, ...]:
             f"--criteria {source}: no text file, and no template; there are "
             f"{', '.join(template_names())}"
         ) from None
-    found: dict[str, Criterion] = {}
+    criteria: dict[str, Criterion] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -52,9 +52,9 @@ def read_criteria(source: str) -> tuple[Criterion, ...]:
                 f"--criteria {source}, line {number}: found {line.strip()[:40]!r}, expected "
                 "'name: what to look for'"
             )
-        if name in found:
+        if name in criteria:
             raise GanfixError(f"--criteria {source}, line {number}: {name} is there already")
-        found[name] = Criterion(name, text)
-    if not 1 <= len(found) <= MOST:
-        raise GanfixError(f"--criteria {source}: found {len(found)} criteria, expected 1 to {MOST}")
-    return tuple(found.values())
+        criteria[name] = Criterion(name, text)
+    if not 1 <= (count := len(criteria)) <= MOST:
+        raise GanfixError(f"--criteria {source}: found {count} criteria, expected 1 to {MOST}")
+    return tuple(criteria.values())

@@ -89,14 +89,13 @@ class Guard:
 
     def _rater(self, request: Request) -> str | None:
         """Whose token a request carries."""
-        given = (
-            request.args.get("token"),
-            request.headers.get(HEADER),
-            request.cookies.get(_cookie(request)),
-        )
-        token = next((each for each in given if each), "").encode()
-        found = [r for r, t in self.tokens.items() if hmac.compare_digest(t.encode(), token)]
-        return found[0] if found else None
+        token = (
+            request.args.get("token")
+            or request.headers.get(HEADER)
+            or request.cookies.get(_cookie(request), "")
+        ).encode()
+        raters = [r for r, t in self.tokens.items() if hmac.compare_digest(t.encode(), token)]
+        return raters[0] if raters else None
 
     def _is_ours(self, request: Request) -> bool:
         """The host in the Host header is this machine and no name that could point anywhere."""
@@ -133,8 +132,8 @@ def _is_ip(text: str) -> bool:
 
 def _host_name(host: str) -> str:
     """The Host header without its port."""
-    found = re.fullmatch(r"\[([^]]*)\](?::\d+)?|([^:]*)(?::\d+)?", host)
-    return (found[1] or found[2] or "").lower() if found else ""
+    parts = re.fullmatch(r"\[([^]]*)\](?::\d+)?|([^:]*)(?::\d+)?", host)
+    return (parts[1] or parts[2] or "").lower() if parts else ""
 
 
 def _cookie(request: Request) -> str:

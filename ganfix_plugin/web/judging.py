@@ -52,7 +52,7 @@ def add_judging(app: Flask, task: Task, answers: Answers, renderer: Renderer) ->
 
     def relabelled() -> None:
         """Whoever has seen the originals can no longer label the corrected images blindly."""
-        labelled = {each.seed for each in answers.labelled(g.rater, task.correction)}
+        labelled = {item.seed for item in answers.labelled(g.rater, task.correction)}
         if left := len(task.seeds - labelled):
             abort(409, f"{left} images wait for the first question; answer that one first")
 
@@ -63,7 +63,7 @@ def add_judging(app: Flask, task: Task, answers: Answers, renderer: Renderer) ->
             **done(),
             "rater": rater,
             "total": len(task.seeds),
-            "questions": [asdict(each) for each in questions],
+            "questions": [asdict(question) for question in questions],
             "recent": judged()[-UNDO:],
             "key": key_of(answers, f"{task.correction}/pairs"),
         }
@@ -71,9 +71,9 @@ def add_judging(app: Flask, task: Task, answers: Answers, renderer: Renderer) ->
     @app.get("/<rater>/pairs/queue")
     def pairs_queue(rater: str) -> dict[str, Any]:
         relabelled()
-        known = set(judged())
+        done = set(judged())
         order = shuffled(list(task.seeds), answers.secret, rater, task.correction, "pairs")
-        waiting = [seed for seed in order if seed not in known][: asked_for(AHEAD)]
+        waiting = [seed for seed in order if seed not in done][: asked_for(AHEAD)]
         renderer.prefetch(Picture(s, corrected) for s in waiting for corrected in (False, True))
         return {"seeds": waiting}
 
@@ -108,8 +108,8 @@ def _read_choices(body: Any, task: Task, questions: list[Criterion]) -> tuple[in
     seed, choices = body["seed"], body["choices"]
     if type(seed) is not int or seed not in task.seeds:
         abort(400, "expected one of the seeds to compare")
-    if not isinstance(choices, dict) or set(choices) != {each.name for each in questions}:
+    if not isinstance(choices, dict) or set(choices) != {item.name for item in questions}:
         abort(400, "expected a choice for each question")
-    if not all(isinstance(each, str) and each in (*SIDES, EQUAL) for each in choices.values()):
+    if not all(item in (*SIDES, EQUAL) for item in choices.values()):
         abort(400, f"expected choices of {', '.join((*SIDES, EQUAL))}")
     return seed, choices

@@ -53,8 +53,8 @@ def add_labelling(app: Flask, task: Task, answers: Answers, renderer: Renderer) 
         return [a for a in answers.labelled(g.rater, task.correction) if a.seed in task.seeds]
 
     def counts() -> dict[str, Any]:
-        found = Counter(each.answer for each in labelled())
-        return {"counts": {answer: found[answer] for answer in ANSWERS}}
+        numbers = Counter(item.answer for item in labelled())
+        return {"counts": {answer: numbers[answer] for answer in ANSWERS}}
 
     def change() -> None:
         if task.closed(g.rater):
@@ -68,8 +68,8 @@ def add_labelling(app: Flask, task: Task, answers: Answers, renderer: Renderer) 
             "rater": rater,
             "generator": task.generator,
             "total": len(task.seeds),
-            "criteria": [asdict(each) for each in task.criteria],
-            "recent": [asdict(each) for each in labelled()[-UNDO:]],
+            "criteria": [asdict(criterion) for criterion in task.criteria],
+            "recent": [asdict(item) for item in labelled()[-UNDO:]],
             "next_page": task.next_page,
             "blind": corrected,
             "key": key_of(answers, task.correction),
@@ -89,9 +89,9 @@ def add_labelling(app: Flask, task: Task, answers: Answers, renderer: Renderer) 
 
     @app.post("/<rater>/answers")
     def answer(rater: str) -> dict[str, Any]:
-        given = read_answers(body_of(request), task)
+        items = read_answers(body_of(request), task)
         change()
-        answers.label(rater, task.correction, given)
+        answers.label(rater, task.correction, items)
         task.answered()
         return counts()
 
@@ -107,7 +107,7 @@ def add_labelling(app: Flask, task: Task, answers: Answers, renderer: Renderer) 
 
 def waiting(task: Task, answers: Answers, rater: str) -> list[int]:
     """The seeds that a rater has still to label, in the rater's order."""
-    done = {each.seed for each in answers.labelled(rater, task.correction)}
+    done = {item.seed for item in answers.labelled(rater, task.correction)}
     return [seed for seed in task.order(rater) if seed not in done]
 
 
@@ -115,8 +115,8 @@ def read_answers(body: Any, task: Task) -> list[Answer]:
     """The answers in a request, or an end of the request with status 400."""
     if not isinstance(body, list) or not 1 <= len(body) <= AHEAD:
         abort(400, f"expected a list of 1 to {AHEAD} answers")
-    names = {"", *(each.name for each in task.criteria)}
-    found = []
+    names = {"", *(criterion.name for criterion in task.criteria)}
+    items = []
     for item in body:
         if not isinstance(item, dict) or set(item) != {"seed", "answer", "criterion"}:
             abort(400, "expected answers with seed, answer and criterion")
@@ -127,8 +127,8 @@ def read_answers(body: Any, task: Task) -> list[Answer]:
             abort(400, f"expected an answer of {', '.join(ANSWERS)}")
         if not isinstance(criterion, str) or criterion not in names:
             abort(400, "expected one of the criteria, or an empty one")
-        found.append(Answer(seed, answer, criterion))
-    return found
+        items.append(Answer(seed, answer, criterion))
+    return items
 
 
 def body_of(request: Request) -> Any:

@@ -1,8 +1,9 @@
 """Which images to ask about first: those whose labels teach a classifier most.
 
-Before there are labels, the LR count of [C22] says which images are most and least likely
-artifacts. Later a linear head, trained again and again on the labels so far, says of which images
-it is least certain ([T21]'s classifier, with uncertainty sampling: Lewis and Gale, SIGIR 1994).
+Before there are labels, the LR count (Choi, Chang, Choi, IJCAI 2022) says which images are most and
+least likely artifacts. Later a linear head, trained again and again on the labels so far, says of
+which images it is least certain (the classifier of Tousi et al., CVPR 2021, with uncertainty
+sampling: Lewis and Gale, SIGIR 1994).
 
 What it brings, on 1,708 hand-labelled faces of the face GAN, five splits in halves: the area under
 the ROC curve on the other half after 100, 200, 400 labels is 0.870, 0.885, 0.907, in random order
@@ -34,7 +35,7 @@ def from_both_ends(seeds: Sequence[int], scores: Sequence[float]) -> list[int]:
 
     From one end alone, all first labels would be of one kind, and a classifier needs both.
     """
-    falling = [seed for _, seed in sorted(zip(scores, seeds), key=lambda each: (-each[0], each[1]))]
+    falling = [seed for _, seed in sorted(zip(scores, seeds), key=lambda pair: (-pair[0], pair[1]))]
     pairs = zip(falling, reversed(falling))
     return list(dict.fromkeys(seed for pair in pairs for seed in pair))
 
@@ -42,9 +43,9 @@ def from_both_ends(seeds: Sequence[int], scores: Sequence[float]) -> list[int]:
 def shuffled(seeds: Sequence[int], *key: str) -> list[int]:
     """Seeds in an order that depends on nothing but a key, such as a secret and a rater's name."""
     digest = hashlib.sha256("\n".join(key).encode()).digest()
-    found = sorted(seeds)
-    random.Random(digest).shuffle(found)
-    return found
+    order = sorted(seeds)
+    random.Random(digest).shuffle(order)
+    return order
 
 
 class Queue:
@@ -56,8 +57,8 @@ class Queue:
 
     def rank(self, uncertainty: dict[int, float]) -> None:
         """Put the most uncertain seeds in front; seeds without a figure follow as they were."""
-        known = sorted(uncertainty, key=lambda seed: -uncertainty[seed])
-        self.now = (*known, *(seed for seed in self.first if seed not in uncertainty))
+        ranked = sorted(uncertainty, key=lambda seed: -uncertainty[seed])
+        self.now = (*ranked, *(seed for seed in self.first if seed not in uncertainty))
 
 
 class Learner:

@@ -1,4 +1,7 @@
-"""What raters found of a correction, as [T21] reports it (Tables 3 and 5, Figure 17)."""
+"""What raters said of a correction, as [T21] reports it (Tables 3 and 5, Figure 17).
+
+[T21]: Tousi et al., CVPR 2021.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,11 @@ class Share:
     @classmethod
     def of(cls, answers: Iterable[tuple[str, str]], wanted: str) -> Share:
         """How often each rater gave the wanted answer, from (rater, answer)."""
-        found: dict[str, Counter[str]] = defaultdict(Counter)
+        numbers: dict[str, Counter[str]] = defaultdict(Counter)
         for rater, answer in answers:
-            found[rater][answer] += 1
-        shares = {rater: found[rater][wanted] / found[rater].total() for rater in sorted(found)}
-        return cls(shares, {rater: found[rater].total() for rater in shares})
+            numbers[rater][answer] += 1
+        counts = {rater: numbers[rater].total() for rater in sorted(numbers)}
+        return cls({rater: numbers[rater][wanted] / n for rater, n in counts.items()}, counts)
 
     @property
     def mean(self) -> float | None:
@@ -53,7 +56,7 @@ class Summary:
     Attributes:
         correction: its canonical spec.
         corrected: share of corrected images that were labelled normal.
-        improved: share of corrected images that were found better than their originals.
+        improved: share of corrected images that were called better than their originals.
         by_criterion: the latter by criterion.
         verdicts: improved, same and worse, the mean of the raters' shares.
         unanimous: images by what all their raters said: normal, artifact, or neither; of the images
@@ -79,15 +82,15 @@ def summarise(answers: Answers, correction: str) -> Summary:
         said[0] if len(set(said)) == 1 else NEITHER for said in by_image.values() if len(said) > 1
     )
     by_criterion: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for each in verdicts:
-        by_criterion[each.criterion].append((each.rater, each.verdict))
+    for verdict in verdicts:
+        by_criterion[verdict.criterion].append((verdict.rater, verdict.verdict))
     overall = by_criterion.pop(OVERALL, [])
     return Summary(
         correction,
         Share.of(((item.rater, item.label) for item in labels), NORMAL),
         Share.of(overall, IMPROVED),
-        {name: Share.of(given, IMPROVED) for name, given in by_criterion.items()},
-        {each: Share.of(overall, each) for each in VERDICTS},
+        {name: Share.of(said, IMPROVED) for name, said in by_criterion.items()},
+        {word: Share.of(overall, word) for word in VERDICTS},
         {kind: agreed[kind] for kind in (NORMAL, NEITHER, ARTIFACT)},
     )
 
@@ -95,26 +98,27 @@ def summarise(answers: Answers, correction: str) -> Summary:
 def rows(summary: Summary) -> list[tuple[str, ...]]:
     """A line per rater and one for all, under a header."""
     corrected, improved = summary.corrected, summary.improved
-    found = [("rater", "labelled", "corrected", "compared", "improved")]
+    lines: list[tuple[str, ...]] = [("rater", "labelled", "corrected", "compared", "improved")]
     for rater in sorted({*corrected.by_rater, *improved.by_rater}):
         cells = [rater]
         for share in (corrected, improved):
-            known = rater in share.by_rater
-            cells += [str(share.counts[rater]), f"{share.by_rater[rater]:.1%}"] if known else "––"
-        found.append(tuple(cells))  # type: ignore[arg-type]
-    found.append(("mean ± std", "", str(corrected), "", str(improved)))
-    return list(found)
+            took_part = rater in share.by_rater
+            cells += (
+                [f"{share.counts[rater]}", f"{share.by_rater[rater]:.1%}"] if took_part else "––"
+            )
+        lines.append(tuple(cells))
+    return [*lines, ("mean ± std", "", str(corrected), "", str(improved))]
 
 
 def bars(summary: Summary) -> list[tuple[str, dict[str, float]]]:
     """Stacked bars: a name with what it is of, and shares that add up to 1; empty ones left out."""
-    found = []
+    stacks = []
     images = sum(summary.unanimous.values())
     if images:
         shares = {kind: count / images for kind, count in summary.unanimous.items()}
-        found.append((f"all raters say, {images} images", shares))
+        stacks.append((f"all raters say, {images} images", shares))
     if summary.improved.by_rater:
-        means = {each: share.mean or 0.0 for each, share in summary.verdicts.items()}
+        means = {verdict: share.mean or 0.0 for verdict, share in summary.verdicts.items()}
         pairs = sum(summary.improved.counts.values())
-        found.append((f"corrected against original, {pairs} pairs", means))
-    return found
+        stacks.append((f"corrected against original, {pairs} pairs", means))
+    return stacks
