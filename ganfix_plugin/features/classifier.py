@@ -151,10 +151,8 @@ def fit(
         test.append(each[order[:cut]].float())
         train.append(each[order[cut:]].float())
     x, y = torch.cat(train), _targets(train)
-    mean, deviation = x.mean(dim=0), x.std(dim=0)
-    # A feature that never varied would blow up as soon as it does.
-    deviation = torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, 1)
-    weight, bias = _regression((x - mean) / deviation, y, len(classes), penalty)
+    mean, deviation = moments(x)
+    weight, bias = regression((x - mean) / deviation, y, len(classes), penalty)
     counts = {f"{name}/train": len(each) for name, each in zip(classes, train)}
     counts |= {f"{name}/held out": len(each) for name, each in zip(classes, test)}
     blank = Report(0.0, 0.0, [])
@@ -162,6 +160,13 @@ def fit(
         weight, bias, mean, deviation, tuple(classes), extractor, generator, blank, counts
     )
     return Classifier(**{**head.__dict__, "held_out": _report(head, test)})
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [D] of features [n, D]."""
+    mean, deviation = x.mean(dim=0), x.std(dim=0)
+    # A feature that never varied would blow up as soon as it does.
+    return mean, torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, 1)
 
 
 def auc(positive: Tensor, negative: Tensor) -> float:
@@ -173,10 +178,20 @@ def auc(positive: Tensor, negative: Tensor) -> float:
     return float(above / (len(positive) * len(negative)))
 
 
-def _regression(x: Tensor, y: Tensor, classes: int, penalty: float) -> tuple[Tensor, Tensor]:
-    weight = torch.zeros(classes, x.shape[1], requires_grad=True)
-    bias = torch.zeros(classes, requires_grad=True)
-    balance = len(y) / (classes * y.bincount(minlength=classes).float())
+def regression(x: Tensor, y: Tensor, classes: int, penalty: float) -> tuple[Tensor, Tensor]:
+    """Logistic regression by L-BFGS, every class weighing the same whatever its size.
+
+    Args:
+        x: standardised features, float32 [n, D].
+        y: classes, int64 [n].
+        penalty: of the sum of squared weights, beside the mean cross entropy.
+
+    Returns:
+        weight [classes, D] and bias [classes].
+    """
+    weight = x.new_zeros(classes, x.shape[1]).requires_grad_()
+    bias = x.new_zeros(classes).requires_grad_()
+    balance = len(y) / (classes * y.bincount(minlength=classes).to(x))
     descent = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:

@@ -21,6 +21,7 @@ class BigGAN(Family):
 
     name = "biggan"
     title = "BigGAN of BigGAN-PyTorch, and U-net GAN"
+    styled = False
 
     def matches(self, G: Any) -> bool:
         return all(hasattr(G, name) for name in ("blocks", "shared", "linear", "dim_z", "arch"))

@@ -16,6 +16,8 @@ from ganfix_plugin.hooks.layer import Layer
 
 class _Genforce(Family):
     prefix = "synthesis."
+    quiet = {"randomize_noise": False}
+    fused = "fused_modulate"
 
     def latent_shape(self, G: Any) -> tuple[int, ...]:
         return (G.z_space_dim,)
@@ -83,6 +85,7 @@ class PGGAN(_TwoPerResolution):
 
     name = "genforce-pggan"
     title = "PGGAN of genforce"
+    styled = False
     prefix = ""
 
     def matches(self, G: Any) -> bool:

@@ -6,12 +6,13 @@ module path or `isinstance`: the classes of a network pickle live in generated m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.entry import Latent, first_argument, with_first
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import LayerChoice
 
@@ -52,9 +53,37 @@ class Adapter(Protocol):
     def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
         """Images [N, C, H, W] in [-1, 1] at truncation psi 1 and constant noise."""
 
+    def latent(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
+        """The latent in a call of the entry."""
+
+    def quietly(self, entry: Any) -> Mapping[str, Any]:
+        """Arguments by which a view of the entry, which this may change, computes its units for
+        good: with constant noise, and with kernels that are not fused with each sample's styles,
+        since gradients take twice as long through those."""
+
 
 class Family:
-    """Defaults that most families share."""
+    """Defaults that most families share.
+
+    Attributes:
+        styled: what the entry takes first is a w, or several.
+        quiet: see `Adapter.quietly`.
+        fused: the attribute of modules that says whether their kernels are fused with styles.
+    """
+
+    styled = True
+    quiet: Mapping[str, Any] = {}
+    fused = ""
+
+    def latent(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
+        x = first_argument(entry, args, kwargs)
+        return Latent(x, self.styled, lambda new: with_first(entry, args, kwargs, new))
+
+    def quietly(self, entry: Any) -> Mapping[str, Any]:
+        for module in entry.modules() if self.fused else ():
+            if self.fused in vars(module):
+                setattr(module, self.fused, False)
+        return self.quiet
 
     def entry(self, G: Any) -> str:
         return "synthesis"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +12,8 @@ from ganfix_plugin.hooks.layer import Layer
 
 
 class _Nvidia(Family):
+    quiet: Mapping[str, Any] = {"noise_mode": "const"}
+
     def latent_shape(self, G: Any) -> tuple[int, ...]:
         return (G.z_dim,)
 
@@ -36,6 +38,7 @@ class StyleGAN2(_Nvidia):
 
     name = "nvidia-stylegan2"
     title = "StyleGAN2 of NVIDIA's stylegan2-ada-pytorch and stylegan3"
+    quiet = {"noise_mode": "const", "fused_modconv": False}
 
     def matches(self, G: Any) -> bool:
         synthesis = getattr(G, "synthesis", None)

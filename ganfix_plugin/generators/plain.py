@@ -19,6 +19,8 @@ _WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 class _Unconditional(Family):
+    styled = False
+
     def entry(self, G: Any) -> str:
         return ""
 

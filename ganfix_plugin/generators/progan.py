@@ -21,6 +21,7 @@ class ProGAN(Family):
 
     name = "pro-gan-pth"
     title = "PGGAN of the PyPI package pro-gan-pth"
+    styled = False
 
     def matches(self, G: Any) -> bool:
         return all(hasattr(G, name) for name in ("rgb_converters", "latent_size", "layers"))

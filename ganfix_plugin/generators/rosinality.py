@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.entry import Latent, first_argument, with_first, with_keywords
 from ganfix_plugin.generators.layers import Family
+from ganfix_plugin.hooks.forward import Call, bare
 from ganfix_plugin.hooks.layer import Layer
 
 
@@ -42,12 +47,28 @@ class Rosinality(_StyleGAN2):
 
     name = "rosinality-stylegan2"
     title = "StyleGAN2 of rosinality's stylegan2-pytorch"
+    quiet = {"randomize_noise": False, "noise": None}
+    fused = "fused"
 
     def matches(self, G: Any) -> bool:
         return all(hasattr(G, name) for name in ("style_dim", "conv1", "convs", "noises"))
 
     def image_item(self, G: Any) -> int | str | None:
         return 0
+
+    def latent(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
+        """The ws of the styles that are handed in: the mapping network is a part of the entry."""
+        bound = inspect.signature(entry.forward).bind(*args, **kwargs)
+        styles = bound.arguments["styles"]
+        if not bound.arguments.get("input_is_latent"):
+            style = bare(entry.style)
+            styles = [style(z) for z in styles]
+
+        def call(ws: Tensor) -> Call:
+            taken = {"styles": list(ws.unbind(dim=1)), "input_is_latent": True}
+            return with_keywords(entry, args, kwargs, taken)
+
+        return Latent(torch.stack(list(styles), dim=1), True, call)
 
     def latent_shape(self, G: Any) -> tuple[int, ...]:
         return (G.style_dim,)
@@ -68,6 +89,7 @@ class StyleGAN2Torch(_StyleGAN2):
 
     name = "stylegan2-torch"
     title = "StyleGAN2 of the PyPI package stylegan2-torch"
+    styled = False
 
     def matches(self, G: Any) -> bool:
         return all(hasattr(G, name) for name in ("up_convs", "n_w_plus", "latent_dim"))
@@ -76,12 +98,30 @@ class StyleGAN2Torch(_StyleGAN2):
         return (G.latent_dim,)
 
     def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
+        images: Tensor = G([z], **self.quietly(G))
+        return images
+
+    def latent(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
+        """Of a list of one z.
+
+        Raises:
+            GanfixError: where several are mixed.
+        """
+        styles = first_argument(entry, args, kwargs)
+        if len(styles) != 1:
+            raise GanfixError(
+                f"steer: found {len(styles)} latents z that are mixed, expected one; mix ws instead"
+            )
+        return Latent(styles[0], False, lambda z: with_first(entry, args, kwargs, [z]))
+
+    def quietly(self, entry: Any) -> Mapping[str, Any]:
         # It keeps no noise of its own: the same one by layer and seed in every pass.
         chance = torch.Generator().manual_seed(0)
-        sizes = [layer.resolution for layer in self.layers(G)]
-        noises = [torch.randn(1, 1, *size, generator=chance).to(z) for size in sizes]
-        images: Tensor = G([z], noises=noises)
-        return images
+        sizes = [layer.resolution for layer in self.layers(entry)]
+        like = next(entry.parameters())
+        kind = torch.float32
+        noises = [torch.randn(1, 1, *size, generator=chance, dtype=kind) for size in sizes]
+        return {"noises": [noise.to(like) for noise in noises]}
 
     def _names(self, G: Any) -> list[str]:
         pairs = [(f"up_convs.{i}", f"convs.{i + 1}") for i in range(len(G.up_convs))]

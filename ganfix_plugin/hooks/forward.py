@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hooks.layer import Layer
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+"""The positional and the keyword arguments of a call."""
 
 _HOOKS = (
     "_forward_hooks",
@@ -101,6 +104,7 @@ def observe(
     visit: Callable[[Layer, Tensor], None],
     call: Callable[[nn.Module], Any],
     to_end: bool = False,
+    gradients: bool = False,
 ) -> Any:
     """Call a hook-free view of ``root`` and show the feature maps of ``layers`` on the way.
 
@@ -108,8 +112,9 @@ def observe(
         root: the module that ``call`` runs; the layers' names are relative to it.
         layers: which layers; the pass ends when each of them has run once.
         visit: called with a layer and its feature map [N, C, H, W], which it must not change.
-        call: runs the view, for example ``lambda G: G(z)``; without gradients.
+        call: runs the view, for example ``lambda G: G(z)``.
         to_end: go on to the image instead of ending after the deepest layer.
+        gradients: record what gradients with respect to what ``call`` hands in need.
 
     Returns:
         what ``call`` returned, with ``to_end``.
@@ -123,7 +128,7 @@ def observe(
         probe = _Probe(layer, visit, open, stop=not to_end)
         view.get_submodule(layer.name).register_forward_hook(probe)
     try:
-        with torch.no_grad():
+        with torch.set_grad_enabled(gradients):
             found = call(view)
     except _Stop:
         return None
@@ -133,6 +138,25 @@ def observe(
             "choose layers that this generator uses"
         )
     return found
+
+
+def called_with(root: nn.Module, name: str, call: Callable[[nn.Module], Any]) -> Call:
+    """What a module of a hook-free view of ``root`` is called with first; the pass ends there.
+
+    Args:
+        name: dotted name of the module, "" for the root itself.
+        call: runs the view.
+    """
+    view, calls = bare(root), []
+
+    def take(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        calls.append((args, kwargs))
+        raise _Stop
+
+    view.get_submodule(name).register_forward_pre_hook(take, with_kwargs=True)
+    with torch.no_grad(), suppress(_Stop):
+        call(view)
+    return calls[0]
 
 
 @dataclass(frozen=True)

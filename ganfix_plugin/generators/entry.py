@@ -1,0 +1,89 @@
+"""Calls of a generator's entry: the latent in them, and the same call with something else instead.
+
+The entry is the module that scripts really call: the synthesis of a style-based generator, which
+takes ws, or the generator itself, which takes z.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from ganfix_plugin.hooks.forward import Call
+
+
+@dataclass(frozen=True)
+class Latent:
+    """The latent that an entry is called with.
+
+    Attributes:
+        x: z [N, …], or with ``styled`` one w [N, d] or several ws [N, …, d] of each sample.
+        styled: it is a w, which has no sphere to stay on.
+        call: the arguments of the call with another latent of that shape.
+    """
+
+    x: Tensor
+    styled: bool
+    call: Callable[[Tensor], Call]
+
+    @property
+    def vectors(self) -> Tensor:
+        """One vector of each sample, float32 [N, d]: its z, or the mean of its ws."""
+        x = self.x.detach().float()
+        return x.flatten(1, -2).mean(dim=1) if self.styled and x.dim() > 2 else x.flatten(1)
+
+
+def first_argument(entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The first argument of a call, whether by place or by name."""
+    return args[0] if args else kwargs[_first_name(entry, kwargs)]
+
+
+def with_first(entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Call:
+    """A call with another first argument."""
+    if args:
+        return (value, *args[1:]), kwargs
+    return args, {**kwargs, _first_name(entry, kwargs): value}
+
+
+def with_keywords(
+    entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], more: Mapping[str, Any]
+) -> Call:
+    """A call with those of some arguments that the entry takes, in the place of its own."""
+    declared = inspect.signature(entry.forward).parameters
+    names = list(declared)
+    anything = any(each.kind is each.VAR_KEYWORD for each in declared.values())
+    new, keywords = list(args), dict(kwargs)
+    for name, value in more.items():
+        if name in names[: len(args)]:
+            new[names.index(name)] = value
+        elif anything or name in declared:
+            keywords[name] = value
+    return tuple(new), keywords
+
+
+def _first_name(entry: nn.Module, kwargs: dict[str, Any]) -> str:
+    """The name of a call's first argument, whatever the order in which they were given."""
+    declared = inspect.signature(entry.forward).parameters
+    return next(name for name in (*declared, *kwargs) if name in kwargs)
+
+
+def of_rows(value: Any, rows: Tensor, n: int) -> Any:
+    """Some rows of everything in a call of n samples that has one row for each of them.
+
+    Args:
+        value: positional or keyword arguments, or what is in them.
+        rows: numbers of rows, int64.
+    """
+    if isinstance(value, Tensor):
+        # A mean latent [d] of floats may happen to be as long.
+        by_sample = value.dim() > 1 or (value.dim() == 1 and not value.is_floating_point())
+        return value[rows.to(value.device)] if by_sample and len(value) == n else value
+    if isinstance(value, list | tuple):
+        return type(value)(of_rows(each, rows, n) for each in value)
+    if isinstance(value, dict):
+        return {name: of_rows(each, rows, n) for name, each in value.items()}
+    return value

@@ -1,0 +1,160 @@
+"""The probe: a linear reading of the first layers' units, high for what looks like an artifact.
+
+It is fitted on labelled generations, or on the tails of another score, and calibrated on the
+generator's own population, so that a threshold is a share of what the generator makes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.classifier import auc, moments, regression
+
+QUANTILES = 1001
+FOLDS = 5
+REGULARISATION = 0.01  # C of a support vector machine's or scikit-learn's logistic regression
+_TENSORS = ("weight", "mean", "deviation", "quantiles")
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A fitted probe.
+
+    Attributes:
+        weight: [D], on standardised unit means.
+        mean, deviation: [D], of the unit means that it was fitted on.
+        quantiles: [1001], of its scores over the population.
+        scale: the mean distance of the population's ws from their mean; 0 where there are none.
+        auc: area under the ROC curve of artifact against normal, cross-validated.
+        interval: its 95 % interval.
+        made: how it was fitted, for people.
+        request: what it was fitted on, to know whether it must be fitted again.
+    """
+
+    weight: Tensor
+    mean: Tensor
+    deviation: Tensor
+    quantiles: Tensor
+    scale: float
+    auc: float
+    interval: tuple[float, float]
+    made: str
+    request: str
+
+    def score(self, features: Tensor) -> Tensor:
+        """Of unit means [N, D]: [N], higher is more artifact-like."""
+        mean, deviation = self.mean.to(features), self.deviation.to(features)
+        score: Tensor = ((features - mean) / deviation) @ self.weight.to(features)
+        return score
+
+    def threshold(self, shares: Tensor) -> Tensor:
+        """The scores below which shares [N] from 0 to 1 of the population lie: float32 [N]."""
+        places = shares.float().clamp(0, 1) * (len(self.quantiles) - 1)
+        low = places.long().clamp(max=len(self.quantiles) - 2)
+        quantiles = self.quantiles.to(shares.device)
+        return quantiles[low].lerp(quantiles[low + 1], places - low)
+
+    @property
+    def text(self) -> str:
+        """What it is and how well it does, in one line."""
+        low, high = self.interval
+        return f"{self.made}, cross-validated AUC {self.auc:.3f} ({low:.3f} to {high:.3f})"
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What it consists of, by name."""
+        return {name: getattr(self, name).contiguous() for name in _TENSORS}
+
+    def note(self) -> str:
+        """Everything else of it, as JSON."""
+        numbers = {"scale": self.scale, "auc": self.auc, "interval": self.interval}
+        return json.dumps({**numbers, "made": self.made, "request": self.request})
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], note: str) -> Probe:
+        """The probe of `tensors` and `note`."""
+        numbers: dict[str, Any] = json.loads(note)
+        numbers["interval"] = tuple(numbers["interval"])
+        numbers |= {name: tensors[name] for name in _TENSORS}
+        return cls(**numbers)
+
+
+def fit_probe(
+    artifacts: Tensor,
+    normals: Tensor,
+    population: Tensor,
+    *,
+    scale: float = 0.0,
+    made: str = "",
+    request: str = "",
+) -> Probe:
+    """Fit a probe on unit means of artifacts [n, D] and normals [m, D].
+
+    A logistic regression on standardised features, both kinds weighing the same.
+
+    Args:
+        population: unit means [N, D] of anything that the generator makes.
+
+    Raises:
+        GanfixError: on fewer of a kind than there are folds of the cross-validation.
+    """
+    if min(len(artifacts), len(normals)) < FOLDS:
+        raise GanfixError(
+            f"probe: found {len(artifacts)} artifacts and {len(normals)} normals, expected at "
+            f"least {FOLDS} of each; label more"
+        )
+    mean, deviation, weight = _fitted(artifacts, normals)
+    scores = (((population - mean) / deviation) @ weight).double()
+    shares = torch.linspace(0, 1, QUANTILES, dtype=torch.float64)
+    area = cross_validated(artifacts, normals)
+    return Probe(
+        weight,
+        mean,
+        deviation,
+        torch.quantile(scores, shares).float(),
+        scale,
+        area,
+        interval(area, len(artifacts), len(normals)),
+        made,
+        request,
+    )
+
+
+def cross_validated(artifacts: Tensor, normals: Tensor) -> float:
+    """The mean AUC of probes on the fold of samples that each did not see."""
+    areas = []
+    chance = torch.Generator().manual_seed(0)
+    kinds = (artifacts, normals)
+    folds = [torch.randperm(len(kind), generator=chance) % FOLDS for kind in kinds]
+    for fold in range(FOLDS):
+        seen = [kind[place != fold] for kind, place in zip(kinds, folds)]
+        mean, deviation, weight = _fitted(*seen)
+        held_out = [kind[place == fold] for kind, place in zip(kinds, folds)]
+        areas.append(auc(*(((kind - mean) / deviation) @ weight for kind in held_out)))
+    return sum(areas) / FOLDS
+
+
+def interval(area: float, positives: int, negatives: int) -> tuple[float, float]:
+    """The 95 % interval of an AUC (Hanley and McNeil, Radiology 1982)."""
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area)
+    variance += (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
+    reach = 1.96 * (max(variance, 0) / (positives * negatives)) ** 0.5
+    return max(area - reach, 0.0), min(area + reach, 1.0)
+
+
+def _fitted(artifacts: Tensor, normals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, deviation and weight [D]."""
+    x = torch.cat([normals, artifacts]).float()
+    y = torch.cat([torch.zeros(len(normals)), torch.ones(len(artifacts))]).long()
+    mean, deviation = moments(x)
+    # The softmax of two classes halves the norm that a single weight vector would have.
+    penalty = 1 / (REGULARISATION * len(y))
+    weight, _ = regression((x - mean) / deviation, y, 2, penalty)
+    return mean, deviation, weight[1] - weight[0]

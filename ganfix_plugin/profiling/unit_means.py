@@ -1,0 +1,91 @@
+"""What the first layers say of a call before anything is rendered: the mean of each unit's map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.entry import with_keywords
+from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.latents import Batch
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import called_with, observe, random_state_kept
+from ganfix_plugin.hooks.layer import Layer
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the units of a generator, or its latent, in calls of its entry.
+
+    Attributes:
+        adapter: of the generator.
+        layers: whose units, named relative to the entry; none to read the latent itself.
+    """
+
+    adapter: Adapter
+    layers: tuple[Layer, ...]
+
+    @classmethod
+    def of(cls, generator: Generator, layers: Iterable[Layer]) -> Reader:
+        """A reader of some layers of a generator."""
+        entry = generator.adapter.entry(generator.G)
+        return cls(generator.adapter, tuple(layer.within(entry) for layer in layers))
+
+    def read(
+        self,
+        entry: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        gradients: bool = False,
+    ) -> Tensor:
+        """The mean over H and W of each unit's positive activations, in one early-exit pass.
+
+        Noise is constant, and kernels are not fused with styles, where the family offers it; the
+        random state stays as it was.
+
+        Returns:
+            float32 [N, units of all layers]; of latents [N, d], the mean of a sample's ws.
+        """
+        if not self.layers:
+            return self.adapter.latent(entry, args, kwargs).vectors
+        means: dict[str, Tensor] = {}
+
+        def visit(layer: Layer, x: Tensor) -> None:
+            means[layer.name] = x.float().relu().mean(dim=(2, 3))
+
+        def call(view: nn.Module) -> Any:
+            args_, kwargs_ = with_keywords(view, args, kwargs, self.adapter.quietly(view))
+            return view(*args_, **kwargs_)
+
+        with random_state_kept(entry, seed=0):
+            observe(entry, self.layers, visit, call, gradients=gradients)
+        return torch.cat([means[layer.name] for layer in self.layers], dim=1)
+
+
+def read_batches(
+    generator: Generator, reader: Reader, batches: Iterable[Batch]
+) -> tuple[Tensor, Tensor]:
+    """Unit means [N, D] and latents at the entry [N, d] of batches (z, c) of a generator.
+
+    Raises:
+        GanfixError: if a unit is NaN or infinite.
+    """
+    adapter = generator.adapter
+    name = adapter.entry(generator.G)
+    entry = generator.G.get_submodule(name)
+    features: list[Tensor] = []
+    latents: list[Tensor] = []
+    for z, c in batches:
+        args, kwargs = called_with(generator.G, name, lambda view: adapter.synthesize(view, z, c))
+        with torch.no_grad():
+            features.append(reader.read(entry, args, kwargs).cpu())
+            latents.append(adapter.latent(entry, args, kwargs).vectors.cpu())
+    found = torch.cat(features)
+    if not torch.isfinite(found).all():
+        raise GanfixError(f"{generator.name}: found NaN or infinity in the units of its layers")
+    return found, torch.cat(latents)

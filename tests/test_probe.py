@@ -1,0 +1,160 @@
+"""The probe: unit means of early-exit passes, and the linear reading of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from generators import (
+    BigGANShaped,
+    RosinalityShaped,
+    StyleGAN2Generator,
+    StyleGAN2TorchShaped,
+    latents,
+    recorded,
+)
+from torch import Tensor, nn
+
+from ganfix_plugin import GanfixError
+from ganfix_plugin.features.classifier import auc
+from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.hooks.forward import called_with
+from ganfix_plugin.profiling.probe import Probe, cross_validated, fit_probe, interval
+from ganfix_plugin.profiling.unit_means import Reader, read_batches
+
+
+def samples(n: int, seed: int, shift: float = 0.0) -> Tensor:
+    chance = torch.Generator().manual_seed(seed)
+    return torch.randn(n, 12, generator=chance) * torch.arange(1.0, 13) + 5 + shift
+
+
+def test_unit_means_are_those_of_the_whole_pass(G: nn.Module) -> None:
+    generator, z = Generator.of(G), latents(G, 5)
+    layers = generator.layers[:3]
+    means, _ = read_batches(generator, Reader.of(generator, layers), [(z, None)])
+    with recorded(G, layers) as maps, torch.no_grad():
+        generator.synthesize(z, None)
+    expected = [maps[layer.name].clamp(min=0).mean(dim=(2, 3)) for layer in layers]
+    torch.testing.assert_close(means, torch.cat(expected, dim=1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("build", [RosinalityShaped, StyleGAN2TorchShaped, StyleGAN2Generator])
+def test_noise_is_constant_and_the_random_state_kept(build: type[nn.Module]) -> None:
+    generator = Generator.of(build())
+    reader, z = Reader.of(generator, generator.layers[:3]), latents(generator.G, 3)
+    before = torch.get_rng_state()
+    first, _ = read_batches(generator, reader, [(z, None)])
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(5)
+    assert torch.equal(read_batches(generator, reader, [(z, None)])[0], first)
+
+
+def test_the_latents_are_those_of_the_entry(stylegan2: nn.Module, face: nn.Module) -> None:
+    for G in (stylegan2, face):
+        generator, z = Generator.of(G), latents(G, 4)
+        _, found = read_batches(generator, Reader.of(generator, ()), [(z, None)])
+        styled = hasattr(G, "mapping")
+        expected = G.mapping(z, None).mean(dim=1) if styled else z.flatten(1)
+        torch.testing.assert_close(found, expected)
+
+
+def test_a_conditional_generator_is_read_with_its_classes() -> None:
+    generator = Generator.of(BigGANShaped())
+    z, c = latents(generator.G, 3), torch.eye(3)
+    reader = Reader.of(generator, generator.layers[:2])
+    one_by_one = [read_batches(generator, reader, [(z[i : i + 1], c[i : i + 1])]) for i in range(3)]
+    together, _ = read_batches(generator, reader, [(z, c)])
+    torch.testing.assert_close(together, torch.cat([means for means, _ in one_by_one]))
+
+
+def test_nan_in_units_is_said(face: nn.Module) -> None:
+    generator = Generator.of(face)
+    z = latents(face, 2)
+    z[0] = torch.nan
+    with pytest.raises(GanfixError, match="found NaN or infinity in the units of its layers"):
+        read_batches(generator, Reader.of(generator, generator.layers[:1]), [(z, None)])
+
+
+def test_what_an_entry_is_called_with(stylegan2: nn.Module) -> None:
+    z = latents(stylegan2, 2)
+    args, kwargs = called_with(
+        stylegan2, "synthesis", lambda G: G(z, None, truncation_psi=0.5, noise_mode="const")
+    )
+    torch.testing.assert_close(args[0], stylegan2.mapping(z, None, truncation_psi=0.5))
+    assert kwargs == {"noise_mode": "const"}
+
+
+def test_the_probe_is_the_logistic_regression_it_says() -> None:
+    artifacts, normals = samples(60, 0, shift=2), samples(200, 1)
+    probe = fit_probe(artifacts, normals, samples(500, 2))
+    # The gradient of sum of balanced losses times C plus half the squared norm is zero there.
+    x = torch.cat([normals, artifacts]).double()
+    y = torch.cat([-torch.ones(200), torch.ones(60)]).double()
+    weight = torch.cat([torch.full((200,), 260 / 400), torch.full((60,), 260 / 120)]).double()
+    x = (x - probe.mean) / probe.deviation
+    w = probe.weight.double().requires_grad_()
+    b = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    descent = torch.optim.LBFGS([b], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        descent.zero_grad()
+        losses = nn.functional.softplus(-y * (x @ w + b))
+        value = 0.01 * (weight * losses).sum() + 0.5 * w.square().sum()
+        value.backward(inputs=[b])
+        return value
+
+    descent.step(loss)
+    (gradient,) = torch.autograd.grad(loss_without_side_effects(x, y, weight, w, b), w)
+    assert gradient.abs().max() < 1e-3 * w.abs().max()
+
+
+def loss_without_side_effects(x: Tensor, y: Tensor, weight: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    losses = nn.functional.softplus(-y * (x @ w + b.detach()))
+    return 0.01 * (weight * losses).sum() + 0.5 * w.square().sum()
+
+
+def test_thresholds_are_quantiles_of_the_population() -> None:
+    population = samples(4001, 3)
+    probe = fit_probe(samples(50, 0, shift=2), samples(50, 1), population)
+    scores = probe.score(population)
+    shares = torch.tensor([0.0, 0.3, 0.7005, 1.0])
+    expected = torch.quantile(scores, shares)
+    torch.testing.assert_close(probe.threshold(shares), expected, rtol=0, atol=1e-3)
+    assert auc(probe.score(samples(99, 4, shift=2)), probe.score(samples(99, 5))) > 0.6
+
+
+def test_the_area_is_of_samples_that_were_not_seen() -> None:
+    chance = torch.Generator().manual_seed(0)
+    noise = [torch.randn(40, 300, generator=chance) for _ in range(2)]
+    assert abs(cross_validated(*noise) - 0.5) < 0.15
+    low, high = interval(0.9, 100, 300)
+    assert 0.85 < low < 0.9 < high < 0.95
+    assert interval(1.0, 5, 5) == (1.0, 1.0)
+
+
+def test_does_not_depend_on_the_default_dtype() -> None:
+    groups = samples(50, 0, shift=2), samples(50, 1), samples(100, 2)
+    expected = fit_probe(*groups)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = fit_probe(*groups)
+        thresholds = found.threshold(torch.tensor([0.5], dtype=torch.float32))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found.weight, expected.weight) and thresholds.dtype == torch.float32
+
+
+def test_too_few_labels_are_refused() -> None:
+    with pytest.raises(GanfixError, match="found 3 artifacts and 50 normals, expected at least 5"):
+        fit_probe(samples(3, 0), samples(50, 1), samples(100, 2))
+
+
+def test_is_data_and_comes_back() -> None:
+    groups = samples(50, 0, shift=2), samples(50, 1), samples(100, 2)
+    probe = fit_probe(*groups, scale=2.5, made="50 labels", request="abc")
+    again = Probe.of(probe.tensors(), probe.note())
+    assert again.note() == probe.note() and again.scale == 2.5
+    assert all(torch.equal(again.tensors()[name], x) for name, x in probe.tensors().items())
+    assert json.loads(probe.note())["made"] == "50 labels"
+    assert probe.text.startswith("50 labels, cross-validated AUC 0.")
