@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.hooks.attachment import Attachment, Correction
+from ganfix_plugin.hooks.attachment import Attachment
+from ganfix_plugin.hooks.correction import EditsCorrection
 from ganfix_plugin.hooks.edits import Scale
 from ganfix_plugin.profiling.defective import TAU, OverlapSums, exceeding, thresholds
 from ganfix_plugin.profiling.quantiles import UnitHistogram
@@ -208,14 +209,14 @@ def _edits(theirs: Dissection, setup: Setup) -> Row:
     def by_us() -> list[Tensor]:
         return replay()  # type: ignore[no-any-return]
 
-    with Attachment(replay, [Correction("units", entry, plain)]):
+    with Attachment(replay, [EditsCorrection("units", entry, plain)]):
         expected = by_us()
     other = Replay(*replay.maps)
     model = theirs.model(other)
     for name in other.names:
         model.edit_layer(name, ablation=1 - factor)
     assert all(map(torch.equal, expected, model()))
-    with Attachment(replay, [Correction("units", entry, plain)]):
+    with Attachment(replay, [EditsCorrection("units", entry, plain)]):
         turns = side_by_side({"theirs": model, "ours": by_us}, setup.size(200, 5))
     notes = ("", ", GAN Dissection")
     return faster("zero 20 units of 3 layers, batch 4", turns, "ours", "theirs", notes=notes)

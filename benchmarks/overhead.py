@@ -16,7 +16,8 @@ from networks import render, stylegan2
 
 import ganfix_plugin
 from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.hooks.attachment import Attachment, Correction, EditHook, placed
+from ganfix_plugin.hooks.attachment import Attachment, LayerHook, placed
+from ganfix_plugin.hooks.correction import EditsCorrection
 from ganfix_plugin.hooks.edits import Cap
 
 IMPORT = (
@@ -66,8 +67,8 @@ def _hooks(setup: Setup) -> Row:
     layers = adapter.auto(adapter.layers(G))
     maps = [torch.randn(1, *shape) for shape in SHAPES]
     edits = {layer: Cap(torch.rand(x.shape[1:]) < 0.5) for layer, x in zip(layers, maps)}
-    attachment = Attachment(G, [Correction("seqabl", layers[0], edits)])
-    hooks = [hook for _, _, hook in placed(G) if isinstance(hook, EditHook)]
+    attachment = Attachment(G, [EditsCorrection("seqabl", layers[0], edits)])
+    hooks = [hook for _, _, hook in placed(G) if isinstance(hook, LayerHook)]
     attachment.detach()
     module = G.get_submodule(layers[0].name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,8 @@ from ganfix_plugin.correctors.plan import correction_of
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, like_parameters
-from ganfix_plugin.hooks.attachment import Attachment, Correction, attached, baked
+from ganfix_plugin.hooks.attachment import Attachment, attached, baked
+from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
 from ganfix_plugin.profiling.rates import lr_count
@@ -168,7 +169,7 @@ def list_correctors() -> dict[str, str]:
 def _beside_baked(generator: Generator, correction: Correction) -> None:
     """Say that a generator out of an exported pickle will be corrected twice."""
     what = f"{generator.name} comes out of ganfix export and carries corrections already"
-    if not isinstance(correction.edits, Mapping):
+    if not correction.one_pass:
         raise GanfixError(
             f"{what}; {correction.text} decides by an uncorrected first pass and cannot be added: "
             "open the network that was exported"

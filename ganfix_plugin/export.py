@@ -1,24 +1,23 @@
 """A corrected generator for places without ganfix, or without the measurements.
 
 A network pickle of NVIDIA's carries the code of its classes. So it can carry the corrections too:
-each hook that `attach` places is replaced by its twin in `carried.py`, made persistent by the
+each hook that `attach` places is replaced by one of `hooks.standalone`, made persistent by the
 host's own `torch_utils.persistence`, and the usual dict is pickled. Everywhere else a bundle has to
 do: the profile's numbers and the specs in one file, for ``--correct FILE`` on another machine.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
 import pickle
 import pickletools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ganfix_plugin._version import __version__
 from ganfix_plugin.api import attach
@@ -29,19 +28,18 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready, written
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.hooks import standalone as carried
+from ganfix_plugin.hooks import standalone
 from ganfix_plugin.hooks.attachment import (
-    Correction,
-    EditHook,
+    BeforeHook,
     EndHook,
-    GateHook,
-    InputEditHook,
+    InputHook,
+    LayerHook,
     attached,
     baked,
     placed,
 )
-from ganfix_plugin.hooks.edits import Cap, Edit, Scale, Towards
-from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.correction import Correction
+from ganfix_plugin.hooks.edits import Cap, Scale, Truncate
 from ganfix_plugin.profiling.profile import Profile, Settings
 
 _MARK = '{"ganfix-export-1": '
@@ -118,24 +116,29 @@ def export(
         with written(ready(path)) as temporary:
             _bundle(G, bound, adapter, measure_on).save(temporary)
         return path
-    persistent = _persistence(G, path)
+    make = _maker(G, path)
     with (
         written(ready(path)) as temporary,
-        attach(G, *bound, adapter=adapter, measure_on=measure_on) as done,
+        attach(G, *bound, adapter=adapter, measure_on=measure_on) as attachment,
     ):
         about = About(
-            tuple(each.text for each in done.corrections),
-            tuple(tuple(layer.index for layer in each.layers) for each in done.corrections),
+            tuple(correction.text for correction in attachment.corrections),
+            tuple(
+                tuple(layer.index for layer in correction.layers)
+                for correction in attachment.corrections
+            ),
             fingerprint(G),
         )
         if not any(about.layers):
             raise GanfixError(f"export: {' '.join(about.specs)} edits nothing; there is no need")
-        for correction in done.corrections:
+        for correction in attachment.corrections:
             _refuse_uncarried(correction)
-        mark = str(about)  # one object, which the pickle holds once
+        text = str(about)  # one object, which the pickle holds once
         for hooks, key, hook in list(placed(G)):
             if type(hook) in _TWINS:
-                hooks[key] = _twin(hook, persistent, mark, G)
+                twin, attributes = _TWINS[type(hook)]
+                baked_in = {"ganfix": text, "token": hook.token, **attributes(hook, make)}
+                hooks[key] = make(twin, **baked_in)
         with temporary.open("wb") as file:
             pickle.dump(networks, file)
     return path
@@ -161,68 +164,70 @@ def contents(path: Path) -> list[About]:
 # --- the pickle
 
 
-def _twin(hook: Any, persistent: Callable[[type], type], about: str, G: nn.Module) -> carried.Hook:
-    """The carried twin of a hook that `attach` has placed."""
-    twin, attributes = _TWINS[type(hook)]
-    found: carried.Hook = persistent(twin)()
-    vars(found).update(ganfix=about, token=hook.token, **attributes(hook, G))
-    return found
+Make = Callable[..., Any]
 
 
-def _edit(hook: EditHook, G: nn.Module) -> dict[str, Any]:
-    return {"gated": hook.gated, **_NUMBERS[type(hook.edit)](hook.edit)}
+def _maker(G: nn.Module, path: Path) -> Make:
+    """Makes an object of a class with some attributes, which pickles together with its source."""
+    module = sys.modules.get("torch_utils.persistence")
+    if module is None or not module.is_persistent(G):
+        raise GanfixError(
+            f"{path}: {type(G).__name__} does not come out of a network pickle of NVIDIA's and "
+            f"carries no code; write a bundle of spec and profile instead: out=NAME{BUNDLE}"
+        )
+
+    def make(kind: type, **attributes: Any) -> Any:
+        made = module.persistent_class(kind)()
+        vars(made).update(attributes)
+        return made
+
+    return make
 
 
-def _input_edit(hook: InputEditHook, G: nn.Module) -> dict[str, Any]:
-    declared = inspect.signature(G.get_submodule(hook.layer.name).forward).parameters
-    return {**_edit(hook, G), "argument": next(iter(declared))}
-
-
-def _gate(hook: GateHook, G: nn.Module) -> dict[str, Any]:
-    scorer = hook.gate.scorer
-    assert isinstance(scorer, LRScorer)
-    low_rate = {
-        layer.name: (carried.pack(neurons), tuple(neurons.shape))
-        for layer, neurons in scorer.low_rate
+def _edit(hook: LayerHook, make: Make) -> dict[str, Any]:
+    edit = hook.correction.edits[hook.layer]
+    # Copies, since a pickle holds the whole memory that a tensor is a part of.
+    numbers = {
+        name: value.cpu().clone() if isinstance(value, Tensor) else value
+        for name, value in vars(edit).items()
     }
-    return {"threshold": hook.gate.threshold, "low_rate": low_rate}
+    return {"edit": make(_EDITS[type(edit)], **numbers), "gated": bool(hook.correction.gate)}
 
 
-def _cap(edit: Cap) -> dict[str, Any]:
-    shape = tuple(edit.neurons.shape)
-    return {"kind": "cap", "numbers": carried.pack(edit.neurons), "shape": shape}
+def _gate(hook: BeforeHook, make: Make) -> dict[str, Any]:
+    gate = hook.correction.gate
+    assert gate and isinstance(gate.scorer, LRScorer)
+    low_rate = {layer.name: neurons for layer, neurons in gate.scorer.low_rate}
+    return {"threshold": gate.threshold, "low_rate": low_rate}
 
 
-_NUMBERS: dict[type, Callable[[Any], dict[str, Any]]] = {
-    Cap: _cap,
-    Scale: lambda edit: {"kind": "scale", "numbers": edit.factor.cpu().clone()},
-    Towards: lambda edit: {
-        "kind": "towards",
-        "numbers": edit.mean.cpu().clone(),
-        "psi": edit.psi,
-    },
+_EDITS: dict[type, type] = {
+    Cap: standalone.Cap,
+    Scale: standalone.Scale,
+    Truncate: standalone.Truncate,
 }
-_TWINS: dict[type, tuple[type[carried.Hook], Callable[[Any, nn.Module], dict[str, Any]]]] = {
-    EditHook: (carried.EditHook, _edit),
-    InputEditHook: (carried.InputEditHook, _input_edit),
-    GateHook: (carried.GateHook, _gate),
-    EndHook: (carried.EndHook, lambda hook, G: {}),
+# What stands in a pickle for a hook of `attach`, and its attributes.
+_TWINS: dict[type, tuple[type, Callable[[Any, Make], dict[str, Any]]]] = {
+    BeforeHook: (standalone.GateHook, _gate),
+    LayerHook: (standalone.EditHook, _edit),
+    InputHook: (standalone.InputEditHook, _edit),
+    EndHook: (standalone.EndHook, lambda hook, make: {}),
 }
 
 
-def _refuse_second_pass(correction: Correction) -> Mapping[Layer, Edit]:
-    if not isinstance(correction.edits, Mapping):
+def _refuse_second_pass(correction: Correction) -> None:
+    if not correction.one_pass:
         raise _needs_classifier(correction.text, "it decides about each image by looking at it")
-    return correction.edits
 
 
 def _refuse_uncarried(correction: Correction) -> None:
-    for layer, edit in _refuse_second_pass(correction).items():
-        if type(edit) not in _NUMBERS:
-            known = ", ".join(each.__name__ for each in _NUMBERS)
+    _refuse_second_pass(correction)
+    for layer, edit in correction.edits.items():
+        if type(edit) not in _EDITS:
+            names = ", ".join(kind.__name__ for kind in _EDITS)
             raise GanfixError(
                 f"export: {correction.text} edits layer {layer.index} by {type(edit).__name__}; a "
-                f"network pickle can carry the edits of ganfix_plugin.hooks.edits: {known}"
+                f"network pickle can carry the edits of ganfix_plugin.hooks.edits: {names}"
             )
         if layer.item is not None:
             raise GanfixError(
@@ -238,18 +243,6 @@ def _needs_classifier(spec: str, why: str) -> GanfixError:
     )
 
 
-def _persistence(G: nn.Module, path: Path) -> Callable[[type], type]:
-    """The host's decorator of classes whose instances pickle together with their source."""
-    module = sys.modules.get("torch_utils.persistence")
-    if module is None or not module.is_persistent(G):
-        raise GanfixError(
-            f"{path}: {type(G).__name__} does not come out of a network pickle of NVIDIA's and "
-            f"carries no code; write a bundle of spec and profile instead: out=NAME{BUNDLE}"
-        )
-    decorator: Callable[[type], type] = module.persistent_class
-    return decorator
-
-
 def _shortly(texts: Sequence[str]) -> str:
     specs = [About.parse(text).specs if text.startswith(_MARK) else (text,) for text in texts]
     return " ".join(spec for each in specs for spec in each)
@@ -263,8 +256,8 @@ def _bundle(
 ) -> Profile:
     """The numbers that some specs read, and the specs, as a profile file."""
     generator = Generator.of(G, adapter)
-    with attach(G, *specs, adapter=adapter, measure_on=measure_on) as done:
-        for correction in done.corrections:
+    with attach(G, *specs, adapter=adapter, measure_on=measure_on) as attachment:
+        for correction in attachment.corrections:
             _refuse_second_pass(correction)
     found = [measured_for(generator, spec, measure_on) for spec in specs]
     profiles = {each.settings: each for each in found if each}

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.hooks.attachment import Attachment, Correction
+from ganfix_plugin.hooks.attachment import Attachment
+from ganfix_plugin.hooks.correction import SecondPassCorrection
 from ganfix_plugin.hooks.edits import Cap, Edit, Scale
 from ganfix_plugin.hooks.layer import Layer
 
@@ -86,4 +87,4 @@ def dimmed(G: nn.Module, index: int = 0, factor: float = 0.5) -> Attachment:
     adapter = find_adapter(G)
     entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
     passes = Dim(adapter.layers(G)[index], factor)
-    return Attachment(G, [Correction(f"dim:{index}", entry, passes)])
+    return Attachment(G, [SecondPassCorrection(f"dim:{index}", entry, passes)])

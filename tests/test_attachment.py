@@ -18,7 +18,8 @@ from generators import dcgan, hooks, images, latents, numbered, recorded
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.hooks.attachment import Attachment, Count, attached, uncounted
+from ganfix_plugin.hooks.attachment import Attachment, attached
+from ganfix_plugin.hooks.counts import Count, uncounted
 
 pytestmark = pytest.mark.filterwarnings("ignore:seqabl")
 
@@ -27,7 +28,7 @@ SPEC = "seqabl:lowest=30%,samples=200"
 
 @pytest.fixture
 def third_party(install: Any) -> Any:
-    """Install a corrector that turns a subject into edits by an expression."""
+    """Install a corrector that turns a context into edits by an expression."""
 
     def add(name: str, expression: str) -> None:
         source = (
@@ -35,7 +36,7 @@ def third_party(install: Any) -> Any:
             "from ganfix_plugin.correctors.corrector import Corrector\n"
             "from ganfix_plugin.spec import LayerOptions\n"
             "from edits import Bias\n"
-            f"def edits(options, subject):\n    return {expression}\n"
+            f"def edits(options, context):\n    return {expression}\n"
             f"IT = Corrector({name!r}, 'for a test', LayerOptions, edits)\n"
         )
         install(name, f"{name} = {name}_corrector:IT", source)
@@ -169,8 +170,8 @@ def test_a_copy_knows_what_it_carries(face: nn.Module) -> None:
 def test_several_corrections_are_applied_in_the_order_given(
     face: nn.Module, third_party: Any
 ) -> None:
-    third_party("double", "{each: Bias(2, 0) for each in subject.layers}")
-    third_party("shift", "{each: Bias(1, 3) for each in subject.layers}")
+    third_party("double", "{each: Bias(2, 0) for each in context.layers}")
+    third_party("shift", "{each: Bias(1, 3) for each in context.layers}")
     layer = numbered(face)[:1]
     z = latents(face, 2)
     with recorded(face, layer) as plain:
@@ -227,7 +228,7 @@ def test_a_corrector_that_fails_leaves_the_generator_as_it_was(
     third_party: Any,
 ) -> None:
     third_party("crash", "1 / 0")
-    third_party("astray", "{subject.layers[0]: Bias(1, 0), Layer(7, 'no', (4, 4), 9): Bias(1, 0)}")
+    third_party("astray", "{context.layers[0]: Bias(1, 0), Layer(7, 'no', (4, 4), 9): Bias(1, 0)}")
     for name, error in (("crash", ZeroDivisionError), ("astray", AttributeError)):
         with pytest.raises(error):
             attach(face, "random", name)
@@ -266,11 +267,11 @@ def test_copies_and_pickles_are_corrected_and_counted(G: nn.Module, spec: str, t
     assert attachment.counts[0].samples == 8
 
 
-def test_a_deep_copy_shares_what_the_edits_hold(face: nn.Module) -> None:
+def test_a_deep_copy_shares_the_correction(face: nn.Module) -> None:
     with attach(face, SPEC):
         twin = copy.deepcopy(face)
-        edits = [next(iter(g.main[2]._forward_hooks.values())).edit for g in (face, twin)]
-    assert edits[0] is edits[1]
+        shared = [next(iter(g.main[2]._forward_hooks.values())).correction for g in (face, twin)]
+    assert shared[0] is shared[1]
 
 
 def run_in_child(G: nn.Module, z: Tensor, attachment: Attachment) -> tuple[Any, ...]:

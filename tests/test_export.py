@@ -24,10 +24,10 @@ from torch import Tensor, nn
 import ganfix_plugin as ganfix
 from examples import EXAMPLES
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.correctors.corrector import Corrector, Subject
+from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.errors import GanfixWarning
 from ganfix_plugin.export import contents
-from ganfix_plugin.hooks import standalone as carried
+from ganfix_plugin.hooks import standalone
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import Options
 
@@ -231,9 +231,9 @@ def test_a_gated_layer_outside_a_call_of_its_generator_is_an_error(
 
 def test_neurons_are_packed_eight_to_a_byte() -> None:
     neurons = torch.rand(5, 3, 7, generator=torch.Generator().manual_seed(0)) < 0.4
-    packed = carried.pack(neurons)
+    packed, shape = standalone.pack(neurons)
     assert packed.dtype == torch.uint8 and len(packed) == 14
-    assert torch.equal(carried.unpack(packed, (5, 3, 7)), neurons)
+    assert torch.equal(standalone.unpack(packed, shape), neurons)
 
 
 def test_an_export_is_hardly_larger_than_the_network(stylegan2: nn.Module, tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_an_export_is_hardly_larger_than_the_network(stylegan2: nn.Module, tmp_p
 
 
 def test_what_a_pickle_carries_imports_nothing_but_torch() -> None:
-    tree = ast.parse(Path(carried.__file__).read_text(), feature_version=(3, 8))
+    tree = ast.parse(Path(standalone.__file__).read_text(), feature_version=(3, 8))
     names = {
         name.partition(".")[0]
         for node in ast.walk(tree)
@@ -339,8 +339,8 @@ def test_a_corrector_that_decides_by_sample_is_refused(
     stylegan2: nn.Module, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    def edits(options: Options, subject: Subject) -> Any:
-        return Dim(subject.layers[0])
+    def edits(options: Options, context: CorrectorContext) -> Any:
+        return Dim(context.layers[0])
 
     by_sample = Corrector("dim", "", Options, edits)
     monkeypatch.setattr("ganfix_plugin.correctors.corrector.load", lambda name: by_sample)
@@ -353,8 +353,8 @@ def test_a_corrector_that_decides_by_sample_is_refused(
 def test_an_edit_that_a_pickle_cannot_carry_is_refused(
     stylegan2: nn.Module, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def edits(options: Options, subject: Subject) -> dict[Layer, Any]:
-        return {subject.layers[0]: torch.sin}
+    def edits(options: Options, context: CorrectorContext) -> dict[Layer, Any]:
+        return {context.layers[0]: torch.sin}
 
     own = Corrector("sine", "", Options, edits)
     monkeypatch.setattr("ganfix_plugin.correctors.corrector.load", lambda name: own)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ganfix_plugin.correctors.corrector import Corrector, Subject
+from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.hooks.edits import Edit, Scale
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import LayerOptions, number, option
@@ -23,9 +23,9 @@ class HalfOptions(LayerOptions):
     factor: float = option(0.5, number(0, 2), "what every unit is multiplied by")
 
 
-def edits(options: HalfOptions, subject: Subject) -> dict[Layer, Edit]:
+def edits(options: HalfOptions, context: CorrectorContext) -> dict[Layer, Edit]:
     """A `Scale` per chosen layer. Nothing was measured for it: `needs` below is empty."""
-    return {layer: Scale(torch.full((layer.channels,), options.factor)) for layer in subject.layers}
+    return {layer: Scale(torch.full((layer.channels,), options.factor)) for layer in context.layers}
 
 
 CORRECTOR = Corrector(

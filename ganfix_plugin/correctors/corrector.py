@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hooks.attachment import SecondPass
+from ganfix_plugin.hooks.correction import SecondPass
 from ganfix_plugin.hooks.edits import Edit
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile
@@ -18,7 +18,7 @@ from ganfix_plugin.spec import Options
 
 
 @dataclass(frozen=True)
-class Subject:
+class CorrectorContext:
     """The generator as a corrector sees it.
 
     Attributes:
@@ -42,16 +42,16 @@ class Corrector:
         name: as after ``--correct``.
         help: one line for people.
         options: a frozen dataclass deriving from `Options`; its fields are the keys.
-        edits: called with (options, subject) → edits by layer, or, where they differ by sample, a
+        edits: called with (options, context) → edits by layer, or, where they differ by sample, a
             `SecondPass` that decides about them when it has seen a first pass.
-        needs: what the profile must hold: "rates" (activation rates of the subject's layers),
+        needs: what the profile must hold: "rates" (activation rates of the context's layers),
             which are measured on first use, "defective" or "unit_fid", which `ganfix score` makes.
     """
 
     name: str
     help: str
     options: type[Options]
-    edits: Callable[[Any, Subject], Mapping[Layer, Edit] | SecondPass]
+    edits: Callable[[Any, CorrectorContext], Mapping[Layer, Edit] | SecondPass]
     needs: tuple[str, ...] = ()
 
 

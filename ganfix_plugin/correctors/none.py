@@ -9,5 +9,5 @@ CORRECTOR = Corrector(
     name="none",
     help="no correction: the uncorrected generator, as a baseline",
     options=Options,
-    edits=lambda options, subject: {},
+    edits=lambda options, context: {},
 )

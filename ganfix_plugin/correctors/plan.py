@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ganfix_plugin.correctors.bind import BoundSpec
-from ganfix_plugin.correctors.corrector import Subject
+from ganfix_plugin.correctors.corrector import CorrectorContext
 from ganfix_plugin.correctors.gates import ArtifactScorer, lr_scorer
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.hooks.attachment import Correction, Gated
+from ganfix_plugin.hooks.correction import Correction, Gated, kind_of
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.store import checked, classifier_path, ensure
@@ -25,8 +25,8 @@ def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any) -> Cor
     measured = measured_for(generator, spec, measure_on)
     G, adapter = generator.G, generator.adapter
     entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
-    subject = Subject(chosen, measured, entry, adapter.mean_latent(G))
-    edits = spec.corrector.edits(given, subject)
+    context = CorrectorContext(chosen, measured, entry, adapter.mean_latent(G))
+    edits = spec.corrector.edits(given, context)
     gate = None
     if given.gate and measured and given.gate.score == "lr":
         gate_layers = generator.select(LayerChoice())
@@ -39,7 +39,7 @@ def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any) -> Cor
         head = Classifier.load(path)
         scorer = ArtifactScorer(head, head.load_extractor(), entry)
         gate = Gated(scorer, given.gate.threshold)
-    return Correction(str(spec), entry, edits, gate, measured.text if measured else "")
+    return kind_of(edits)(str(spec), entry, edits, gate, measured.text if measured else "")
 
 
 def measured_for(generator: Generator, spec: BoundSpec, measure_on: Any = None) -> Profile | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ganfix_plugin.correctors.corrector import Corrector, Subject
+from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.hooks.edits import Cap, Edit, Scale
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import LayerOptions, Portion, choice, option, some, whole
@@ -28,11 +28,11 @@ class RandomOptions(LayerOptions):
     seed: int = option(0, whole(0), "of the choice")
 
 
-def edits(options: RandomOptions, subject: Subject) -> dict[Layer, Edit]:
+def edits(options: RandomOptions, context: CorrectorContext) -> dict[Layer, Edit]:
     """A `Cap` on neurons or a `Scale` of units per layer."""
     chance = torch.Generator().manual_seed(options.seed)
     found: dict[Layer, Edit] = {}
-    for layer in subject.layers:
+    for layer in context.layers:
         feature_map = (layer.channels, *layer.resolution)
         shape = feature_map if options.of == "neurons" else (layer.channels,)
         total = torch.Size(shape).numel()

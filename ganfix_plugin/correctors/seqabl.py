@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganfix_plugin.correctors.corrector import Corrector, Subject
+from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.errors import GanfixWarning
 from ganfix_plugin.hooks.edits import Cap, Edit
 from ganfix_plugin.hooks.layer import Layer
@@ -70,12 +70,12 @@ def low_rate_neurons(options: SeqablOptions, layer: Layer, profile: Profile) -> 
     return chosen.view(layer.channels, *layer.resolution)
 
 
-def edits(options: SeqablOptions, subject: Subject) -> dict[Layer, Edit]:
+def edits(options: SeqablOptions, context: CorrectorContext) -> dict[Layer, Edit]:
     """A `Cap` per layer."""
-    assert subject.profile is not None
+    assert context.profile is not None
     caps: dict[Layer, Edit] = {}
-    for layer in subject.layers:
-        neurons = low_rate_neurons(options, layer, subject.profile)
+    for layer in context.layers:
+        neurons = low_rate_neurons(options, layer, context.profile)
         if options.side == "high":
             neurons = ~neurons
         share = float(neurons.float().mean())

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ganfix_plugin.correctors.corrector import Corrector, Subject
+from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import Extractor
-from ganfix_plugin.hooks.attachment import SecondPass
+from ganfix_plugin.hooks.correction import SecondPass
 from ganfix_plugin.hooks.edits import Edit, Fade, Scale, Shared
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.defective import (
@@ -112,12 +112,12 @@ def factors(scores: Tensor, options: SeqcOptions) -> Tensor:
     return torch.where(corrected_units(scores, options.top), faded, 1).float()
 
 
-def edits(options: SeqcOptions, subject: Subject) -> Mapping[Layer, Edit] | SecondPass:
+def edits(options: SeqcOptions, context: CorrectorContext) -> Mapping[Layer, Edit] | SecondPass:
     """Edits by layer, or what decides about them after a first pass."""
-    profile = subject.profile
+    profile = context.profile
     assert profile is not None
-    stop = stopping_layer(options, subject.layers)
-    layers = [layer for layer in subject.layers if options.start <= layer.index <= stop]
+    stop = stopping_layer(options, context.layers)
+    layers = [layer for layer in context.layers if options.start <= layer.index <= stop]
     by_sample = options.mode == "sample" or (
         options.mode == "auto" and any(layer.modulated for layer in layers)
     )

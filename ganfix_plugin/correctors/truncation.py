@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ganfix_plugin.correctors.corrector import Corrector, Subject
+from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hooks.edits import Edit, Towards
+from ganfix_plugin.hooks.edits import Edit, Truncate
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import Options, number, option
 
@@ -22,19 +22,19 @@ class TruncationOptions(Options):
     psi: float = option(0.7, number(0, 1), "truncation psi: 1 changes nothing, 0 is the mean image")
 
 
-def edits(options: TruncationOptions, subject: Subject) -> dict[Layer, Edit]:
-    """A `Towards` on the entry's first argument.
+def edits(options: TruncationOptions, context: CorrectorContext) -> dict[Layer, Edit]:
+    """A `Truncate` on the entry's first argument.
 
     Raises:
         GanfixError: for generators that normalise their latent, where it would change nothing.
     """
-    if subject.mean_latent is None:
+    if context.mean_latent is None:
         raise GanfixError(
             "truncation: this generator normalises its latent, or keeps no mean of it, so that "
             "there is nothing to pull towards; choose another corrector"
         )
-    place = replace(subject.entry, of_input=True)
-    return {place: Towards(subject.mean_latent.detach().clone(), options.psi)}
+    place = replace(context.entry, of_input=True)
+    return {place: Truncate(context.mean_latent.detach().clone(), options.psi)}
 
 
 CORRECTOR = Corrector(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganfix_plugin.correctors.corrector import Corrector, Subject
+from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hooks.edits import Edit, Scale
 from ganfix_plugin.hooks.layer import Layer
@@ -89,23 +89,23 @@ def numbered(layers: Sequence[Layer], index: int) -> Layer:
     return found
 
 
-def _by_hand(options: UnitsOptions, subject: Subject) -> dict[Layer, Edit]:
+def _by_hand(options: UnitsOptions, context: CorrectorContext) -> dict[Layer, Edit]:
     assert options.units is not None
     chosen: dict[Layer, list[int]] = {}
     for index, units in options.units.layers:
-        chosen.setdefault(numbered(subject.layers, index), []).extend(units)
-    ordered = (layer for layer in subject.layers if layer in chosen)
+        chosen.setdefault(numbered(context.layers, index), []).extend(units)
+    ordered = (layer for layer in context.layers if layer in chosen)
     return {layer: without(chosen[layer], layer) for layer in ordered}
 
 
-def _highest(what: str, options: TopUnitsOptions, subject: Subject) -> dict[Layer, Edit]:
-    assert subject.profile is not None
-    layer = numbered(subject.layers, options.layer)
+def _highest(what: str, options: TopUnitsOptions, context: CorrectorContext) -> dict[Layer, Edit]:
+    assert context.profile is not None
+    layer = numbered(context.layers, options.layer)
     if options.units > layer.channels:
         raise GanfixError(
             f"units={options.units}: layer {layer} has {layer.channels}; ask for fewer"
         )
-    scores = subject.profile.of_units(what, layer)
+    scores = context.profile.of_units(what, layer)
     return {layer: without(scores.argsort(descending=True, stable=True)[: options.units], layer)}
 
 

@@ -37,18 +37,6 @@ class Latent:
         return x.flatten(1, -2).mean(dim=1) if self.styled and x.dim() > 2 else x.flatten(1)
 
 
-def first_argument(entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The first argument of a call, whether by place or by name."""
-    return args[0] if args else kwargs[_first_name(entry, kwargs)]
-
-
-def with_first(entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any) -> Call:
-    """A call with another first argument."""
-    if args:
-        return (value, *args[1:]), kwargs
-    return args, {**kwargs, _first_name(entry, kwargs): value}
-
-
 def with_keywords(
     entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], more: Mapping[str, Any]
 ) -> Call:
@@ -63,12 +51,6 @@ def with_keywords(
         elif anything or name in declared:
             keywords[name] = value
     return tuple(new), keywords
-
-
-def _first_name(entry: nn.Module, kwargs: dict[str, Any]) -> str:
-    """The name of a call's first argument, whatever the order in which they were given."""
-    declared = inspect.signature(entry.forward).parameters
-    return next(name for name in (*declared, *kwargs) if name in kwargs)
 
 
 def of_rows(value: Any, rows: Tensor, n: int) -> Any:

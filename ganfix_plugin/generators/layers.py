@@ -12,8 +12,9 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.entry import Latent, first_argument, with_first
+from ganfix_plugin.generators.entry import Latent
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import first_argument, with_first
 from ganfix_plugin.spec import LayerChoice
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.entry import Latent, first_argument, with_first, with_keywords
+from ganfix_plugin.generators.entry import Latent, with_keywords
 from ganfix_plugin.generators.layers import Family
 from ganfix_plugin.hooks.forward import Call, bare
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import first_argument, with_first
 
 
 class _StyleGAN2(Family):

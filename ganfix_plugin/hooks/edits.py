@@ -1,21 +1,23 @@
-"""What can be done to a feature map.
+"""What can be done to a feature map, or to a latent.
 
 An edit is a pure function of the feature map [N, C, H, W]: out of place, the same dtype, strides
 and device, no random numbers, no state, each row by itself. It knows neither which units it was
 given nor why. Edits compare by identity and are never copied: a deep copy of a generator shares
 them with the original.
+
+- [C22]: Choi, Chang, Choi, IJCAI 2022.
+- [T21]: Tousi et al., CVPR 2021.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
+from ganfix_plugin.hooks import standalone
+from ganfix_plugin.hooks.standalone import constant
 from ganfix_plugin.ops.dispatch import implementation
 
 
@@ -26,14 +28,14 @@ class Edit(Protocol):
 
 
 class Shared:
-    """Copying an edit gives the edit itself: its tensors never change."""
+    """Copying it gives itself, since nothing in it ever changes."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return self
 
 
 @dataclass(frozen=True, eq=False)
-class Cap(Shared):
+class Cap(Shared, standalone.Cap):
     """Zero the *activated* ones among some neurons: x ← min(x, 0) there ([C22], Algorithm 1).
 
     Negative values stay (a negative zero may lose its sign), NaN stays NaN, and all other neurons
@@ -45,12 +47,9 @@ class Cap(Shared):
 
     neurons: Tensor
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return x.clamp(max=_constant(self, x, _cap))
-
 
 @dataclass(frozen=True, eq=False)
-class Scale(Shared):
+class Scale(Shared, standalone.Scale):
     """Multiply units by a factor: x_u ← factor_u · x_u ([T21], Algorithm 1; 0 ablates a unit).
 
     Args:
@@ -60,8 +59,18 @@ class Scale(Shared):
 
     factor: Tensor
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return x * _constant(self, x, _factor)
+
+@dataclass(frozen=True, eq=False)
+class Truncate(Shared, standalone.Truncate):
+    """Truncation: pull a latent towards the mean one, x ← mean + psi · (x − mean).
+
+    Args:
+        mean: like one latent, or one that broadcasts.
+        psi: 1 leaves a latent as it is, 0 makes it the mean.
+    """
+
+    mean: Tensor
+    psi: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,34 +86,9 @@ class Fade(Shared):
     mask: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        faded, keep = _constant(self, x, _faded), _constant(self, x, _keep)
+        faded, keep = constant(self, x, _faded), constant(self, x, _keep)
         y: Tensor = implementation(x).correct(x, None, None, faded, keep)
         return y
-
-
-@dataclass(frozen=True, eq=False)
-class Towards(Shared):
-    """Truncation: pull a latent towards the mean one, x ← mean + psi · (x − mean)."""
-
-    mean: Tensor
-    psi: float
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return _constant(self, x, _mean).lerp(x, self.psi)
-
-
-def _cap(edit: Cap, x: Tensor) -> Tensor:
-    cap = torch.full(edit.neurons.shape, torch.inf).masked_fill_(edit.neurons, 0)
-    cap = cap.to(x.device, x.dtype)
-    # A cap in the feature map's own memory order keeps the elementwise kernel vectorised.
-    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
-        return cap[None].contiguous(memory_format=torch.channels_last)
-    return cap
-
-
-def _factor(edit: Scale, x: Tensor) -> Tensor:
-    # A copy, because a factor made under inference_mode could not be used by autograd.
-    return edit.factor.to(x.device, x.dtype, copy=True)[..., None, None]
 
 
 def _faded(edit: Fade, x: Tensor) -> Tensor:
@@ -113,24 +97,3 @@ def _faded(edit: Fade, x: Tensor) -> Tensor:
 
 def _keep(edit: Fade, x: Tensor) -> Tensor:
     return (1 - edit.mask).to(x.device, x.dtype)
-
-
-def _mean(edit: Towards, x: Tensor) -> Tensor:
-    return edit.mean.to(x.device, x.dtype, copy=True)
-
-
-# What an edit needs on a device is derived once and dropped with the edit; keeping it here leaves
-# the edits themselves free of state, so that they pickle to their definition and no more.
-_CONSTANTS: weakref.WeakKeyDictionary[Any, dict[Any, Tensor]] = weakref.WeakKeyDictionary()
-
-
-def _constant(edit: Any, x: Tensor, build: Callable[[Any, Tensor], Tensor]) -> Tensor:
-    if torch.compiler.is_compiling():
-        return build(edit, x)  # a graph must not depend on what happens to be kept
-    key = (build, x.device, x.dtype, x.is_contiguous(memory_format=torch.channels_last))
-    kept = _CONSTANTS.setdefault(edit, {})
-    if key not in kept:
-        # A constant first built under inference_mode could not be used by autograd later.
-        with torch.inference_mode(False), torch.no_grad():
-            kept[key] = build(edit, x)
-    return kept[key]

@@ -6,11 +6,8 @@ at its image. They go through `observe`, which costs the time of the layers up t
 
 from __future__ import annotations
 
-import itertools
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -18,84 +15,18 @@ from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Stop, shown
+from ganfix_plugin.hooks.standalone import bare as bare
+from ganfix_plugin.hooks.standalone import random_state_kept as random_state_kept
+from ganfix_plugin.hooks.standalone import uncompiled as uncompiled
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional and the keyword arguments of a call."""
-
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
-
-
-class _Stop(BaseException):
-    """Leaves a forward pass; no `except Exception` of a host may swallow it."""
-
-
-class _Probe:
-    """A forward hook that shows one layer's feature map and ends the pass after the last."""
-
-    def __init__(
-        self, layer: Layer, visit: Callable[[Layer, Tensor], None], open: set[str], stop: bool
-    ):
-        self.layer, self.visit, self.open, self.stop = layer, visit, open, stop
-
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        if self.layer.name in self.open:
-            self.visit(self.layer, self.layer.read(output))
-            self.open.discard(self.layer.name)
-            if self.stop and not self.open:
-                raise _Stop
 
 
 def device_of(G: nn.Module) -> torch.device:
     """Where a generator's parameters are."""
     return next((tensor.device for tensor in G.parameters()), torch.device("cpu"))
-
-
-def uncompiled(module: nn.Module) -> nn.Module:
-    """The module that ``torch.compile(module)`` was made of; any other module is its own."""
-    found: nn.Module = getattr(module, "_orig_mod", module)
-    return found
-
-
-def bare(module: nn.Module, keep: tuple[type, ...] = ()) -> nn.Module:
-    """A view of a module tree without anyone's hooks, except those of exactly the types ``keep``,
-    and not compiled.
-
-    Parameters, buffers and all other attributes are the module's own; only the tree of modules is
-    new, so hooks put on the view are seen by no other thread and by nobody's summary. Hooks that
-    torch itself uses to compute weights (spectral norm, weight norm) stay.
-    """
-    seen: dict[int, nn.Module] = {}
-
-    def view(original: nn.Module) -> nn.Module:
-        original = uncompiled(original)  # compiled code would run the original's hooks
-        if id(original) not in seen:
-            copy = object.__new__(type(original))
-            copy.__dict__ = {**original.__dict__, "_compiled_call_impl": None}
-            seen[id(original)] = copy
-            for name in _HOOKS:
-                hooks = original.__dict__.get(name)
-                if isinstance(hooks, dict):
-                    kept = {
-                        key: hook
-                        for key, hook in hooks.items()
-                        if type(hook) in keep or _computes_weights(hook)
-                    }
-                    copy.__dict__[name] = OrderedDict(kept)
-            copy.__dict__["_modules"] = type(original._modules)(
-                (name, child if child is None else view(child))
-                for name, child in original._modules.items()
-            )
-        return seen[id(original)]
-
-    return view(module)
 
 
 def observe(
@@ -122,22 +53,18 @@ def observe(
     Raises:
         GanfixError: if the pass ended before every layer had run.
     """
-    view = bare(root)
-    open = {layer.name for layer in layers}
-    for layer in layers:
-        probe = _Probe(layer, visit, open, stop=not to_end)
-        view.get_submodule(layer.name).register_forward_hook(probe)
-    try:
-        with torch.set_grad_enabled(gradients):
-            found = call(view)
-    except _Stop:
-        return None
-    if open:
+
+    def visits(layer: Layer) -> Callable[[Any], None]:
+        return lambda output: visit(layer, layer.read(output))
+
+    with torch.set_grad_enabled(gradients):
+        result, left = shown(root, {layer.name: visits(layer) for layer in layers}, call, to_end)
+    if left:
         raise GanfixError(
-            f"{type(root).__name__}: layers {', '.join(sorted(open))} never ran in a forward pass; "
+            f"{type(root).__name__}: layers {', '.join(sorted(left))} never ran in a forward pass; "
             "choose layers that this generator uses"
         )
-    return found
+    return result
 
 
 def called_with(root: nn.Module, name: str, call: Callable[[nn.Module], Any]) -> Call:
@@ -151,58 +78,9 @@ def called_with(root: nn.Module, name: str, call: Callable[[nn.Module], Any]) ->
 
     def take(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         calls.append((args, kwargs))
-        raise _Stop
+        raise Stop
 
     view.get_submodule(name).register_forward_pre_hook(take, with_kwargs=True)
-    with torch.no_grad(), suppress(_Stop):
+    with torch.no_grad(), suppress(Stop):
         call(view)
     return calls[0]
-
-
-@dataclass(frozen=True)
-class RandomState:
-    """torch's random state on the CPU and where a module is."""
-
-    states: tuple[tuple[torch.Generator, Tensor], ...]
-
-    def restore(self) -> None:
-        """Go back to it."""
-        for source, state in self.states:
-            source.set_state(state)
-
-
-def random_state(module: nn.Module) -> RandomState:
-    """The random state that a call of a module draws from."""
-    return RandomState(tuple((source, source.get_state()) for source in _sources(module)))
-
-
-@contextmanager
-def random_state_kept(module: nn.Module, seed: int | None = None) -> Iterator[None]:
-    """Leave torch's random state, on the CPU and where a module is, as it was before.
-
-    With a ``seed``, what is drawn in here starts from it.
-    """
-    before = random_state(module)
-    try:
-        if seed is not None:
-            for source, _ in before.states:
-                source.manual_seed(seed)
-        yield
-    finally:
-        before.restore()
-
-
-def _sources(module: nn.Module) -> list[torch.Generator]:
-    # A replica of DataParallel's has buffers, but its parameters are plain attributes.
-    tensors = itertools.chain(module.parameters(), module.buffers())
-    device = next((tensor.device for tensor in tensors), torch.device("cpu"))
-    sources = [torch.random.default_generator]
-    if device.type == "cuda":
-        sources.append(torch.cuda.default_generators[device.index])
-    elif device.type == "mps":
-        sources.append(torch.mps._get_default_mps_generator())
-    return sources
-
-
-def _computes_weights(hook: Any) -> bool:
-    return type(hook).__module__.startswith("torch.nn.utils.")

@@ -1,32 +1,310 @@
-"""What a corrected network pickle carries: the source of this file, and objects of its classes.
+"""What runs where ganfix is not installed: a corrected network pickle carries this file's source.
 
-It runs in checkouts that know nothing of ganfix, and so imports only torch. Each class is the twin
-of one in `attachment.py`, computes bit for bit the same, and keeps no counts. A pickle holds the
-attributes of its hooks; a constructor's arguments would be kept beside them, so there is none.
+So it imports only torch and the standard library. `export` puts objects of these classes in the
+places of the hooks that `attach` has made; those, the edits and the early-exit passes are built
+from the same functions, so that both compute bit for bit the same. Hooks in a pickle keep no
+counts. A pickle holds the attributes of its hooks; a constructor's arguments would be kept beside
+them, so there is none.
+
+- [C22]: Choi, Chang, Choi, IJCAI 2022.
+- [T21]: Tousi et al., CVPR 2021.
 """
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-_BITS = (1, 2, 4, 8, 16, 32, 64, 128)
+# --- edits
 
 
-class _Local(threading.local):
+class Cap:
+    """Zero the activated ones among some neurons: x ← min(x, 0) there ([C22], Algorithm 1).
+
+    Attributes:
+        neurons: bool [C, H, W]; eight to a byte in a pickle.
+    """
+
+    neurons: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.clamp(max=constant(self, x, _cap))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"neurons": pack(self.neurons)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(neurons=unpack(*state["neurons"]))
+
+
+class Scale:
+    """Multiply units by a factor: x_u ← factor_u · x_u ([T21], Algorithm 1).
+
+    Attributes:
+        factor: float [C], or [N, C].
+    """
+
+    factor: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x * constant(self, x, _factor)
+
+
+class Truncate:
+    """Pull a latent towards the mean one: x ← mean + psi · (x − mean).
+
+    Attributes:
+        mean: like the latent, or one that broadcasts.
+        psi: from 0 to 1.
+    """
+
+    mean: Tensor
+    psi: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return constant(self, x, _mean).lerp(x, self.psi)
+
+
+def _cap(edit: Cap, x: Tensor) -> Tensor:
+    cap = torch.full(edit.neurons.shape, float("inf")).masked_fill_(edit.neurons, 0)
+    cap = cap.to(x.device, x.dtype)
+    # A cap in the feature map's own memory order keeps the elementwise kernel vectorised.
+    if _channels_last(x):
+        return cap[None].contiguous(memory_format=torch.channels_last)
+    return cap
+
+
+def _factor(edit: Scale, x: Tensor) -> Tensor:
+    # A copy, because a factor made under inference_mode could not be used by autograd.
+    return edit.factor.to(x.device, x.dtype, copy=True)[..., None, None]
+
+
+def _mean(edit: Truncate, x: Tensor) -> Tensor:
+    return edit.mean.to(x.device, x.dtype, copy=True)
+
+
+# What an edit needs on a device is derived once and dropped with the edit; keeping it here leaves
+# the edits themselves free of state, so that they pickle to their definition and no more.
+_CONSTANTS: Any = weakref.WeakKeyDictionary()
+_compiling = getattr(getattr(torch, "compiler", None), "is_compiling", bool)  # PyTorch 2.1
+
+
+def constant(edit: Any, x: Tensor, build: Callable[[Any, Tensor], Tensor]) -> Tensor:
+    """``build(edit, x)``, which depends on the device, type and memory format of x only."""
+    if _compiling():
+        return build(edit, x)  # a graph must not depend on what happens to be kept
+    key = (build, x.device, x.dtype, _channels_last(x))
+    kept = _CONSTANTS.setdefault(edit, {})
+    if key not in kept:
+        # A constant first built under inference_mode could not be used by autograd later.
+        with torch.inference_mode(False), torch.no_grad():
+            kept[key] = build(edit, x)
+    return kept[key]
+
+
+def _channels_last(x: Tensor) -> bool:
+    return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def pack(neurons: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    """Eight neurons of a bool tensor to a byte, uint8 [ceil(numel / 8)], and its shape."""
+    flat = neurons.flatten().to(torch.uint8)
+    flat = torch.cat([flat, flat.new_zeros(-len(flat) % 8)]).view(-1, 8)
+    return (flat * _bits(flat)).sum(dim=1, dtype=torch.uint8), tuple(neurons.shape)
+
+
+def unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The bool tensor of that shape that was packed."""
+    flat = (packed[:, None] & _bits(packed)).ne(0).flatten()
+    return flat[: torch.Size(shape).numel()].view(shape)
+
+
+def _bits(like: Tensor) -> Tensor:
+    return torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8, device=like.device)
+
+
+# --- rows and arguments of a call
+
+
+def edited(edit: Callable[[Tensor], Tensor], x: Tensor, rows: Tensor | None) -> Tensor | None:
+    """x, edited at rows (bool [N], on the CPU) or at all (None); None where no row is chosen."""
+    if rows is not None and not rows.any():
+        return None
+    y = edit(x)
+    return y if rows is None or rows.all() else where(rows, y, x)
+
+
+def where(rows: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """``y`` at some rows, ``x`` at the others, bit for bit."""
+    return torch.where(rows.to(x.device).view(-1, *(1,) * (x.dim() - 1)), y, x)
+
+
+def first_argument(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What a module is called with first: a latent, or a w."""
+    return args[0] if args else kwargs[_first_name(module, kwargs)]
+
+
+def with_first(module: nn.Module, args: Any, kwargs: Any, x: Any) -> tuple[Any, Any]:
+    """The arguments of a call with another first one."""
+    if args:
+        return (x, *args[1:]), kwargs
+    return args, {**kwargs, _first_name(module, kwargs): x}
+
+
+def _first_name(module: nn.Module, kwargs: Mapping[str, Any]) -> str:
+    # By the declaration, whatever the order in which they were given.
+    declared = inspect.signature(module.forward).parameters
+    return next(name for name in (*declared, *kwargs) if name in kwargs)
+
+
+# --- passes beside everybody's hooks
+
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+
+
+def uncompiled(module: nn.Module) -> nn.Module:
+    """The module that ``torch.compile(module)`` was made of; any other module is its own."""
+    original: nn.Module = getattr(module, "_orig_mod", module)
+    return original
+
+
+def bare(module: nn.Module, keep: tuple[type, ...] = ()) -> nn.Module:
+    """A view of a module tree without anyone's hooks, except those of exactly the types ``keep``,
+    and not compiled.
+
+    Parameters, buffers and all other attributes are the module's own; only the tree of modules is
+    new, so hooks put on the view are seen by no other thread and by nobody's summary. Hooks that
+    torch itself uses to compute weights (spectral norm, weight norm) stay.
+    """
+    views: dict[int, nn.Module] = {}
+
+    def stays(hook: Any) -> bool:
+        return type(hook) in keep or type(hook).__module__.startswith("torch.nn.utils.")
+
+    def view(original: nn.Module) -> nn.Module:
+        original = uncompiled(original)  # compiled code would run the original's hooks
+        if id(original) not in views:
+            copy = object.__new__(type(original))
+            copy.__dict__ = {**original.__dict__, "_compiled_call_impl": None}
+            views[id(original)] = copy
+            for name in _HOOKS:
+                hooks = original.__dict__.get(name)
+                if isinstance(hooks, dict):
+                    kept = {key: hook for key, hook in hooks.items() if stays(hook)}
+                    copy.__dict__[name] = OrderedDict(kept)
+            copy.__dict__["_modules"] = type(original._modules)(
+                (name, child if child is None else view(child))
+                for name, child in original._modules.items()
+            )
+        return views[id(original)]
+
+    return view(module)
+
+
+class Stop(BaseException):
+    """Leaves a forward pass; no `except Exception` of a host may swallow it."""
+
+
+def shown(
+    root: nn.Module,
+    visits: Mapping[str, Callable[[Any], None]],
+    call: Callable[[nn.Module], Any],
+    to_end: bool = False,
+) -> tuple[Any, set[str]]:
+    """Call a hook-free view of a module and show what modules in it return, once each.
+
+    Args:
+        visits: by a module's name in ``root``: called with what the module returns.
+        call: runs the view.
+        to_end: go on after the last of them.
+
+    Returns:
+        What ``call`` returned, or None if it was ended before, and the names that never ran.
+    """
+    view = bare(root)
+    left = set(visits)
+
+    def probe(name: str) -> Callable[..., None]:
+        def show(module: nn.Module, args: Any, output: Any) -> None:
+            if name in left:
+                visits[name](output)
+                left.discard(name)
+                if not (left or to_end):
+                    raise Stop
+
+        return show
+
+    for name in visits:
+        view.get_submodule(name).register_forward_hook(probe(name))
+    try:
+        return call(view), left
+    except Stop:
+        return None, left
+
+
+def random_state(module: nn.Module) -> list[tuple[torch.Generator, Tensor]]:
+    """torch's random state on the CPU and where a module is, from which a call of it draws."""
+    # A replica of DataParallel's has buffers, but its parameters are plain attributes.
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    device = next((tensor.device for tensor in tensors), torch.device("cpu"))
+    sources = [torch.random.default_generator]
+    if device.type == "cuda":
+        sources.append(torch.cuda.default_generators[device.index])
+    elif device.type == "mps":
+        sources.append(torch.mps._get_default_mps_generator())
+    return [(source, source.get_state()) for source in sources]
+
+
+def restore(state: list[tuple[torch.Generator, Tensor]]) -> None:
+    """Go back to a random state."""
+    for source, before in state:
+        source.set_state(before)
+
+
+@contextmanager
+def random_state_kept(module: nn.Module, seed: int | None = None) -> Iterator[None]:
+    """Leave torch's random state, on the CPU and where a module is, as it was before.
+
+    With a ``seed``, what is drawn in here starts from it.
+    """
+    before = random_state(module)
+    try:
+        if seed is not None:
+            for source, _ in before:
+                source.manual_seed(seed)
+        yield
+    finally:
+        restore(before)
+
+
+# --- hooks
+
+
+class _Calls(threading.local):
     """Which rows of a call a gate lets pass, by token: of one call in one thread."""
 
     def __init__(self) -> None:
         self.rows: dict[str, Tensor] = {}
 
 
-_local = _Local()
+_calls = _Calls()
 
 
 class Hook:
@@ -40,25 +318,16 @@ class Hook:
     ganfix: str
     token: str
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_constants"}
-
 
 class EditHook(Hook):
     """A forward hook that puts an edited feature map in the place of a layer's own.
 
     Attributes:
-        kind: "cap", "scale" or "towards".
-        numbers: which neurons to cap, packed by `pack`; the factor of each unit; the mean latent.
-        shape: of the neurons [C, H, W], with "cap".
-        psi: with "towards".
+        edit: a `Cap`, `Scale` or `Truncate`.
         gated: only rows that the gate of the same token lets pass.
     """
 
-    kind: str
-    numbers: Tensor
-    shape: tuple[int, ...]
-    psi: float
+    edit: Callable[[Tensor], Tensor]
     gated: bool
 
     def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
@@ -67,65 +336,22 @@ class EditHook(Hook):
     def _edited(self, module: nn.Module, x: Tensor) -> Tensor | None:
         if module.training:
             raise RuntimeError("ganfix: a corrected generator cannot be trained")
-        if not self.gated:
-            return self._edit(x)
-        rows = _local.rows.get(self.token)
-        if rows is None or len(rows) != len(x):
+        rows = _calls.rows.get(self.token)
+        if self.gated and (rows is None or len(rows) != len(x)):
             raise RuntimeError(
                 "ganfix: a corrected layer ran outside a call that its gate has seen; call the "
                 "generator or its synthesis as a whole"
             )
-        if not rows.any():
-            return None
-        y = self._edit(x)
-        if rows.all():
-            return y
-        return torch.where(rows.to(x.device).view(-1, *(1,) * (x.dim() - 1)), y, x)
-
-    def _edit(self, x: Tensor) -> Tensor:
-        if self.kind == "cap":
-            return x.clamp(max=self._constant(x))
-        if self.kind == "scale":
-            return x * self._constant(x)
-        return self._constant(x).lerp(x, self.psi)
-
-    def _constant(self, x: Tensor) -> Tensor:
-        """What the edit needs, like x: made once per device, type and memory format, and never
-        pickled."""
-        kept: dict[Any, Tensor] = vars(self).setdefault("_constants", {})
-        channels_last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
-        key = (x.device, x.dtype, channels_last)
-        if key not in kept:
-            # A tensor made in inference mode could not be used by autograd later.
-            with torch.inference_mode(False), torch.no_grad():
-                kept[key] = self._made(x, channels_last)
-        return kept[key]
-
-    def _made(self, x: Tensor, channels_last: bool) -> Tensor:
-        if self.kind == "cap":
-            neurons = unpack(self.numbers, self.shape)
-            cap = torch.full(self.shape, float("inf")).masked_fill_(neurons, 0)
-            cap = cap.to(x.device, x.dtype)
-            return cap[None].contiguous(memory_format=torch.channels_last) if channels_last else cap
-        found = self.numbers.to(x.device, x.dtype, copy=True)
-        return found[..., None, None] if self.kind == "scale" else found
+        return edited(self.edit, x, rows)
 
 
 class InputEditHook(EditHook):
-    """A forward pre-hook that edits the first argument of a call: a latent, or a w.
-
-    Attributes:
-        argument: the name of that argument.
-    """
-
-    argument: str
+    """A forward pre-hook that edits the first argument of a call: a latent, or a w."""
 
     def __call__(self, module: nn.Module, args: Any, kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        y = self._edited(module, args[0] if args else kwargs[self.argument])
-        if y is None:
-            return None
-        return ((y, *args[1:]), kwargs) if args else (args, {**kwargs, self.argument: y})
+        y = self._edited(module, first_argument(module, args, kwargs))
+        return None if y is None else with_first(module, args, kwargs, y)
 
 
 class GateHook(Hook):
@@ -134,106 +360,43 @@ class GateHook(Hook):
 
     Attributes:
         threshold: of the count.
-        low_rate: by the name of a layer in the module: its low-rate neurons, packed, and their
-            shape [C, H, W].
+        low_rate: by the name of a layer in the module: its low-rate neurons, bool [C, H, W].
     """
 
     threshold: float
-    low_rate: dict[str, tuple[Tensor, tuple[int, ...]]]
+    low_rate: dict[str, Tensor]
+
+    def __getstate__(self) -> dict[str, Any]:
+        packed = {name: pack(neurons) for name, neurons in self.low_rate.items()}
+        return {**vars(self), "low_rate": packed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        low_rate = {name: unpack(*packed) for name, packed in state["low_rate"].items()}
+        vars(self).update(state, low_rate=low_rate)
 
     def __call__(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
         if kwargs is None:
             raise RuntimeError("ganfix: this gated correction needs PyTorch 2.0 or later")
         if torch.jit.is_tracing():
             raise RuntimeError("ganfix: a generator with a gated correction cannot be traced")
-        with random_state_kept(module), torch.no_grad():
-            scores = self._scores(module, lambda view: view(*args, **kwargs))
-        _local.rows[self.token] = (scores > self.threshold).cpu()
-
-    def _scores(self, module: nn.Module, call: Callable[[nn.Module], Any]) -> Tensor:
         counts: list[Tensor] = []
-        view = bare(module)
-        left = set(self.low_rate)
 
-        def probe(name: str, neurons: Tensor) -> Callable[..., None]:
-            def count(module: nn.Module, args: Any, x: Tensor) -> None:
-                if name in left:
-                    active = (x > 0) & neurons.to(x.device)
-                    counts.append(active.sum(dim=(1, 2, 3), dtype=torch.int32))
-                    left.discard(name)
-                if not left:
-                    raise _Stop
+        def counting(neurons: Tensor) -> Callable[[Tensor], None]:
+            def count(x: Tensor) -> None:
+                active = (x > 0) & neurons.to(x.device)
+                counts.append(active.sum(dim=(1, 2, 3), dtype=torch.int32))
 
             return count
 
-        kept: dict[str, Tensor] = vars(self).setdefault("_constants", {})
-        for name, (packed, shape) in self.low_rate.items():
-            if name not in kept:
-                kept[name] = unpack(packed, shape)
-            dict(view.named_modules())[name].register_forward_hook(probe(name, kept[name]))
-        with suppress(_Stop):
-            call(view)
-        return torch.stack(counts).sum(dim=0, dtype=torch.int32)
+        visits = {name: counting(neurons) for name, neurons in self.low_rate.items()}
+        with random_state_kept(module), torch.no_grad():
+            shown(module, visits, lambda view: view(*args, **kwargs))
+        scores = torch.stack(counts).sum(dim=0, dtype=torch.int32)
+        _calls.rows[self.token] = (scores > self.threshold).cpu()
 
 
 class EndHook(Hook):
     """A forward hook that forgets the rows of a call after it."""
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        _local.rows.pop(self.token, None)
-
-
-class _Stop(BaseException):
-    """Leaves a forward pass."""
-
-
-def pack(neurons: Tensor) -> Tensor:
-    """Eight neurons of a bool tensor to a byte: uint8 [ceil(numel / 8)]."""
-    flat = neurons.flatten().to(torch.uint8)
-    flat = torch.cat([flat, flat.new_zeros(-len(flat) % 8)]).view(-1, 8)
-    return (flat * torch.tensor(_BITS, dtype=torch.uint8)).sum(dim=1, dtype=torch.uint8)
-
-
-def unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The bool tensor of that shape that was packed."""
-    bits = torch.tensor(_BITS, dtype=torch.uint8, device=packed.device)
-    flat = (packed[:, None] & bits).ne(0).flatten()
-    return flat[: torch.Size(shape).numel()].view(shape)
-
-
-def bare(module: nn.Module) -> nn.Module:
-    """A view of a module tree without anyone's hooks but torch's own, such as spectral norm's, and
-    not compiled."""
-    module = module._modules.get("_orig_mod") or module  # torch.compile(module)
-    view: nn.Module = object.__new__(type(module))
-    vars(view).update(vars(module), _compiled_call_impl=None)
-    for table, hooks in vars(module).items():
-        if "_hooks" in table and isinstance(hooks, dict):
-            vars(view)[table] = OrderedDict(
-                (key, hook)
-                for key, hook in hooks.items()
-                if type(hook).__module__.startswith("torch.nn.utils.")
-            )
-    vars(view)["_modules"] = OrderedDict(
-        (name, None if child is None else bare(child)) for name, child in module._modules.items()
-    )
-    return view
-
-
-@contextmanager
-def random_state_kept(module: nn.Module) -> Iterator[None]:
-    """Leave torch's random state, on the CPU and where a module is, as it was before."""
-    # A replica of DataParallel's has buffers, but its parameters are plain attributes.
-    tensors = [*module.parameters(), *module.buffers()]
-    device = tensors[0].device if tensors else torch.device("cpu")
-    cpu = torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    mps = torch.mps.get_rng_state() if device.type == "mps" else None
-    try:
-        yield
-    finally:
-        torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state(cuda, device)
-        if mps is not None:
-            torch.mps.set_rng_state(mps)
+        _calls.rows.pop(self.token, None)

@@ -14,7 +14,7 @@ from ganfix_plugin.artifacts.latent_files import read_latents
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import discriminator_is
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.hooks.attachment import uncounted
+from ganfix_plugin.hooks.counts import uncounted
 from ganfix_plugin.hosts.compat import PERCENTILE, PKG_RESOURCES
 from ganfix_plugin.hosts.custom_ops import NVIDIA_OPS
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, HALF_DISTANCES, NCCL

@@ -24,7 +24,8 @@ from ganfix_plugin.api import attach
 from ganfix_plugin.correctors.bind import check_spec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import write_text
-from ganfix_plugin.hooks import attachment
+from ganfix_plugin.hooks.attachment import Attachment
+from ganfix_plugin.hooks.counts import add_counts, process_counts
 from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
@@ -82,7 +83,7 @@ class Session:
     measuring: Measuring = Measuring()
     reports: Path | None = None
     provenance: dict[str, str] = field(default_factory=dict)
-    attachments: list[attachment.Attachment] = field(default_factory=list)
+    attachments: list[Attachment] = field(default_factory=list)
     left: int | None = None  # how many images remain to be rendered after screening
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -189,7 +190,7 @@ class Session:
         """Add what the spawned processes counted to the counts of this one; whether any did."""
         files = list(self.reports.glob("[0-9]*.json")) if self.reports else []
         for file in files:
-            attachment.add_counts(json.loads(file.read_text()))
+            add_counts(json.loads(file.read_text()))
             file.unlink()
         return bool(files)
 
@@ -198,7 +199,7 @@ class Session:
         where the first process finds them."""
         for attached in self.attachments:
             log.info("%s", attached.summary())
-        counts = attachment.process_counts()
+        counts = process_counts()
         if counts and self.reports:
             write_text(self.reports / f"{os.getpid()}.json", json.dumps(counts))
 

@@ -12,7 +12,8 @@ from torch.nn.functional import interpolate
 
 from ganfix_plugin.generators.latents import Batch
 from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.attachment import Attachment, Correction
+from ganfix_plugin.hooks.attachment import Attachment
+from ganfix_plugin.hooks.correction import EditsCorrection
 from ganfix_plugin.hooks.edits import Cap
 from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hooks.layer import Layer
@@ -126,7 +127,7 @@ def _seen(
     handles = [watch(layer) for layer in watched]
     try:
         # Hooks run in the order of their ids, so that what is watched is not ablated yet.
-        ablation = Attachment(G, [Correction("ablation", entry, edits)])
+        ablation = Attachment(G, [EditsCorrection("ablation", entry, edits)])
         with ablation, torch.no_grad(), random_state_kept(G, seed=0):
             images = adapter.synthesize(G, z, c)
     finally:

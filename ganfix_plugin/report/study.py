@@ -14,7 +14,7 @@ from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.gates import LRScorer
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.attachment import Correction
+from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
 from ganfix_plugin.profiling.store import ensure

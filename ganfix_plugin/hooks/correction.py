@@ -1,0 +1,193 @@
+"""What corrections do at each moment of a call of a generator.
+
+A `Correction` is what a bound spec is on one generator. Its hooks (`attachment`) call it before the
+entry runs, at each of its layers, and after the entry, with the `CallState` of that call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.hooks.counts import count, uncounted
+from ganfix_plugin.hooks.edits import Edit, Shared
+from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import edited, random_state, restore, where
+
+Scorer = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Tensor]
+
+
+@dataclass(frozen=True)
+class Gated:
+    """Correct only rows whose score exceeds a threshold.
+
+    Attributes:
+        scorer: from the entry and the arguments of a call to float or int [N]; it must leave the
+            module as it is. Random state is restored after it, so that the corrected pass draws the
+            noise that was scored.
+        threshold: rows with a greater score are corrected.
+    """
+
+    scorer: Scorer
+    threshold: float
+
+
+class SecondPass(Protocol):
+    """Looks at a first, uncorrected pass and decides how to correct each sample in a second one.
+
+    A frozen, picklable object.
+    """
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers whose feature maps it looks at, and which it may edit."""
+
+    def keep(self, layer: Layer, x: Tensor) -> Tensor:
+        """What must be kept of a feature map [N, C, H, W]; a tensor that nobody else changes."""
+
+    def decide(
+        self, images: Tensor, kept: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Mapping[Layer, Edit]]:
+        """From images [N, C, H, W] and what was kept, by layer name: the rows to correct, bool [N],
+        and the edits of the second pass, which must leave all other rows as they are."""
+
+
+@dataclass
+class CallState:
+    """What belongs to one call of an entry, in one thread and for one correction.
+
+    Attributes:
+        token: of the attached correction, by which it is counted.
+        rows: the rows to correct, bool [N] on the CPU; None where no gate chooses.
+        start: the random state that the entry started from, where there may be a second pass.
+        kept: what a first pass leaves for `SecondPass.decide`, by layer name; None when none runs.
+        second: the edits of a second pass, by layer name; empty when none runs.
+    """
+
+    token: str
+    rows: Tensor | None = None
+    start: list[tuple[torch.Generator, Tensor]] = field(default_factory=list)
+    kept: dict[str, Tensor] | None = None
+    second: Mapping[str, Edit] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Correction(Shared):
+    """What one ``--correct`` is on one generator; copies of the generator share it.
+
+    Attributes:
+        text: its canonical spec.
+        entry: the module that scripts really call, and where the image is in what it returns.
+        edits: what the corrector made of its options.
+        gate: None corrects every sample.
+        profile: which measurements it was made from; empty if from none.
+    """
+
+    text: str
+    entry: Layer
+    edits: Any
+    gate: Gated | None = None
+    profile: str = ""
+
+    one_pass: ClassVar[bool] = True
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that are edited."""
+        raise NotImplementedError
+
+    def before(
+        self, call: CallState, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Before the entry runs: another first argument for it, or None.
+
+        Only gated corrections, and those that are not ``one_pass``, are asked.
+        """
+
+    def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
+        """At one of its layers: another feature map [N, C, H, W] than x, or None."""
+
+    def after(self, call: CallState, output: Any, again: Callable[[], Any]) -> Any:
+        """After the entry has run: another output of it, or None.
+
+        Only corrections that are not ``one_pass`` are asked. ``again`` calls the entry a second
+        time, past the hooks of others.
+        """
+
+
+class EditsCorrection(Correction):
+    """Edits that are known beforehand, by layer, the same for every sample."""
+
+    edits: Mapping[Layer, Edit]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return tuple(self.edits)
+
+    def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
+        if self.gate and (call.rows is None or len(call.rows) != len(x)):
+            raise GanfixError(
+                f"{self.text}: layer {layer.name} ran outside a call that the gate has seen; "
+                "call the generator or its synthesis as a whole, or use gate=off"
+            )
+        is_first = layer == next(iter(self.edits))
+        corrected = len(x) if call.rows is None else int(call.rows.sum())
+        count(call.token, 1, is_first * len(x), is_first * corrected)
+        return edited(self.edits[layer], x, call.rows)
+
+
+class SecondPassCorrection(Correction):
+    """A second pass where the first shows an artifact.
+
+    Hosts draw noise per batch, so the whole batch runs again from the same random state, and the
+    rows are chosen afterwards. Hooks of other people see the first pass only.
+    """
+
+    edits: SecondPass
+    one_pass = False
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return self.edits.layers
+
+    def before(
+        self, call: CallState, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        call.start, call.kept = random_state(module), {}
+
+    def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
+        if call.kept is not None:
+            call.kept[layer.name] = self.edits.keep(layer, x.detach())
+        elif call.rows is not None and layer.name in call.second:
+            return where(call.rows, call.second[layer.name](x), x)
+        return None
+
+    def after(self, call: CallState, output: Any, again: Callable[[], Any]) -> Any:
+        images = self.entry.read(output)
+        if images.requires_grad:
+            raise GanfixError(
+                f"{self.text}: cannot run under gradients, since it decides by looking at images; "
+                "use torch.no_grad(), or a corrector of one pass"
+            )
+        kept, call.kept = call.kept or {}, None
+        rows, edits = self.edits.decide(images, kept)
+        rows = rows.cpu()
+        call.rows = rows if call.rows is None else rows & call.rows
+        count(call.token, 1, len(images), int(call.rows.sum()))
+        if not call.rows.any():
+            return None
+        call.second = {layer.name: edit for layer, edit in edits.items()}
+        restore(call.start)
+        with torch.no_grad(), uncounted():
+            second = self.entry.read(again())
+        return self.entry.write(output, where(call.rows, second, images))
+
+
+def kind_of(edits: Mapping[Layer, Edit] | SecondPass) -> type[Correction]:
+    """Which kind of correction the result of a `Corrector` asks for."""
+    return EditsCorrection if isinstance(edits, Mapping) else SecondPassCorrection
