@@ -1,7 +1,6 @@
-"""The native pass over a corrected layer beside the best that PyTorch does, on one core.
+"""The native ops beside the PyTorch reference, each by itself, and profiling with both.
 
-A whole pass applies an edit, adds to the counts of active neurons, and counts each sample's active
-low-rate neurons. Of several ways to write that in PyTorch the fastest stands in the table.
+The reference is what runs where nothing was built.
 """
 
 from __future__ import annotations
@@ -14,53 +13,55 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from core import Found, Row, Setup, Work, children, duration, faster, python, side_by_side
-from torch import Tensor
+from core import Found, Row, Setup, children, duration, faster, python, side_by_side
+from networks import Given, stylegan2
 
-from ganfix_plugin.ops import dispatch as ops
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.ops import reference
+from ganfix_plugin.ops.dispatch import implementation
+from ganfix_plugin.profiling.rates import count_active
 
-F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
 ROWS, LAST = torch.contiguous_format, torch.channels_last
 CASES = [
-    ((4, 512, 16, 16), F32, ROWS),
-    ((32, 512, 4, 4), F32, ROWS),
-    ((32, 512, 8, 8), F32, ROWS),
-    ((32, 512, 16, 16), F32, ROWS),
-    ((32, 512, 16, 16), F32, LAST),
-    ((32, 512, 16, 16), F16, ROWS),
-    ((32, 512, 16, 16), BF16, LAST),
+    ((4, 512, 16, 16), torch.float32, ROWS),
+    ((32, 512, 4, 4), torch.float32, ROWS),
+    ((32, 512, 16, 16), torch.float32, ROWS),
+    ((32, 512, 16, 16), torch.float32, LAST),
+    ((32, 512, 16, 16), torch.bfloat16, ROWS),
 ]
-BUILD = "from ganfix_plugin.ops.build import Toolchain, build; build(Toolchain.find())"
+BUILD = "from ganfix_plugin.ops.build import Toolchain; Toolchain.find().build()"
 BUILT_WITHIN = 30  # seconds
 
 
 def measure(setup: Setup) -> Found:
-    """The first build, then whole passes with what was built."""
-    with tempfile.TemporaryDirectory() as cache, _native(cache):
+    """The first build, then what was built."""
+    with tempfile.TemporaryDirectory() as cache, _environment(GANFIX_CACHE=cache):
         yield _first_build()
-        if ops.implementation(torch.zeros(1, 1, 1, 1)) is reference:
-            yield Row("native ops", f"none: {ops.why_reference('cpu')}", "")
+        with _environment(GANFIX_OPS="native"):
+            native = implementation(torch.zeros(1, 1, 1, 1))
+        if native is reference:
+            yield Row("native ops", "none here", "")
             return
-        for shape, dtype, order in CASES[: setup.size(len(CASES), 1)]:
-            yield _whole_pass(shape, dtype, order, setup.size(40, 2))
+        for name in ("count_active_", "count_low_rate_", "fade"):
+            for shape, dtype, order in CASES[: setup.size(len(CASES), 1)]:
+                yield _op(native, name, shape, dtype, order, setup.size(40, 2))
+        yield _profiling(setup)
 
 
 @contextmanager
-def _native(cache: str) -> Iterator[None]:
-    """Native ops out of a cache of its own; afterwards everything as it was, one thread apart."""
-    names = ("GANFIX_CACHE", "GANFIX_OPS")
-    before, threads = {name: os.environ.get(name) for name in names}, torch.get_num_threads()
-    os.environ |= {"GANFIX_CACHE": cache, "GANFIX_OPS": "native"}
+def _environment(**variables: str) -> Iterator[None]:
+    """Some variables and one thread; afterwards everything as it was."""
+    before, threads = dict(os.environ), torch.get_num_threads()
+    os.environ.update(variables)
     torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        for name, value in before.items():
+        for name in variables:
             os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+            if name in before:
+                os.environ[name] = before[name]
 
 
 def _first_build() -> Row:
@@ -71,55 +72,34 @@ def _first_build() -> Row:
     return Row("first build of the native ops", ours, "", "", "≤ 30 s", wall <= BUILT_WITHIN)
 
 
-def _whole_pass(shape: tuple[int, ...], dtype: Any, order: Any, repeats: int) -> Row:
+def _op(native: Any, name: str, shape: tuple[int, ...], dtype: Any, order: Any, turns: int) -> Row:
     x = torch.randn(shape).to(dtype).contiguous(memory_format=order)
-    low = torch.empty_like(x[0], dtype=torch.bool).copy_(torch.rand(shape[1:]) < 0.3)
-    cap = torch.full_like(x[0], torch.inf).masked_fill_(low, 0)
-    counts = torch.zeros_like(x[0], dtype=torch.int32)
-    scores = torch.zeros(shape[0], dtype=torch.int32)
-    more = {"counts": counts, "low_rate": low, "scores": scores}
-    ways: dict[str, Work] = {each.__name__: each for each in _ways(x, cap, low, counts, scores)}
-    ours = lambda: torch.ops.ganfix.correct_and_count(x, cap, **more)  # noqa: E731
-    turns = side_by_side({"ours": ours, **ways}, repeats, warm=2)
-    best = turns.fastest(*ways)
+    n, c, h, w = shape
+    others = {
+        "count_active_": (torch.zeros_like(x[0], dtype=torch.int32),),
+        "count_low_rate_": (torch.rand(c, h, w) < 0.3, torch.zeros(n, dtype=torch.int32)),
+        "fade": (torch.rand(n, c) < 0.3, torch.rand(n, h, w).to(dtype)),
+    }[name]
+    works = {
+        "ours": lambda: getattr(native, name)(x, *others),
+        "theirs": lambda: getattr(reference, name)(x, *others),
+    }
     kind = f"{str(dtype)[6:]}{', channels_last' if order == LAST else ''}"
-    what = f"native pass, {'×'.join(map(str, shape))} {kind}, one core"
-    return faster(what, turns, "ours", best, 6, notes=("", f", PyTorch {best}"))
+    what = f"native `{name}`, {'×'.join(map(str, shape))} {kind}"
+    both = side_by_side(works, turns, warm=2)
+    return faster(what, both, "ours", "theirs", 1, notes=("", ", reference"))
 
 
-def _ways(x: Tensor, cap: Tensor, low: Tensor, counts: Tensor, scores: Tensor) -> list[Any]:
-    """A whole pass in PyTorch, written in several ways."""
-    n = len(x)
-    last = not x.is_contiguous()
-    weights = (low.permute(1, 2, 0) if last else low).reshape(-1).float()
+def _profiling(setup: Setup) -> Row:
+    """The same latents with the native ops and without, as a user profiles."""
+    G, n = stylegan2(setup.size(256, 16), setup.ada), setup.size(8, 1)
+    generator, latents = Generator.of(G), Given(torch.randn(n, 512))
 
-    def flat(active: Tensor) -> Tensor:
-        return (active.permute(0, 2, 3, 1) if last else active).reshape(n, -1)
+    def profiled(implementation: str) -> None:
+        with _environment(GANFIX_OPS=implementation):
+            count_active(generator, generator.auto, latents, n)  # type: ignore[arg-type]
 
-    def start() -> tuple[Tensor, Tensor]:
-        y, active = x.clamp(max=cap), x > 0
-        counts.add_(active.view(torch.uint8).sum(0, dtype=torch.uint8))
-        return y, active
-
-    def by_sum() -> Tensor:
-        y, active = start()
-        scores.add_((active & low).sum((1, 2, 3), dtype=torch.int32))
-        return y
-
-    def by_bytes() -> Tensor:
-        y, active = start()
-        rows = flat(active & low).view(torch.uint8).view(n, -1, 128)
-        scores.add_(rows.sum(2, dtype=torch.uint8).sum(1, dtype=torch.int32))
-        return y
-
-    def by_count_nonzero() -> Tensor:
-        y, active = start()
-        scores.add_(torch.count_nonzero(active & low, dim=(1, 2, 3)))
-        return y
-
-    def by_product() -> Tensor:
-        y, active = start()
-        scores.add_((flat(active).float() @ weights).int())
-        return y
-
-    return [by_sum, by_bytes, by_count_nonzero, by_product]
+    works = {"ours": lambda: profiled("native"), "theirs": lambda: profiled("ref")}
+    what = f"profiling of StyleGAN2 {setup.size(256, 16)} with native ops, a latent"
+    both = side_by_side(works, setup.repeats)
+    return faster(what, both, "ours", "theirs", None, n, ("", ", reference"))

@@ -9,13 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from edits import DTYPES, LAYOUTS, bits, feature_map
+from edits import LAYOUTS, bits, feature_map
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
@@ -23,12 +23,11 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.hooks.edits import Fade
 from ganfix_plugin.ops import build, reference
-from ganfix_plugin.ops import dispatch as ops
+from ganfix_plugin.ops.dispatch import DTYPES, implementation
 from ganfix_plugin.profiling.rates import count_active, count_low_rate
 
-FAST = [dtype for dtype in DTYPES if dtype != torch.float64]
 SHAPES = [(1, 1, 1, 1), (3, 5, 7, 9), (2, 16, 1, 1), (9, 24, 16, 17), (0, 3, 4, 4), (2, 0, 4, 4)]
-NAMES = ["cap", "factor", "factor by row", "fade"]
+dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 layouts = pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
 TRY = """
@@ -46,8 +45,8 @@ def process(cache: Path, **variables: str) -> subprocess.Popen[str]:
     env = {key: value for key, value in os.environ.items() if not key.startswith("GANFIX")}
     env |= {"GANFIX_CACHE": str(cache), **variables}
     pipe = subprocess.PIPE
-    line = [sys.executable, "-c", TRY]
-    return subprocess.Popen(line, env=env, stdout=pipe, stderr=pipe, text=True)
+    command = [sys.executable, "-c", TRY]
+    return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
 
 
 def said(running: subprocess.Popen[str]) -> tuple[str, list[str]]:
@@ -62,7 +61,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[tuple[st
     """A cache with the library, and what the two processes said that were told at once to build."""
     folder = tmp_path_factory.mktemp("ops")
     both = [process(folder, GANFIX_OPS="native") for _ in range(2)]
-    return folder, [said(each) for each in both]
+    return folder, [said(running) for running in both]
 
 
 @pytest.fixture
@@ -70,203 +69,144 @@ def native(built: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The native ops, in this process."""
     monkeypatch.setenv("GANFIX_CACHE", str(built[0]))
     monkeypatch.setenv("GANFIX_OPS", "native")
-    assert ops.implementation(torch.zeros(1, 1, 1, 1)) is torch.ops.ganfix
+    assert implementation(torch.zeros(1, 1, 1, 1)) is torch.ops.ganfix
     return torch.ops.ganfix
 
 
-def constants(name: str, x: Tensor) -> dict[str, Tensor]:
-    """The arguments of an edit of ``x``, with special values among them."""
+def constants(x: Tensor) -> dict[str, Tensor]:
+    """What the ops are given beside a feature map."""
     n, c, h, w = x.shape
     chance = torch.Generator().manual_seed(1)
-    if name == "cap":
-        cap = torch.full((c, h, w), torch.inf)
-        cap[torch.rand(c, h, w, generator=chance) < 0.5] = 0
-        return {"cap": cap.to(x.dtype)}
-    if name == "fade":
-        keep = torch.rand(n, h, w, generator=chance).to(x.dtype)
-        return {"faded": torch.rand(n, c, generator=chance) < 0.5, "keep": keep}
-    factor = torch.rand((c,) if name == "factor" else (n, c), generator=chance) * 3 - 1
-    factor[torch.rand(factor.shape, generator=chance) < 0.2] = 0
-    return {"factor": factor.to(x.dtype)}
+    return {
+        "units": torch.rand(n, c, generator=chance) < 0.5,
+        "keep": torch.rand(n, h, w, generator=chance).to(x.dtype),
+        "low_rate": torch.rand(c, h, w, generator=chance) < 0.3,
+        "counts": torch.ones(c, h, w, dtype=torch.int32),
+        "scores": torch.ones(n, dtype=torch.int32),
+    }
 
 
-def defined(
-    x: Tensor, cap: Any = None, factor: Any = None, faded: Any = None, keep: Any = None
-) -> Tensor:
-    """The definition of an edit: values that it does not mean stay bit for bit."""
-    if cap is not None:
-        return torch.where(x > cap, cap, x)
-    if factor is not None:
-        return x * factor[..., None, None]
-    return torch.where(faded[:, :, None, None], x * keep[:, None], x)
+def results(ops: Any, x: Tensor) -> dict[str, Tensor]:
+    """What some ops do to a feature map and to copies of its `constants`."""
+    c = constants(x)
+    ops.count_active_(x, c["counts"])
+    ops.count_low_rate_(x, c["low_rate"], c["scores"])
+    return {"counts": c["counts"], "scores": c["scores"], "y": ops.fade(x, c["units"], c["keep"])}
 
 
-def ulps(one: Tensor, other: Tensor) -> int:
-    """The greatest distance between two tensors in units in the last place; NaN equals NaN."""
-    same = (one == other) | (one.isnan() & other.isnan())
-    away = (bits(one).int() - bits(other).int()).abs()[~same]
-    return int(away.max()) if away.numel() else 0
+def same(x: Tensor, y: Tensor) -> bool:
+    """Bit for bit, any NaN for any other: PyTorch itself makes several of them."""
+    return torch.equal(x.isnan(), y.isnan()) and torch.equal(
+        *(bits(z.masked_fill(z.isnan(), 0)) for z in (x, y))
+    )
 
 
 @layouts
 @shapes
-@pytest.mark.parametrize("name", NAMES)
-def test_float32_edits_are_those_of_pytorch_bit_for_bit(
-    native: Any, name: str, shape: tuple[int, ...], layout: Callable[[Tensor], Tensor]
-) -> None:
-    x = layout(feature_map(shape))
-    given = constants(name, x)
-    y = native.correct(x, **given)
-    assert torch.equal(bits(y), bits(defined(x, **given)))
-    torch.testing.assert_close(y, reference.correct(x, **given), rtol=0, atol=0, equal_nan=True)
-
-
-@layouts
-@shapes
-@pytest.mark.parametrize("dtype", FAST, ids=str)
-@pytest.mark.parametrize("name", NAMES)
-def test_edits_are_within_a_unit_in_the_last_place(
-    native: Any,
-    name: str,
-    dtype: torch.dtype,
-    shape: tuple[int, ...],
-    layout: Callable[[Tensor], Tensor],
+@dtypes
+def test_they_compute_what_the_reference_does_bit_for_bit(
+    native: Any, dtype: torch.dtype, shape: tuple[int, ...], layout: Callable[[Tensor], Tensor]
 ) -> None:
     x = layout(feature_map(shape, dtype))
-    given = constants(name, x)
-    y, expected = native.correct(x, **given), defined(x, **given)
-    assert y.dtype == dtype and y.stride() == torch.empty_like(x).stride()
-    assert torch.equal(y.isnan(), expected.isnan())
-    assert ulps(y, expected) <= 1
+    ours, expected = results(native, x), results(reference, x)
+    assert same(ours["y"], expected["y"])
+    assert ours["y"].dtype == dtype and ours["y"].stride() == torch.empty_like(x).stride()
+    assert torch.equal(ours["counts"], expected["counts"])
+    assert torch.equal(ours["scores"], expected["scores"])
+
+
+@dtypes
+def test_the_reference_is_the_definition(dtype: torch.dtype) -> None:
+    x = feature_map((3, 5, 7, 9), dtype)
+    c, by_reference = constants(x), results(reference, x)
+    active = (x > 0).int()
+    assert torch.equal(by_reference["counts"], 1 + active.sum(0).int())
+    assert torch.equal(by_reference["scores"], 1 + (active * c["low_rate"]).sum((1, 2, 3)).int())
+    faded = torch.where(c["units"][:, :, None, None], x * c["keep"][:, None], x)
+    assert same(by_reference["y"], faded)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_every_half_value_is_scaled_as_pytorch_scales_it(native: Any, dtype: torch.dtype) -> None:
-    every = torch.arange(-(2**15), 2**15).to(torch.int16).view(dtype)
-    for factor in (1.0, 0.3333, 1.7e-4, -250.0, 0.0):
-        x, f = every.view(1, 1, 256, 256), torch.tensor([factor], dtype=dtype)
-        y, expected = native.correct(x, factor=f), x * f
-        assert ulps(y, expected) == 0
+def test_every_half_value_is_faded_as_pytorch_scales_it(native: Any, dtype: torch.dtype) -> None:
+    x = torch.arange(-(2**15), 2**15).to(torch.int16).view(dtype).view(1, 1, 256, 256)
+    for factor in (1.0, 0.3333, 1.7e-4, 0.0):
+        keep = torch.full((1, 256, 256), factor, dtype=dtype)
+        assert same(native.fade(x, torch.ones(1, 1, dtype=torch.bool), keep), x * keep)
 
 
-@layouts
-@shapes
-@pytest.mark.parametrize("dtype", FAST, ids=str)
-@pytest.mark.parametrize("name", [None, *NAMES])
-def test_counts_are_those_of_a_plain_count(
-    native: Any,
-    name: str | None,
-    dtype: torch.dtype,
-    shape: tuple[int, ...],
-    layout: Callable[[Tensor], Tensor],
-) -> None:
-    x = layout(feature_map(shape, dtype))
-    low_rate = torch.rand(shape[1:], generator=torch.Generator().manual_seed(2)) < 0.3
-    counts = torch.ones(shape[1:], dtype=torch.int32)
-    scores = torch.ones(shape[0], dtype=torch.int32)
-    if name is None:
-        native.count_(x, counts, low_rate, scores)
-    else:
-        given = constants(name, x)
-        y = native.correct_and_count(x, **given, counts=counts, low_rate=low_rate, scores=scores)
-        assert torch.equal(bits(y), bits(native.correct(x, **given)))
-    active = (x > 0).int()
-    assert torch.equal(counts, 1 + active.sum(0).int())
-    assert torch.equal(scores, 1 + (active * low_rate).sum((1, 2, 3)).int())
-
-
-@pytest.mark.parametrize("dtype", FAST, ids=str)
+@dtypes
 def test_no_count_overflows(native: Any, dtype: torch.dtype) -> None:
     x = torch.ones(70_000, 1, 1, 1, dtype=dtype)
-    for implementation in (native, reference):
+    for ops in (native, reference):
         counts = torch.zeros(1, 1, 1, dtype=torch.int32)
-        implementation.count_(x, counts)
+        ops.count_active_(x, counts)
         assert counts.item() == 70_000
 
 
 def test_counts_in_any_memory_order_grow(native: Any) -> None:
     x = feature_map((3, 5, 7, 9))
     counts = torch.zeros(9, 7, 5, dtype=torch.int32).permute(2, 1, 0)
-    native.count_(x.contiguous(memory_format=torch.channels_last), counts)
+    native.count_active_(x.contiguous(memory_format=torch.channels_last), counts)
     assert torch.equal(counts, (x > 0).sum(0).int())
 
 
-def test_several_threads_count_the_same(native: Any) -> None:
-    x, low_rate = feature_map((6, 64, 33, 31)), torch.rand(64, 33, 31) < 0.3
-    found = []
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        counts = torch.zeros_like(x[0], dtype=torch.int32)
-        scores = torch.zeros(len(x), dtype=torch.int32)
-        y = native.correct_and_count(
-            x,
-            factor=torch.rand(64, generator=torch.Generator().manual_seed(0)),
-            counts=counts,
-            low_rate=low_rate,
-            scores=scores,
-        )
-        found.append((bits(y), counts, scores))
+@layouts
+def test_several_threads_do_the_same(native: Any, layout: Callable[[Tensor], Tensor]) -> None:
+    x = layout(feature_map((6, 64, 33, 31)))
+    one = results(native, x)
+    torch.set_num_threads(2)
+    two = results(native, x)
     torch.set_num_threads(1)
-    assert all(torch.equal(one, other) for one, other in zip(*found))
+    assert all(torch.equal(bits(one[name]), bits(two[name])) for name in one)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_pytorch_knows_the_shape_the_gradient_and_the_graph(native: Any, name: str) -> None:
-    x = torch.randn(2, 3, 4, 5, requires_grad=True)
-    torch.library.opcheck(native.correct.default, (x,), constants(name, x))
+def test_pytorch_knows_shapes_gradients_graphs_and_what_changes(native: Any) -> None:
+    x = torch.randn(2, 3, 4, 5)
+    c = constants(x)
+    torch.library.opcheck(native.count_active_.default, (x, c["counts"]))
+    torch.library.opcheck(native.count_low_rate_.default, (x, c["low_rate"], c["scores"]))
+    torch.library.opcheck(native.fade.default, (x.requires_grad_(), c["units"], c["keep"]))
 
 
-def test_pytorch_knows_what_a_count_changes(native: Any) -> None:
-    x, low_rate = torch.randn(2, 3, 4, 5), torch.rand(3, 4, 5) < 0.5
-    counts, scores = torch.zeros(3, 4, 5, dtype=torch.int32), torch.zeros(2, dtype=torch.int32)
-    torch.library.opcheck(native.count_.default, (x, counts, low_rate, scores))
-    more = {"counts": counts, "low_rate": low_rate, "scores": scores}
-    torch.library.opcheck(native.correct_and_count.default, (x,), {**constants("cap", x), **more})
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_gradients_are_those_of_the_reference(native: Any, name: str) -> None:
-    # No value on the cap itself: since 2.14 PyTorch's clamp passes half of the gradient there.
-    x = feature_map((3, 5, 7, 9)).nan_to_num()
-    x = x.masked_fill(x == 0, 1).requires_grad_()
-    given, slope = constants(name, x), torch.randn(3, 5, 7, 9)
-    found = [
-        torch.autograd.grad(each.correct(x, **given), x, slope)[0] for each in (native, reference)
-    ]
-    assert torch.equal(*found)
+def test_gradients_are_those_of_the_reference(native: Any) -> None:
+    x, slope = feature_map((3, 5, 7, 9)).nan_to_num().requires_grad_(), torch.randn(3, 5, 7, 9)
+    ours, expected = (
+        torch.autograd.grad(results(ops, x)["y"], x, slope)[0] for ops in (native, reference)
+    )
+    assert torch.equal(ours, expected)
 
 
 def test_a_compiled_function_keeps_the_op_in_one_graph(native: Any) -> None:
-    factor = torch.rand(5)
+    x = torch.randn(3, 5, 7, 9)
+    c = constants(x)
 
     @torch.compile(fullgraph=True, backend="aot_eager")
     def work(x: Tensor) -> Tensor:
-        return native.correct(x + 1, factor=factor).relu()
+        return native.fade(x + 1, c["units"], c["keep"]).relu()
 
-    x = torch.randn(3, 5, 7, 9)
-    assert torch.equal(work(x), ((x + 1) * factor[:, None, None]).relu())
+    assert torch.equal(work(x), reference.fade(x + 1, c["units"], c["keep"]).relu())
 
 
-def test_a_wrong_constant_is_refused(native: Any) -> None:
+def test_a_wrong_tensor_is_refused(native: Any) -> None:
     x = torch.randn(2, 3, 4, 4)
-    with pytest.raises(RuntimeError, match=r"expected \[3, 4, 4\], found \[3, 4, 5\]"):
-        native.correct(x, cap=torch.zeros(3, 4, 5))
-    with pytest.raises(RuntimeError, match="exactly one edit"):
-        native.correct(x)
-    with pytest.raises(RuntimeError, match="expected Float, found Half"):
-        native.correct(x, factor=torch.ones(3).half())
+    with pytest.raises(RuntimeError, match=r"expected Int \[3, 4, 4\], found Int \[3, 4, 5\]"):
+        native.count_active_(x, torch.zeros(3, 4, 5, dtype=torch.int32))
+    with pytest.raises(RuntimeError, match="expected Float .* found Half"):
+        native.fade(x, torch.ones(2, 3) > 0, torch.ones(2, 4, 4).half())
+    with pytest.raises(RuntimeError, match="expected a feature map"):
+        native.count_active_(x[0], torch.zeros(3, 4, 4, dtype=torch.int32))
 
 
 def test_a_profile_is_the_same_by_both(native: Any, face: nn.Module, monkeypatch: Any) -> None:
     generator, latents = Generator.of(face), Latents((100, 1, 1), 0)
     layers = generator.layers[:3]
-    low_rate = [(each, torch.rand(each.channels, *each.resolution) < 0.4) for each in layers]
-    found = []
+    low_rate = [(layer, torch.rand(layer.channels, *layer.resolution) < 0.4) for layer in layers]
+    both = []
     for which in ("native", "ref"):
         monkeypatch.setenv("GANFIX_OPS", which)
         counts = count_active(generator, layers, latents, 40)
-        found.append([*counts.values(), count_low_rate(generator, low_rate, latents, 40)])
-    assert all(torch.equal(one, other) for one, other in zip(*found))
+        both.append([*counts.values(), count_low_rate(generator, low_rate, latents, 40)])
+    assert all(torch.equal(one, other) for one, other in zip(*both))
 
 
 def test_a_fade_is_the_same_by_both(native: Any, monkeypatch: Any) -> None:
@@ -278,8 +218,8 @@ def test_a_fade_is_the_same_by_both(native: Any, monkeypatch: Any) -> None:
 
 
 def test_float64_and_other_shapes_go_to_the_reference(native: Any) -> None:
-    assert ops.implementation(torch.zeros(1, 1, 1, 1).double()) is reference
-    assert ops.implementation(torch.zeros(1, 1)) is reference
+    assert implementation(torch.zeros(1, 1, 1, 1).double()) is reference
+    assert implementation(torch.zeros(1, 1)) is reference
 
 
 def test_two_processes_at_once_build_one_library(built: Any) -> None:
@@ -340,28 +280,28 @@ def test_a_damaged_library_is_not_used(built: Any, tmp_path: Path) -> None:
 def test_another_word_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANFIX_OPS", "fast")
     with pytest.raises(GanfixError, match="GANFIX_OPS=fast: expected ref or native"):
-        ops.implementation(torch.zeros(1, 1, 1, 1))
+        implementation(torch.zeros(1, 1, 1, 1))
 
 
 def test_another_pytorch_compiler_or_source_gets_a_library_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     toolchain = build.Toolchain.find()
-    keys = [toolchain.key()]
-    assert toolchain.key() == keys[0]
+    libraries = [toolchain.library()]
+    assert toolchain.library() == libraries[0]
     with monkeypatch.context() as patch:
         patch.setattr(torch, "__version__", "9.9")
-        keys.append(toolchain.key())
+        libraries.append(toolchain.library())
     other = tmp_path / "c++"
     other.write_text("#!/bin/sh\necho another compiler\n")
     other.chmod(0o755)
-    keys.append(build.Toolchain(str(other)).key())
+    libraries.append(build.Toolchain(str(other)).library())
     shutil.copytree(build.SOURCES, tmp_path / "ops")
-    with (tmp_path / "ops" / "core.h").open("a") as file:
+    with (tmp_path / "ops" / "pass.h").open("a") as file:
         file.write("// changed\n")
     monkeypatch.setattr(build, "SOURCES", tmp_path / "ops")
-    keys.append(toolchain.key())
-    assert len(set(keys)) == 4
+    libraries.append(toolchain.library())
+    assert len(set(libraries)) == 4
 
 
 # --- CUDA. No GPU is needed for any of this, and none has ever run it.
@@ -372,46 +312,32 @@ def test_the_cuda_library_compiles_and_serves_the_cpu_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GANFIX_CACHE", str(tmp_path))
-    found = build.Toolchain.find()
-    library = build.build(build.Toolchain(found.compiler, shutil.which("nvcc")))
+    compiler = build.Toolchain.find().compiler
+    library = build.Toolchain(compiler, shutil.which("nvcc")).build()
     code = library.read_bytes()
-    assert all(f"sm_{each}".encode() in code for each in build.ARCHITECTURES)
+    assert all(f"sm_{number}".encode() in code for number in build.ARCHITECTURES)
     script = (
         f"import torch; torch.ops.load_library({str(library)!r}); x = torch.randn(2, 3, 4, 5); "
-        "y = torch.ops.ganfix.correct(x, torch.zeros(3, 4, 5)); "
-        "assert torch.equal(y, x.clamp(max=0)); "
-        "print(torch._C._dispatch_has_kernel_for_dispatch_key('ganfix::correct', 'CUDA'))"
+        "counts = torch.zeros(3, 4, 5, dtype=torch.int32); "
+        "torch.ops.ganfix.count_active_(x, counts); print(torch.equal(counts, (x > 0).sum(0)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "True\n", done.stderr
 
 
 class Pass(ctypes.Structure):
-    """`ganfix::Pass` of core.h."""
+    """`ganfix::Pass` of pass.h."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("x", "y", "cap", "factor", "keep", "faded")),
-        *((name, ctypes.c_void_p) for name in ("counts", "low_rate", "scores")),
-        *((name, ctypes.c_int64) for name in ("rows", "units", "pixels")),
-        ("factor_by_row", ctypes.c_bool),
+        *((name, ctypes.c_void_p) for name in ("x", "counts", "scores", "low_rate")),
+        *((name, ctypes.c_void_p) for name in ("y", "faded", "keep")),
+        *((name, ctypes.c_int64) for name in ("rows", "units", "pixels", "size")),
+        ("kind", ctypes.c_int),
         ("channels_last", ctypes.c_bool),
     ]
 
 
-@pytest.fixture(scope="module")
-def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """cuda.cu compiled for the CPU, where blocks of one thread run one after the other."""
-    folder = tmp_path_factory.mktemp("emulated")
-    source = (build.SOURCES / "cuda.cu").read_text()
-    source = source.replace("kThreads = 256", "kThreads = 1")
-    source, launches = re.subn(
-        r"(\brun<\w+, \w+::\w+>)<<<grid, kThreads, 0, stream>>>\(pass\)",
-        r"emulate(grid, [&] { \1(pass); })",
-        source,
-    )
-    assert launches == 4
-    (folder / "cuda_runtime.h").write_text(
-        """
+CUDA_FOR_CPU = """
 #define __global__
 struct dim3 { unsigned x, y; dim3(unsigned x = 1, unsigned y = 1) : x(x), y(y) {} };
 using cudaStream_t = void*;
@@ -428,48 +354,57 @@ template <class Kernel> void emulate(dim3 grid, Kernel kernel) {
     for (blockIdx.y = 0; blockIdx.y < grid.y; ++blockIdx.y) kernel();
 }
 """
+
+
+@pytest.fixture(scope="module")
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """cuda.cu compiled for the CPU, where blocks of one thread run one after the other."""
+    folder = tmp_path_factory.mktemp("emulated")
+    source = (build.SOURCES / "cuda.cu").read_text()
+    source = source.replace("kThreads = 256", "kThreads = 1")
+    source, launches = re.subn(
+        r"(\brun<\w+>)<<<grid, kThreads, 0, on>>>\(pass\)",
+        r"emulate(grid, [&] { \1(pass); })",
+        source,
     )
+    assert launches == 3
+    (folder / "cuda_runtime.h").write_text(CUDA_FOR_CPU)
+    for name, theirs, ours in (("fp16", "__half", "Half"), ("bf16", "__nv_bfloat16", "BFloat16")):
+        header = f"#include <c10/util/{ours}.h>\nusing {theirs} = c10::{ours};\n"
+        (folder / f"cuda_{name}.h").write_text(header)
     (folder / "emulated.cpp").write_text(
-        source + '\nextern "C" const char* emulated(const ganfix::Pass* pass, int kind) {'
-        " return ganfix::run_on_cuda(*pass, ganfix::Kind(kind), nullptr); }\n"
+        source + '\nextern "C" const char* emulated(const ganfix::Pass* pass) {'
+        " return ganfix::run_on_cuda(*pass, nullptr); }\n"
     )
-    line = ["c++", "-std=c++17", "-O1", "-ffp-contract=off", "-shared", "-fPIC"]
-    line += [f"-I{folder}", f"-I{build.SOURCES}", "emulated.cpp", "-o", "emulated.so"]
-    subprocess.run(line, cwd=folder, check=True)
-    yield ctypes.CDLL(str(folder / "emulated.so")).emulated
+    command = ["c++", "-std=c++20", "-O1", "-ffp-contract=off", "-shared", "-fPIC", f"-I{folder}"]
+    command += [f"-I{build.SOURCES}", f"-I{Path(torch.__file__).parent / 'include'}"]
+    subprocess.run([*command, "emulated.cpp", "-o", "emulated.so"], cwd=folder, check=True)
+    return ctypes.CDLL(str(folder / "emulated.so")).emulated
 
 
+@dtypes
 @pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels_last"])
-@pytest.mark.parametrize("dtype", FAST, ids=str)
-@pytest.mark.parametrize("name", NAMES)
-def test_the_cuda_kernel_does_what_the_cpu_does(
-    emulated: Any, native: Any, name: str, dtype: torch.dtype, last: bool
+def test_the_cuda_kernel_does_what_the_reference_does(
+    emulated: Any, dtype: torch.dtype, last: bool
 ) -> None:
     order = torch.channels_last if last else torch.contiguous_format
     x = feature_map((19, 5, 3, 4), dtype).contiguous(memory_format=order)
-    given = constants(name, x)
-    low_rate = torch.rand(1, 5, 3, 4) < 0.4
-    plain = {"low_rate": low_rate[0], "counts": torch.zeros(5, 3, 4, dtype=torch.int32)}
-    scores = torch.zeros(19, dtype=torch.int32)
-    expected = native.correct_and_count(x, **given, **plain, scores=scores)
-
+    expected = results(reference, x)
     # As library.cpp hands them on: what belongs to neurons in the order of the feature map.
-    ordered = {
-        "x": x,
-        "y": torch.empty_like(x),
-        "counts": torch.zeros(1, 5, 3, 4, dtype=torch.int32).contiguous(memory_format=order),
-        "low_rate": low_rate.contiguous(memory_format=order),
-        "scores": torch.zeros(19, dtype=torch.int32),
-        **given,
-    }
-    if name == "cap":
-        ordered["cap"] = given["cap"][None].contiguous(memory_format=order)
-    pointers = {key: tensor.data_ptr() for key, tensor in ordered.items()}
-    by_row = name == "factor by row"
-    kernel_pass = Pass(
-        **pointers, rows=19, units=5, pixels=12, factor_by_row=by_row, channels_last=last
-    )
-    assert emulated(ctypes.byref(kernel_pass), FAST.index(dtype)) == 0
-    assert torch.equal(bits(ordered["y"]), bits(expected))
-    assert torch.equal(ordered["counts"][0], plain["counts"])
-    assert torch.equal(ordered["scores"], scores)
+    c = constants(x)
+    counts = c["counts"][None].contiguous(memory_format=order)
+    low_rate = c["low_rate"][None].contiguous(memory_format=order)
+    y = torch.empty_like(x)
+    passes = [
+        {"counts": counts},
+        {"scores": c["scores"], "low_rate": low_rate},
+        {"y": y, "faded": c["units"], "keep": c["keep"]},
+    ]
+    sizes = {"rows": 19, "units": 5, "pixels": 12, "size": 60}
+    for tensors in passes:
+        pointers = {name: tensor.data_ptr() for name, tensor in {"x": x, **tensors}.items()}
+        kernel_pass = Pass(**pointers, **sizes, kind=DTYPES.index(dtype), channels_last=last)
+        assert emulated(ctypes.byref(kernel_pass)) == 0
+    assert torch.equal(counts[0], expected["counts"])
+    assert torch.equal(c["scores"], expected["scores"])
+    assert same(y, expected["y"])

@@ -107,7 +107,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     "name",
     [
         "py.typed",
-        "ops/core.h",
+        "ops/pass.h",
         "ops/cpu.cpp",
         "ops/cuda.cu",
         "web/static/label.html",

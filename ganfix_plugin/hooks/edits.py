@@ -87,7 +87,7 @@ class Fade(Shared):
 
     def __call__(self, x: Tensor) -> Tensor:
         faded, keep = constant(self, x, _faded), constant(self, x, _keep)
-        y: Tensor = implementation(x).correct(x, None, None, faded, keep)
+        y: Tensor = implementation(x).fade(x, faded, keep)
         return y
 
 

@@ -1,14 +1,17 @@
-"""Whole passes over a layer's feature map in one go, native where they have been built.
+"""Which implementation of the ops runs: native where it has been built, or the reference.
 
-`correct`, `count_` and `correct_and_count` of the implementation for a feature map do what
-`reference` says, which runs wherever the native ops do not: they need a compiler once, and on a CPU
-they save less than they cost to build unless many images are measured. So:
+`reference` says what the three ops do: count activated neurons while a generator is profiled, count
+those of low rates in a sample, and fade units. The native ones do each in one pass over the feature
+map. They need a compiler once, and on a CPU they save less than they cost to build unless many
+images are measured. So:
 
 - by default, native ops run if they have been built on this machine, and nothing is built;
 - ``GANFIX_OPS=native`` builds them on first use and says so;
 - ``GANFIX_OPS=ref`` never uses them.
 
-Capping or scaling alone is one pass in PyTorch already, and stays there.
+Where there is no compiler, where the build fails, or where the library, tried out once per process,
+differs from the reference, the reference runs; a line says why if native ops were asked for or had
+been built. Ablating neurons and scaling units is one pass in PyTorch already, and stays there.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import functools
 import logging
 import os
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,10 +29,13 @@ from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.ops import reference
+from ganfix_plugin.ops.build import Toolchain, Unavailable
 
 log = logging.getLogger("ganfix")
 
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+"""Of the feature maps that native ops take."""
+
 _loading = threading.Lock()
 
 
@@ -37,33 +45,84 @@ def implementation(x: Tensor) -> Any:
     Raises:
         GanfixError: if ``$GANFIX_OPS`` is neither ``ref`` nor ``native``.
     """
-    native = x.dtype in _DTYPES and x.dim() == 4 and _loaded(x.device.type)
-    return torch.ops.ganfix if native else reference
-
-
-def why_reference(device: str) -> str:
-    """Why the reference runs on "cpu" or "cuda"; empty where the native ops do."""
+    if x.dtype not in DTYPES or x.dim() != 4:
+        return reference
     with _loading:
-        return _load(os.environ.get("GANFIX_OPS", ""), device)
-
-
-def _loaded(device: str) -> bool:
-    return not why_reference(device)
+        return _implementation(os.environ.get("GANFIX_OPS", ""), x.device.type)
 
 
 @functools.cache
-def _load(wanted: str, device: str) -> str:
-    """Load the native ops, once per process, and say why not where that is so."""
+def _implementation(wanted: str, device: str) -> Any:
     if wanted not in ("", "ref", "native"):
         raise GanfixError(f"GANFIX_OPS={wanted}: expected ref or native")
     if wanted == "ref":
-        return "GANFIX_OPS=ref"
-    from ganfix_plugin.ops import native
-
+        return reference
     try:
-        native.load(device, may_build=wanted == "native")
-    except native.Unavailable as reason:
+        _load(_library(device, may_build=wanted == "native"))
+        _try_out(device)
+        return torch.ops.ganfix
+    except Unavailable as reason:
         if wanted or reason.surprising:
             log.warning("no native ops on %s (%s); the reference runs", device, reason)
-        return str(reason)
-    return ""
+        return reference
+
+
+def _library(device: str, may_build: bool) -> Path:
+    """The library for "cpu" or "cuda", which is there or can be built."""
+    if device not in ("cpu", "cuda"):
+        raise Unavailable(f"there are none for {device}")
+    if not hasattr(torch.library, "register_autograd"):
+        raise Unavailable(f"they need PyTorch 2.4, and this is {torch.__version__}")
+    toolchain = Toolchain.find()
+    if device == "cuda" and not toolchain.nvcc:
+        raise Unavailable("they need nvcc")
+    library = toolchain.library()
+    if not library.is_file():
+        if not may_build:
+            raise Unavailable("not built; GANFIX_OPS=native builds them")
+        log.info("compiling the native ops, once on this machine (10 to 30 seconds)")
+        start = time.perf_counter()
+        toolchain.build()
+        log.info("native ops: %s, built in %.0f s", library, time.perf_counter() - start)
+    return library
+
+
+@functools.cache
+def _load(library: Path) -> None:
+    """Make ``torch.ops.ganfix``, with shapes and gradients, which kernels do not tell."""
+    try:
+        torch.ops.load_library(library)
+    except OSError as error:
+        raise Unavailable(str(error).splitlines()[0], surprising=True) from error
+
+    def setup(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[1:])
+
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return torch.ops.ganfix.fade(gradient, *ctx.saved_tensors), None, None
+
+    torch.library.register_fake("ganfix::count_active_")(lambda *tensors: None)
+    torch.library.register_fake("ganfix::count_low_rate_")(lambda *tensors: None)
+    torch.library.register_fake("ganfix::fade")(lambda x, *others: torch.empty_like(x))
+    torch.library.register_autograd("ganfix::fade", backward, setup_context=setup)
+
+
+def _try_out(device: str) -> None:
+    """Compare with the reference: a library that fails or computes anything else is not used."""
+
+    def results(ops: Any) -> list[Tensor]:
+        chance = torch.Generator().manual_seed(0)
+        x = torch.randn(3, 5, 6, 7, generator=chance).to(device)
+        units, low_rate, keep = x[:, :, 0, 0] > 0, x[0] > 0.5, x[:, 0].sigmoid()
+        counts, scores = torch.zeros_like(x[0]).int(), torch.zeros_like(x[:, 0, 0, 0]).int()
+        for dtype in DTYPES:
+            ops.count_active_(x.to(dtype), counts)
+            ops.count_low_rate_(x.to(dtype), low_rate, scores)
+        return [counts, scores, *(ops.fade(x.to(d), units, keep.to(d)) for d in DTYPES)]
+
+    try:
+        same = all(map(torch.equal, results(torch.ops.ganfix), results(reference)))
+    except RuntimeError as error:
+        raise Unavailable(str(error).splitlines()[0], surprising=True) from error
+    if not same:
+        raise Unavailable("they do not compute what the reference does", surprising=True)

@@ -1,5 +1,5 @@
 // The ops as PyTorch knows them: tensors in, a `Pass` for the device they are on.
-#include "core.h"
+#include "pass.h"
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty_like.h>
@@ -9,137 +9,90 @@
 
 namespace {
 
+using at::MemoryFormat;
 using at::Tensor;
-using Maybe = std::optional<Tensor>;
 
-ganfix::Kind kind_of(const Tensor& x) {
-  switch (x.scalar_type()) {
-    case at::kFloat: return ganfix::Kind::float32;
-    case at::kHalf: return ganfix::Kind::float16;
-    case at::kBFloat16: return ganfix::Kind::bfloat16;
-    default: TORCH_CHECK(false, "ganfix: no op for ", x.scalar_type());
-  }
+// A feature map as the kernels read it: dense, and in the order that it has if it is so already.
+Tensor dense(const Tensor& x) {
+  TORCH_CHECK(x.dim() == 4, "ganfix: expected a feature map [N, C, H, W], found ", x.sizes());
+  return x.is_contiguous(MemoryFormat::ChannelsLast) ? x : x.contiguous();
 }
 
-// A constant of a call, as the kernels read it: dense, in the order that is given.
-Tensor constant(
-    const Tensor& given, const Tensor& x, at::ScalarType type, at::IntArrayRef shape, at::MemoryFormat order) {
-  TORCH_CHECK(given.device() == x.device(), "ganfix: expected everything on ", x.device());
-  TORCH_CHECK(given.scalar_type() == type, "ganfix: expected ", type, ", found ", given.scalar_type());
-  TORCH_CHECK(given.sizes() == shape, "ganfix: expected ", shape, ", found ", given.sizes());
-  return given.dim() == 3 && order == at::MemoryFormat::ChannelsLast
-      ? given.unsqueeze(0).contiguous(order)
-      : given.contiguous();
+// What an op is given beside x: dense, and if it is [C, H, W] by neuron in the order of x.
+Tensor dense(const Tensor& tensor, const Tensor& x, at::ScalarType type, at::IntArrayRef shape, bool by_neuron = false) {
+  TORCH_CHECK(tensor.device() == x.device(), "ganfix: expected everything on ", x.device());
+  TORCH_CHECK(tensor.scalar_type() == type && tensor.sizes() == shape, "ganfix: expected ", type, " ", shape,
+              ", found ", tensor.scalar_type(), " ", tensor.sizes());
+  if (!by_neuron || x.is_contiguous()) return tensor.contiguous();
+  return tensor.unsqueeze(0).contiguous(MemoryFormat::ChannelsLast).squeeze(0);
 }
 
-void run(
-    const Tensor& x, const Tensor* y, const Maybe& cap, const Maybe& factor, const Maybe& faded,
-    const Maybe& keep, const Maybe& counts, const Maybe& low_rate, const Maybe& scores,
-    at::MemoryFormat order) {
-  const int64_t rows = x.size(0), units = x.size(1), height = x.size(2), width = x.size(3);
-  const at::ScalarType type = x.scalar_type();
-  const auto plain = at::MemoryFormat::Contiguous;
+ganfix::Pass pass_over(const Tensor& x) {
   ganfix::Pass pass{};
   pass.x = x.const_data_ptr();
-  pass.y = y ? y->data_ptr() : nullptr;
-  pass.rows = rows;
-  pass.units = units;
-  pass.pixels = height * width;
-  pass.channels_last = order == at::MemoryFormat::ChannelsLast;
-  std::vector<Tensor> kept;  // until the kernel was started
-  const auto pointer = [&](const Maybe& given, at::ScalarType of, at::IntArrayRef shape, at::MemoryFormat as) {
-    kept.push_back(constant(*given, x, of, shape, as));
-    return kept.back().const_data_ptr();
-  };
-  if (cap) pass.cap = pointer(cap, type, {units, height, width}, order);
-  if (factor) {
-    pass.factor_by_row = factor->dim() == 2;
-    pass.factor = pass.factor_by_row ? pointer(factor, type, {rows, units}, plain)
-                                     : pointer(factor, type, {units}, plain);
+  pass.rows = x.size(0), pass.units = x.size(1), pass.pixels = x.size(2) * x.size(3);
+  pass.size = pass.units * pass.pixels;
+  pass.channels_last = !x.is_contiguous();
+  switch (x.scalar_type()) {
+    case at::kFloat: pass.kind = ganfix::Kind::float32; break;
+    case at::kHalf: pass.kind = ganfix::Kind::float16; break;
+    case at::kBFloat16: pass.kind = ganfix::Kind::bfloat16; break;
+    default: TORCH_CHECK(false, "ganfix: no op for ", x.scalar_type());
   }
-  if (keep) {
-    TORCH_CHECK(faded, "ganfix: keep without faded");
-    pass.keep = pointer(keep, type, {rows, height, width}, plain);
-    pass.faded = static_cast<const bool*>(pointer(faded, at::kBool, {rows, units}, plain));
-  }
-  Tensor counted;
-  if (counts) {
-    counted = constant(*counts, x, at::kInt, {units, height, width}, order);
-    pass.counts = counted.data_ptr<int32_t>();
-  }
-  if (scores) {
-    TORCH_CHECK(low_rate, "ganfix: scores without low_rate");
-    TORCH_CHECK(scores->is_contiguous(), "ganfix: scores must be contiguous");
-    (void)constant(*scores, x, at::kInt, {rows}, plain);
-    pass.low_rate = static_cast<const bool*>(pointer(low_rate, at::kBool, {units, height, width}, order));
-    pass.scores = scores->data_ptr<int32_t>();
-  }
-  if (x.is_cpu()) {
-    ganfix::run_on_cpu(pass, kind_of(x));
-  } else {
+  return pass;
+}
+
+void run(const ganfix::Pass& pass, const Tensor& x) {
+  if (!x.numel()) return;
+  if (x.is_cpu()) return ganfix::run_on_cpu(pass);
 #ifdef GANFIX_CUDA
-    const c10::DeviceGuard guard(x.device());
-    const c10::impl::VirtualGuardImpl device(x.device().type());
-    const char* error = ganfix::run_on_cuda(pass, kind_of(x), device.getStream(x.device()).native_handle());
-    TORCH_CHECK(!error, "ganfix: ", error);
+  const c10::DeviceGuard guard(x.device());
+  const c10::impl::VirtualGuardImpl device(x.device().type());
+  const char* error = ganfix::run_on_cuda(pass, device.getStream(x.device()).native_handle());
+  TORCH_CHECK(!error, "ganfix: ", error);
 #else
-    TORCH_CHECK(false, "ganfix: built without CUDA");
+  TORCH_CHECK(false, "ganfix: built without CUDA");
 #endif
-  }
-  // In another order than the feature map's, the counts were grown in a copy.
-  if (counts && counted.const_data_ptr() != counts->const_data_ptr()) counts->copy_(counted.view(counts->sizes()));
 }
 
-// x in an order that the kernels know, and that order.
-std::pair<Tensor, at::MemoryFormat> dense(const Tensor& x) {
-  TORCH_CHECK(x.dim() == 4, "ganfix: expected a feature map [N, C, H, W], found ", x.sizes());
-  const bool last = !x.is_contiguous() && x.is_contiguous(at::MemoryFormat::ChannelsLast);
-  const auto order = last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
-  return {x.contiguous(order), order};
+void count_active_(const Tensor& map, const Tensor& counts) {
+  const Tensor x = dense(map), own = dense(counts, x, at::kInt, x.sizes().slice(1), true);
+  ganfix::Pass pass = pass_over(x);
+  pass.counts = own.data_ptr<int32_t>();
+  run(pass, x);
+  counts.copy_(own);  // nothing is copied where they are the same
 }
 
-Tensor correct_and_count(
-    const Tensor& x, const Maybe& cap, const Maybe& factor, const Maybe& faded, const Maybe& keep,
-    const Maybe& counts, const Maybe& low_rate, const Maybe& scores) {
-  TORCH_CHECK(int(bool(cap)) + int(bool(factor)) + int(bool(keep)) == 1, "ganfix: expected exactly one edit");
-  const auto [given, order] = dense(x);
-  const Tensor y = at::empty_like(given);
-  run(given, &y, cap, factor, faded, keep, counts, low_rate, scores, order);
-  // As PyTorch's own elementwise ops lay out their results.
-  return given.is_same(x) ? y : at::empty_like(x).copy_(y);
+void count_low_rate_(const Tensor& map, const Tensor& low_rate, const Tensor& scores) {
+  const Tensor x = dense(map), neurons = dense(low_rate, x, at::kBool, x.sizes().slice(1), true);
+  const Tensor own = dense(scores, x, at::kInt, {x.size(0)});
+  ganfix::Pass pass = pass_over(x);
+  pass.low_rate = static_cast<const uint8_t*>(neurons.const_data_ptr());
+  pass.scores = own.data_ptr<int32_t>();
+  run(pass, x);
+  scores.copy_(own);
 }
 
-Tensor correct(
-    const Tensor& x, const Maybe& cap, const Maybe& factor, const Maybe& faded, const Maybe& keep) {
-  return correct_and_count(x, cap, factor, faded, keep, {}, {}, {});
-}
-
-void count_(const Tensor& x, const Maybe& counts, const Maybe& low_rate, const Maybe& scores) {
-  const auto [given, order] = dense(x);
-  run(given, nullptr, {}, {}, {}, {}, counts, low_rate, scores, order);
-}
-
-void implement(torch::Library& library) {
-  library.impl("correct", &correct);
-  library.impl("count_", &count_);
-  library.impl("correct_and_count", &correct_and_count);
+Tensor fade(const Tensor& map, const Tensor& units, const Tensor& keep) {
+  const Tensor x = dense(map), y = at::empty_like(x), faded = dense(units, x, at::kBool, x.sizes().slice(0, 2));
+  const Tensor factor = dense(keep, x, x.scalar_type(), {x.size(0), x.size(2), x.size(3)});
+  ganfix::Pass pass = pass_over(x);
+  pass.y = y.data_ptr();
+  pass.faded = static_cast<const uint8_t*>(faded.const_data_ptr());
+  pass.keep = factor.const_data_ptr();
+  run(pass, x);
+  return x.is_same(map) ? y : at::empty_like(map).copy_(y);  // laid out as by PyTorch's own ops
 }
 
 }  // namespace
 
-// What they do is said in reference.py, which has functions of the same names and arguments.
 TORCH_LIBRARY(ganfix, library) {
-  library.def(
-      "correct(Tensor x, Tensor? cap=None, Tensor? factor=None, Tensor? faded=None, Tensor? keep=None) -> Tensor");
-  library.def(
-      "count_(Tensor x, Tensor(a!)? counts=None, Tensor? low_rate=None, Tensor(b!)? scores=None) -> ()");
-  library.def(
-      "correct_and_count(Tensor x, Tensor? cap=None, Tensor? factor=None, Tensor? faded=None, Tensor? keep=None, "
-      "Tensor(a!)? counts=None, Tensor? low_rate=None, Tensor(b!)? scores=None) -> Tensor");
+  library.def("count_active_(Tensor x, Tensor(a!) counts) -> ()");
+  library.def("count_low_rate_(Tensor x, Tensor low_rate, Tensor(a!) scores) -> ()");
+  library.def("fade(Tensor x, Tensor units, Tensor keep) -> Tensor");
+  for (const auto device : {c10::kCPU, c10::kCUDA}) {
+    library.impl("count_active_", torch::dispatch(device, &count_active_));
+    library.impl("count_low_rate_", torch::dispatch(device, &count_low_rate_));
+    library.impl("fade", torch::dispatch(device, &fade));
+  }
 }
-
-TORCH_LIBRARY_IMPL(ganfix, CPU, library) { implement(library); }
-
-#ifdef GANFIX_CUDA
-TORCH_LIBRARY_IMPL(ganfix, CUDA, library) { implement(library); }
-#endif

@@ -1,7 +1,7 @@
-"""What the native ops compute, in PyTorch: it runs where they do not, and they are tested by it.
+"""What the native ops compute, in PyTorch: it runs where they do not, and they are tried out by it.
 
 The functions have the names and arguments of the ops. ``x`` is a feature map [N, C, H, W]; all
-constants are on its device, and those of a value's kind have its dtype.
+other tensors are on its device.
 """
 
 from __future__ import annotations
@@ -10,63 +10,34 @@ import torch
 from torch import Tensor
 
 
-def correct(
-    x: Tensor,
-    cap: Tensor | None = None,
-    factor: Tensor | None = None,
-    faded: Tensor | None = None,
-    keep: Tensor | None = None,
-) -> Tensor:
-    """One edit of a feature map, out of place.
+def count_active_(x: Tensor, counts: Tensor) -> None:
+    """Count by neuron how often it is activated, x > 0 ([C22]: Choi, Chang, Choi, IJCAI 2022, 3).
 
     Args:
-        cap: [C, H, W], at least 0: no activation exceeds it. A zero at a neuron capped at 0 may
-            change its sign here; the native op leaves it.
-        factor: [C] or [N, C], multiplies units.
-        faded: bool [N, C], the units that ``keep`` multiplies.
-        keep: [N, H, W].
+        counts: int32 [C, H, W], grows by the number of samples in which a neuron is active.
     """
-    if cap is not None:
-        return x.clamp(max=cap)
-    if factor is not None:
-        return x * factor[..., None, None]
-    assert faded is not None and keep is not None
+    # Sums of bytes are vectorised, sums of booleans are not; 255 samples cannot overflow one.
+    for samples in (x > 0).view(torch.uint8).split(255):
+        counts += samples.sum(dim=0, dtype=torch.uint8)
+
+
+def count_low_rate_(x: Tensor, low_rate: Tensor, scores: Tensor) -> None:
+    """Count by sample how many of some neurons are activated ([C22], section 4.1).
+
+    Args:
+        low_rate: bool [C, H, W], the neurons that count.
+        scores: int32 [N], grows by the number of those that are active.
+    """
+    scores += ((x > 0) & low_rate).sum(dim=(1, 2, 3), dtype=torch.int32)
+
+
+def fade(x: Tensor, units: Tensor, keep: Tensor) -> Tensor:
+    """Multiply some units of a sample by a number for each pixel, out of place ([T21]: Tousi et
+    al., CVPR 2021, 4.2).
+
+    Args:
+        units: bool [N, C], by sample; all others stay as they are.
+        keep: [N, H, W], of the dtype of ``x``.
+    """
     # Every value is multiplied, by 1 where nothing fades: a choice by `where` takes longer.
-    return x * torch.where(faded[:, :, None, None], keep[:, None], keep.new_ones(()))
-
-
-def count_(
-    x: Tensor,
-    counts: Tensor | None = None,
-    low_rate: Tensor | None = None,
-    scores: Tensor | None = None,
-) -> None:
-    """Count activated neurons, x > 0, into integers ([C22], sections 3 and 4.1).
-
-    Args:
-        counts: int32 [C, H, W], grows by the number of rows in which a neuron is active.
-        low_rate: bool [C, H, W], the neurons that make up a row's score.
-        scores: int32 [N], grows by the number of those neurons that are active.
-    """
-    active = x > 0
-    if counts is not None:
-        # Sums of bytes are vectorised, sums of booleans are not; 255 rows cannot overflow one.
-        for rows in active.view(torch.uint8).split(255):
-            counts += rows.sum(dim=0, dtype=torch.uint8)
-    if low_rate is not None and scores is not None:
-        scores += (active & low_rate).sum(dim=(1, 2, 3), dtype=torch.int32)
-
-
-def correct_and_count(
-    x: Tensor,
-    cap: Tensor | None = None,
-    factor: Tensor | None = None,
-    faded: Tensor | None = None,
-    keep: Tensor | None = None,
-    counts: Tensor | None = None,
-    low_rate: Tensor | None = None,
-    scores: Tensor | None = None,
-) -> Tensor:
-    """`correct` and `count_` of the same feature map, as it was before the edit."""
-    count_(x, counts, low_rate, scores)
-    return correct(x, cap, factor, faded, keep)
+    return x * torch.where(units[:, :, None, None], keep[:, None], keep.new_ones(()))

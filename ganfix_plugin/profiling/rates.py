@@ -45,7 +45,7 @@ def count_active(
         if layer.name not in counts:
             # In the feature map's own memory order.
             counts[layer.name] = torch.zeros_like(x[0], dtype=torch.int32)
-        implementation(x).count_(x, counts[layer.name])
+        implementation(x).count_active_(x, counts[layer.name])
 
     for z, c in latent_batches(generator, latents, samples, batch, "rates", part):
         generator.observe(layers, z, c, visit)
@@ -91,7 +91,7 @@ def lr_count(
         if not scores:
             scores.append(torch.zeros(len(x), dtype=torch.int32, device=x.device))
         mask = neurons[layer.name].to(x.device)
-        implementation(x).count_(x, None, mask, scores[0])
+        implementation(x).count_low_rate_(x, mask, scores[0])
 
     observe(root, [layer for layer, _ in low_rate], visit, call)
     return scores[0]
