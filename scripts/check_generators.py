@@ -37,7 +37,7 @@ from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.hosts.custom_ops import fused_bias_act, upfirdn2d
 from ganfix_plugin.hosts.host import Situation, find_host
 from ganfix_plugin.hosts.import_hooks import installed, replaced, stand_in
-from ganfix_plugin.hosts.session import Session
+from ganfix_plugin.hosts.session import Run, Session
 
 Fact = tuple[str, bool]
 SPEC = "seqabl:samples=64,lowest=40%"
@@ -224,7 +224,7 @@ def importable(checkout: Path) -> Iterator[None]:
         situation = Situation(checkout, "cpu")
         found = find_host(checkout)
         if found:
-            stack.enter_context(Session(found[0], situation).installed())
+            stack.enter_context(Session(Run(situation, found[0].name)).installed())
         else:
             # stylegan2-torch compiles CUDA ops when it is imported, and pro-gan-pth calls a
             # function of PyTorch's that has got another argument since.

@@ -24,10 +24,10 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.evaluate.evaluate import evaluate, figures
 from ganfix_plugin.features.bootstrap import Bootstrap
 from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hooks.forward import bare
-from ganfix_plugin.hosts.metrics import to_pixels
 from ganfix_plugin.workers import Ranks, ranks
 
 SPEC = "seqabl:samples=200,lowest=30%"

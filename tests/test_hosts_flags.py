@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from ganfix_plugin import GanfixError
 from ganfix_plugin.hosts.flags import CORRECT, SCREEN, asks_for_help, shown_in_help, take
-from ganfix_plugin.hosts.metrics import FLAGS
+from ganfix_plugin.hosts.metric_options import FLAGS
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.hosts.genforce import HOST, _any_width, _fid_marked
 from ganfix_plugin.hosts.host import Situation
 from ganfix_plugin.hosts.launcher import _apart
-from ganfix_plugin.hosts.metrics import Measuring
-from ganfix_plugin.hosts.session import Session
+from ganfix_plugin.hosts.metric_options import MetricOptions
+from ganfix_plugin.hosts.session import Run, Session
 
 SPEC = "seqabl:samples=64,lowest=30%"
 DETECTOR = Detector("detectors:by_name", "0123456789abcdef")
@@ -45,7 +45,8 @@ class Runner:
 
 
 def session(specs: tuple[str, ...] = (), detector: Detector | None = None) -> Session:
-    return Session(HOST, Situation(Path(), "cpu"), specs, measuring=Measuring(detector))
+    situation, metrics = Situation(Path(), "cpu"), MetricOptions(detector)
+    return Session(Run(situation, HOST.name, specs, metrics))
 
 
 @pytest.mark.parametrize(
@@ -55,19 +56,19 @@ def session(specs: tuple[str, ...] = (), detector: Detector | None = None) -> Se
 )
 def test_a_corrected_test_works_in_a_folder_of_its_own(line: list[str]) -> None:
     arguments = ["config.py", *line, "--checkpoint", "w"]
-    found = _apart(arguments, HOST.folders["test.py"], session((SPEC,)).apart)
-    assert " ".join(found).replace("=", " ").split()[2] == "w/corrected"
-    assert found[0] == "config.py" and found[-2:] == ["--checkpoint", "w"]
+    changed = _apart(arguments, HOST.folders["test.py"], session((SPEC,)).run.apart)
+    assert " ".join(changed).replace("=", " ").split()[2] == "w/corrected"
+    assert changed[0] == "config.py" and changed[-2:] == ["--checkpoint", "w"]
 
 
 def test_an_ordinary_test_works_where_it_was_told_to() -> None:
     arguments = ["config.py", "--work_dir", "w"]
-    assert _apart(arguments, HOST.folders["test.py"], session().apart) == arguments
+    assert _apart(arguments, HOST.folders["test.py"], session().run.apart) == arguments
 
 
 def test_detectors_and_corrections_share_no_folder() -> None:
     sides = [session(specs, detector) for specs in ((), (SPEC,)) for detector in (None, DETECTOR)]
-    assert [each.apart for each in sides] == [
+    assert [side.run.apart for side in sides] == [
         "",
         "detector-01234567",
         "corrected",

@@ -19,15 +19,17 @@ from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
-from ganfix_plugin.features.images import read_images
+from ganfix_plugin.features.images import read_images, to_pixels
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hooks.forward import bare
 from ganfix_plugin.hosts.host import Situation
-from ganfix_plugin.hosts.metrics import Measuring, check_metric, give_detector, to_pixels
+from ganfix_plugin.hosts.metric_detector import give_detector
+from ganfix_plugin.hosts.metric_options import MetricOptions
+from ganfix_plugin.hosts.metrics import check_metric
 from ganfix_plugin.hosts.nvidia import _report_apart
-from ganfix_plugin.hosts.session import UNKNOWN, Session
+from ganfix_plugin.hosts.session import Run, Session
 from ganfix_plugin.labels import Label, Labels, write
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "stylegan2_small"
@@ -89,17 +91,17 @@ def test_fid_artifacts_equals_an_independent_computation(
 ) -> None:
     detector = torch.jit.load(folder / "run" / "detector.pt")
     adapter, z = find_adapter(stylegan2), latents_of(SEEDS, (64,))
-    every = torch.cat(list(read_images(DATA)))
-    some = np.sort(np.random.RandomState(0).permutation(len(every))[:400])  # as the host's data set
-    real = detector(to_pixels(every[some]))
+    images = torch.cat(list(read_images(DATA)))
+    chosen = np.random.RandomState(0).permutation(len(images))[:400]  # as the host's data set
+    real = detector(to_pixels(images[np.sort(chosen)]))
     with ganfix.attach(stylegan2, SPEC), torch.no_grad():
         for key, G in (
             ("fid_artifacts", stylegan2),
             ("fid_artifacts_uncorrected", bare(stylegan2)),
         ):
             features = detector(to_pixels(adapter.synthesize(G, z, None)))
-            found = corrected[1][0]["results"][key]
-            assert found == pytest.approx(scipy_distance(real, features), rel=1e-3)
+            distance = corrected[1][0]["results"][key]
+            assert distance == pytest.approx(scipy_distance(real, features), rel=1e-3)
 
 
 def test_ranks_share_the_work_and_the_result_is_that_of_one(
@@ -172,9 +174,9 @@ def test_another_detector_reaches_ranks_without_correct_and_keeps_its_own_record
 )
 def test_errors_end_all_ranks_with_one_line(folder: Path, line: list[str], message: str) -> None:
     np.save(folder / "wide.npy", np.zeros((3, 65), dtype=np.float32))
-    done = calc_metrics(folder, *(each.format(folder) for each in line))
+    done = calc_metrics(folder, *(part.format(folder) for part in line))
     assert done.returncode == 1
-    errors = [each for each in done.stderr.splitlines() if each.startswith("Error: ")]
+    errors = [text for text in done.stderr.splitlines() if text.startswith("Error: ")]
     assert len(errors) == 1 and message in errors[0], done.stderr
     assert "Traceback" not in done.stderr
 
@@ -191,11 +193,11 @@ def test_errors_end_all_ranks_with_one_line(folder: Path, line: list[str], messa
 )
 def test_bad_values_are_found_before_the_script_runs(flag: str, value: str, message: str) -> None:
     with pytest.raises(GanfixError, match=message):
-        Measuring.asked({flag: [value]})
+        MetricOptions.parse({flag: value})
 
 
 def test_metrics_of_given_latents_want_some_before_anything_is_loaded(tmp_path: Path) -> None:
-    is_valid = check_metric(Session(UNKNOWN, Situation(tmp_path, "cpu")), lambda name: True)
+    is_valid = check_metric(Session(Run(Situation(tmp_path, "cpu"))), lambda name: True)
     assert is_valid("fid") and is_valid("fid50k_full")
     with pytest.raises(GanfixError, match="--metrics fid_artifacts: give the latents by --latents"):
         is_valid("fid_artifacts")
@@ -210,14 +212,14 @@ def test_a_detector_that_cannot_be_downloaded_says_what_to_do_instead(tmp_path: 
     def get(url: str) -> None:
         raise ConnectionError("no network")
 
-    explained = give_detector(Session(UNKNOWN, Situation(tmp_path, "cpu")), get)
+    explained = give_detector(Session(Run(Situation(tmp_path, "cpu"))), get)
     with pytest.raises(GanfixError, match="inception.pt: cannot be downloaded .* --detector FILE"):
         explained("https://example.com/inception.pt")
 
 
 def test_the_path_length_of_a_corrected_model_carries_a_note(tmp_path: Path) -> None:
     kept: list[dict[str, Any]] = []
-    session = Session(UNKNOWN, Situation(tmp_path, "cpu"), (SPEC,))
+    session = Session(Run(Situation(tmp_path, "cpu"), specs=(SPEC,)))
     report = _report_apart(session, lambda record, run_dir: kept.append(record))
     for metric in ("ppl2_wend", "fid50k_full"):
         report({"metric": metric}, None)

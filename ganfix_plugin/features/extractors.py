@@ -20,6 +20,7 @@ from torch.nn.functional import interpolate
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.hooks.edits import Shared
 from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
@@ -186,7 +187,7 @@ class _OfPixels(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Any = self.network((x * 127.5 + 128).clamp(0, 255).to(torch.uint8))
+        found: Any = self.network(to_pixels(x))
         features: Tensor = found[0] if isinstance(found, tuple) else found
         return features
 

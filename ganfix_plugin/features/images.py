@@ -53,6 +53,11 @@ def check_images(path: Path) -> None:
     next(read_images(path, batch=1))
 
 
+def to_pixels(images: Tensor) -> Tensor:
+    """Images [N, 1 or 3, H, W] in [-1, 1], rounded as the hosts do: uint8 [N, 3, H, W]."""
+    return (images * 127.5 + 128).clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
+
+
 def _files(path: Path, num: int | None, seed: int) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _ENDINGS)

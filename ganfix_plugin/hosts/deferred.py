@@ -17,7 +17,7 @@ def build_corrected(session: Session, build: Function) -> Function:
     So the corrections wait on the generator, and on every copy of it, for the first call. A
     forward pre-hook would come too late: torch has then already listed the hooks of this call.
     """
-    if not session.specs:
+    if not session.run.specs:
         return build
 
     @functools.wraps(build, updated=())

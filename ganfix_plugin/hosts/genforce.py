@@ -16,12 +16,13 @@ import torch
 from torch import nn
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.hosts.compat import ANTIALIAS, LOCAL_RANK, SAMPLER, TORCHVISION_UTILS, TOSTRING
 from ganfix_plugin.hosts.deferred import build_corrected
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.host import Function, Host, Workaround, Wrapper, defines, where_used
 from ganfix_plugin.hosts.import_hooks import wrapped_when_imported
-from ganfix_plugin.hosts.metrics import DETECTOR, to_pixels
+from ganfix_plugin.hosts.metric_options import DETECTOR
 from ganfix_plugin.hosts.session import Session
 
 
@@ -86,14 +87,14 @@ def _fid_marked(session: Session, fid: Function) -> Function:
 
     Its features are kept in the work folder, which is one of our own (`Host.folders`).
     """
-    if not session.apart:
+    if not session.run.apart:
         return fid
 
     @functools.wraps(fid)
     def marked(runner: Any, fid_num: int, *args: Any, **kwargs: Any) -> Any:
-        detector = session.measuring.detector
+        detector = session.run.metrics.detector
         if detector and runner.inception_model is None:
-            runner.inception_model = detector.load(torch.device(session.situation.device))
+            runner.inception_model = detector.load(torch.device(session.run.situation.device))
         value = fid(runner, fid_num, *args, **kwargs)
         if runner.rank == 0:
             record = session.record("fid")
@@ -108,7 +109,7 @@ def _fid_marked(session: Session, fid: Function) -> Function:
 
 def _any_width(session: Session, extract: Function) -> Function:
     """fid.extract_feature, which knows Inception's 2048 features only."""
-    if not session.measuring.detector:
+    if not session.run.metrics.detector:
         return extract
 
     @functools.wraps(extract)

@@ -19,7 +19,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import discriminator_is
 from ganfix_plugin.hosts.devices import resolve_device
 from ganfix_plugin.hosts.host import Host, Situation, find_host
-from ganfix_plugin.hosts.session import Session
+from ganfix_plugin.hosts.session import Run, Session
 from ganfix_plugin.workers import world
 
 _BUNDLE_INSTEAD = "write spec and profile to a bundle instead: --out NAME.safetensors"
@@ -92,7 +92,7 @@ def _host_of(network: str, checkout: Path | None, device: str) -> Iterator[Host]
                 f"--network {network}: {folder} is no checkout of a known host, which its classes "
                 "are imported from; run this there, or give --host DIR"
             )
-        with Session(found[0], Situation(folder, device)).installed():
+        with Session(Run(Situation(folder, device), found[0].name)).installed():
             yield found[0]
 
 

@@ -19,13 +19,9 @@ from ganfix_plugin.hosts.compat import PERCENTILE, PKG_RESOURCES
 from ganfix_plugin.hosts.custom_ops import NVIDIA_OPS
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, HALF_DISTANCES, NCCL
 from ganfix_plugin.hosts.host import Function, Host, Wrapper, defines
-from ganfix_plugin.hosts.metrics import (
-    FLAGS,
-    cache_by_detector,
-    check_metric,
-    give_detector,
-    join_registry,
-)
+from ganfix_plugin.hosts.metric_detector import cache_by_detector, give_detector
+from ganfix_plugin.hosts.metric_options import FLAGS
+from ganfix_plugin.hosts.metrics import check_metric, join_registry
 from ganfix_plugin.hosts.session import Session
 
 log = logging.getLogger("ganfix")
@@ -65,8 +61,9 @@ def _load_corrected(session: Session, load: Function) -> Function:
         discriminator_is(networks.get("D"))
         G = session.correct(networks["G_ema"])
         session.screen_seeds(G)
-        if session.measuring.latents:  # errors belong here, not in the ranks
-            read_latents(session.measuring.latents, Generator.of(G), session.measuring.num_gen)
+        metrics = session.run.metrics
+        if metrics.latents:  # errors belong here, not in the ranks
+            read_latents(metrics.latents, Generator.of(G), metrics.num_gen)
         return networks
 
     return load_network_pkl
@@ -78,11 +75,11 @@ def _report_apart(session: Session, report: Function) -> Function:
     @functools.wraps(report)
     def report_metric(result_dict: Any, run_dir: Any = None, *args: Any, **kwargs: Any) -> Any:
         metric = result_dict["metric"]
-        if session.apart and run_dir is not None and os.path.isdir(run_dir):
-            run_dir = os.path.join(run_dir, session.apart)
+        if session.run.apart and run_dir is not None and os.path.isdir(run_dir):
+            run_dir = os.path.join(run_dir, session.run.apart)
             os.makedirs(run_dir, exist_ok=True)
         record = dict(result_dict, **session.record(metric))
-        if session.specs and metric.startswith("ppl"):
+        if session.run.specs and metric.startswith("ppl"):
             record["note"] = PPL_NOTE
             log.info("%s: %s", metric, PPL_NOTE)
         return report(record, run_dir, *args, **kwargs)

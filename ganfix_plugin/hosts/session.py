@@ -9,9 +9,10 @@ import logging
 import multiprocessing.spawn
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,7 +32,7 @@ from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.host import Host, Situation
 from ganfix_plugin.hosts.import_hooks import replaced, wrapped_when_imported
-from ganfix_plugin.hosts.metrics import Measuring
+from ganfix_plugin.hosts.metric_options import MetricOptions
 from ganfix_plugin.hosts.screening import Screen, apply
 from ganfix_plugin.spec import Options
 
@@ -55,68 +56,86 @@ UNKNOWN = Host(
 )
 
 
-@dataclass
-class Session:
-    """What the wrappers of a host's functions share while its script runs.
-
-    Processes that the script spawns get the same session before they import anything of the host:
-    it rides in the data that multiprocessing sends them first.
+@dataclass(frozen=True)
+class Run:
+    """What every process of a run knows, those that the script spawns included.
 
     Attributes:
-        host: whose script it is; `UNKNOWN` for a script outside every known codebase.
         situation: the checkout and the device.
+        host: the name of the host whose script it is; "" outside every known codebase.
         specs: every ``--correct``, in the order given.
-        screen: ``--screen``, if it was given; ``seeds_option`` is the script's option that holds
-            one seed per image, "" if it has none. Only the first process screens.
-        measuring: what its metrics work with.
+        metrics: what its metrics work with.
         reports: the folder in which spawned processes leave their counts.
         provenance: what was corrected, by what, from which measurements; empty until then.
-        attachments: what was corrected so far in this process.
-        notes: what a metric's record says besides, by the metric's name.
     """
 
-    host: Host
     situation: Situation
+    host: str = ""
     specs: tuple[str, ...] = ()
-    screen: Screen | None = None
-    seeds_option: str = ""
-    measuring: Measuring = Measuring()
+    metrics: MetricOptions = MetricOptions()
     reports: Path | None = None
-    provenance: dict[str, str] = field(default_factory=dict)
-    attachments: list[Attachment] = field(default_factory=list)
-    left: int | None = None  # how many images remain to be rendered after screening
-    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def apart(self) -> str:
         """The folder, below the host's own, for what must not lie among an ordinary run's; empty
         for an ordinary run."""
         parts = ["corrected"] if self.specs else []
-        if self.measuring.detector:
-            parts.append(f"detector-{self.measuring.detector.mark[:8]}")
+        if self.metrics.detector:
+            parts.append(f"detector-{self.metrics.detector.mark[:8]}")
         return os.path.join("", *parts)
+
+
+@dataclass
+class Session:
+    """A run as one process sees it; what the wrappers of a host's functions share.
+
+    Processes that the script spawns get a session of the same run before they import anything of
+    the host: it rides in the data that multiprocessing sends them first.
+
+    Attributes:
+        run: what all processes share.
+        screen: ``--screen``, if it was given; ``seeds_option`` is the script's option that holds
+            one seed per image, "" if it has none. Only the first process screens.
+        attachments: what was corrected so far in this process.
+        left: how many images remain to be rendered after screening.
+        notes: what a metric's record says besides, by the metric's name.
+    """
+
+    run: Run
+    screen: Screen | None = None
+    seeds_option: str = ""
+    attachments: list[Attachment] = field(default_factory=list)
+    left: int | None = None
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @cached_property
+    def host(self) -> Host:
+        """Whose script it is."""
+        return registry.load(registry.HOSTS, self.run.host) if self.run.host else UNKNOWN
 
     def record(self, metric: str) -> dict[str, Any]:
         """What a metric's record must say about this run."""
-        detector = self.measuring.detector
+        detector = self.run.metrics.detector
         seen_by = {"detector": str(detector)} if detector else {}
-        return {**self.provenance, **seen_by, **self.notes.get(metric, {})}
+        return {**self.run.provenance, **seen_by, **self.notes.get(metric, {})}
 
     def correct(self, G: Module) -> Module:
         """Attach the corrections, if there are any, to a generator that a wrapper has come across.
 
         Measuring it first takes nothing out of the random stream that the script draws from.
         """
-        if self.specs:
+        if self.run.specs:
             with random_state_kept(G):
-                attached = attach(G, *self.specs, measure_on=self.situation.device)
+                attached = attach(G, *self.run.specs, measure_on=self.run.situation.device)
             self.attachments.append(attached)
-            profiles = {each.profile for each in attached.corrections if each.profile}
-            self.provenance = {
-                "correct": " ".join(each.text for each in attached.corrections),
-                "profile": " ".join(sorted(profiles)),
+            corrections = attached.corrections
+            provenance = {
+                "correct": " ".join(correction.text for correction in corrections),
+                "profile": " ".join(sorted({c.profile for c in corrections if c.profile})),
                 "ganfix": __version__,
             }
+            self.run = replace(self.run, provenance=provenance)
         return G
 
     def screen_seeds(self, G: nn.Module) -> None:
@@ -126,26 +145,26 @@ class Session:
             return
         context = click.get_current_context(silent=True)
         options = context.params if context else {}
-        given = next((check_spec(spec).options for spec in self.specs), Options())
+        measured = next((check_spec(spec).options for spec in self.run.specs), Options())
         with random_state_kept(G):
             self.left = apply(
-                self.screen, G, options, self.seeds_option, given, self.situation.device
+                self.screen, G, options, self.seeds_option, measured, self.run.situation.device
             )
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Apply the workarounds and wrap the host's functions, in this process and its children."""
-        active = self.host.active(self.situation)
+        workarounds = self.host.active(self.run.situation)
         with ExitStack() as stack:
-            for workaround, _ in active:
-                stack.enter_context(workaround.apply(self.situation))
+            for workaround, _ in workarounds:
+                stack.enter_context(workaround.apply(self.run.situation))
             for wrapper in self.host.wrappers:
                 wrap = functools.partial(wrapper.wrap, self)
                 stack.enter_context(wrapped_when_imported(wrapper.module, wrapper.function, wrap))
-            if self.specs and not self.reports:
+            if self.run.specs and not self.run.reports:
                 folder = tempfile.TemporaryDirectory(prefix="ganfix-")
-                self.reports = Path(stack.enter_context(folder))
-            if active or self.host.wrappers:
+                self.run = replace(self.run, reports=Path(stack.enter_context(folder)))
+            if workarounds or self.host.wrappers:
                 stack.enter_context(self._followed_by_children())
             yield
 
@@ -160,8 +179,7 @@ class Session:
             yield
 
     def __reduce__(self) -> Any:
-        state = (self.specs, self.measuring, self.reports, self.provenance)
-        return _continue, (self.host.name, self.situation, *state)
+        return _continue, (self.run,)
 
     def finish(self) -> None:
         """Say what was corrected, here and in the processes spawned.
@@ -174,13 +192,13 @@ class Session:
                 f"--screen {self.screen}: nothing was screened, because no generator was ever "
                 "loaded; see --help of the script for what it needs"
             )
-        if not self.specs or self.left == 0:
+        if not self.run.specs or self.left == 0:
             return
-        elsewhere = self._collect()
-        if not self.attachments and not elsewhere:
+        spawned = self._collect()
+        if not self.attachments and not spawned:
             raise GanfixError(
-                f"--correct {' '.join(self.specs)}: nothing was corrected, because no generator "
-                "was ever loaded and run; see --help of the script for what it needs"
+                f"--correct {' '.join(self.run.specs)}: nothing was corrected, because no "
+                "generator was ever loaded and run; see --help of the script for what it needs"
             )
         for attached in self.attachments:
             attached.check()
@@ -188,7 +206,8 @@ class Session:
 
     def _collect(self) -> bool:
         """Add what the spawned processes counted to the counts of this one; whether any did."""
-        files = list(self.reports.glob("[0-9]*.json")) if self.reports else []
+        reports = self.run.reports
+        files = list(reports.glob("[0-9]*.json")) if reports else []
         for file in files:
             add_counts(json.loads(file.read_text()))
             file.unlink()
@@ -200,16 +219,14 @@ class Session:
         for attached in self.attachments:
             log.info("%s", attached.summary())
         counts = process_counts()
-        if counts and self.reports:
-            write_text(self.reports / f"{os.getpid()}.json", json.dumps(counts))
+        if counts and self.run.reports:
+            write_text(self.run.reports / f"{os.getpid()}.json", json.dumps(counts))
 
 
-def _continue(host: str, situation: Situation, *state: Any) -> Session:
+def _continue(run: Run) -> Session:
     """Unpickle a session, which happens in a spawned process, and install it there for good."""
     speak()
-    known = registry.load(registry.HOSTS, host) if host else UNKNOWN
-    session = Session(known, situation)
-    session.specs, session.measuring, session.reports, session.provenance = state
+    session = Session(run)
     installed = session.installed()
     installed.__enter__()
     atexit.register(installed.__exit__, None, None, None)

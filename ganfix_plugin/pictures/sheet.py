@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.files import written
 from ganfix_plugin.pictures.palette import HEAT, INK, PAPER, QUIET
 
@@ -127,9 +127,8 @@ def side_of(count: int) -> int:
 
 def pictured(images: Tensor) -> list[Image.Image]:
     """Images [N, 1 or 3, H, W] in [-1, 1] as the hosts' scripts save them."""
-    pixels = (images.detach() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
-    shown = pixels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(each) for each in shown]
+    rows = to_pixels(images.detach()).permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(pixels) for pixels in rows]
 
 
 def save(image: Image.Image, path: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.generators.layers import Adapter
@@ -146,8 +147,8 @@ class Renderer:
 
 def encoded(images: Tensor, small: bool = False) -> bytes:
     """The first of some images [N, 1 or 3, H, W] in [-1, 1] as PNG, rounded as the hosts do."""
-    pixels = (images[0].permute(1, 2, 0).float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
-    picture = Image.fromarray(pixels.expand(-1, -1, 3).cpu().numpy())
+    pixels = to_pixels(images[:1].float())[0].permute(1, 2, 0)
+    picture = Image.fromarray(pixels.cpu().numpy())
     if small:
         picture.thumbnail((SMALL, SMALL), Image.Resampling.LANCZOS)
     content = io.BytesIO()
