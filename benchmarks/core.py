@@ -91,7 +91,7 @@ class Curve:
     points: Mapping[float, float]
 
 
-Found = Iterator[Row | Curve]
+Results = Iterator[Row | Curve]
 
 
 def processor() -> float:
@@ -156,21 +156,21 @@ def faster(
     ours: str,
     peer: str,
     floor: float | None = None,
-    each: int = 1,
+    count: int = 1,
     notes: tuple[str, str] = ("", ""),
 ) -> Row:
     """A row about how many times faster we are.
 
     Args:
-        each: how many of what is counted a turn did.
+        count: how many of what is counted a turn did.
         notes: on ours and the peer's, after the times.
     """
     ratios = turns.ratios(peer, ours)
     ratio = statistics.median(ratios)
     return Row(
         what,
-        f"{duration(turns.median(ours) / each)}{notes[0]}",
-        f"{duration(turns.median(peer) / each)}{notes[1]}",
+        f"{duration(turns.median(ours) / count)}{notes[0]}",
+        f"{duration(turns.median(peer) / count)}{notes[1]}",
         f"**{ratio:.1f}×** ({min(ratios):.1f}–{max(ratios):.1f})",
         f"≥ {floor:g}×" if floor else "",
         ratio >= floor if floor else None,
@@ -217,5 +217,5 @@ def _model() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(found, platform.processor() or platform.machine())
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())

@@ -1,8 +1,8 @@
 """FID of a unit beside `scipy.linalg.sqrtm`, as the usual FID codes compute it.
 
-The real side stays and the generated one changes from unit to unit ([B19]). Once for all units, and
-outside of the time per unit, ganfix takes the root of the real covariance and turns all features by
-it; the row on that gives the time.
+The real side stays and the generated one changes from unit to unit ([B19]: Bau et al.,
+GAN Dissection, ICLR 2019). Once for all units, and outside of the time per unit, ganfix takes the
+root of the real covariance and turns all features by it; the row on that gives the time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy.linalg
 import torch
-from core import Found, Row, Setup, Turns, duration, faster, side_by_side
+from core import Results, Row, Setup, Turns, duration, faster, side_by_side
 from torch import Tensor
 
 from ganfix_plugin.features.frechet import Gaussian
@@ -45,49 +45,53 @@ def drawing(width: int) -> Callable[[int], Tensor]:
     return draw
 
 
-def measure(setup: Setup) -> Found:
+def measure(setup: Setup) -> Results:
     """2048 features, as Inception's; of more images than that, and of fewer."""
     width, many, few = setup.size(2048, 64), setup.size(10_000, 200), setup.size(500, 20)
     draw = drawing(width)
     real = Gaussian.of(draw(2 * width))
     _ = real.root
-    every = draw(many * 6 // 5)
+    features = draw(many * 6 // 5)
     start = time.process_time()
-    distance = real.resampled(every)
+    distance = real.resampled(features)
     shared = duration(time.process_time() - start)
     errors = []
     for n in (many, few):
-        chosen = torch.zeros(len(every)).index_fill(0, torch.randperm(len(every))[:n], 1)
-        found: dict[str, float] = {}
-        turns = timed(real, every[chosen > 0], lambda: distance(chosen), found, setup)
+        chosen = torch.zeros(len(features)).index_fill(0, torch.randperm(len(features))[:n], 1)
+        distances: dict[str, float] = {}
+        turns = timed(real, features[chosen > 0], lambda: distance(chosen), distances, setup)
         what = f"FID of a unit, {n} images, d = {width}"
         notes = ("", ", scipy")
         yield faster(what, turns, "ours", "scipy", 7, notes=notes)
         if n == many:
-            yield faster("… both covariances given", turns, "given", "sqrtm", 7, notes=notes)
-            yield Row(f"… once for all units, {len(every)} images", shared, "")
-        errors += [abs(found[way] / found["sqrtm"] - 1) for way in ("ours", "given")]
+            yield faster(
+                "… both covariances given", turns, "ours, both given", "sqrtm", 7, notes=notes
+            )
+            yield Row(f"… once for all units, {len(features)} images", shared, "")
+        errors += [
+            abs(distances[way] / distances["sqrtm"] - 1) for way in ("ours", "ours, both given")
+        ]
     worst = max(errors)
     yield Row("… largest relative error", f"{worst:.1e}", "scipy", "", "≤ 1e-6", worst <= 1e-6)
 
 
 def timed(
-    real: Gaussian, x: Tensor, ours: Callable[[], float], found: dict[str, float], setup: Setup
+    real: Gaussian, x: Tensor, ours: Callable[[], float], distances: dict[str, float], setup: Setup
 ) -> Turns:
     """Turns of ours and of scipy's, of which the latter is a covariance and a root."""
-    given, other = moments(x), Gaussian.of(x)
+    theirs, gaussian = moments(x), Gaussian.of(x)
 
     def keep(name: str, work: Callable[[], float]) -> Callable[[], None]:
         def run() -> None:
-            found[name] = work()
+            distances[name] = work()
 
         return run
 
     turns = side_by_side(
         {
             "covariance": lambda: moments(x),
-            "sqrtm": keep("sqrtm", lambda: by_sqrtm(real, *given)),
-            "given": keep("given", lambda: real.distance(other)),
+            "sqrtm": keep("sqrtm", lambda: by_sqrtm(real, *theirs)),
+            "ours, both given": keep("ours, both given", lambda: real.distance(gaussian)),
             "ours": keep("ours", ours),
         },
         min(setup.repeats, 2),

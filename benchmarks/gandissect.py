@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from core import Found, Row, Setup, faster, side_by_side
+from core import Results, Row, Setup, faster, side_by_side
 from maps import SHAPES, Replay, random_maps
-from networks import Given, stylegan2
+from networks import FixedLatents, stylegan2
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -57,8 +57,8 @@ class Dissection:
         """T_u by layer, by their running quantiles."""
         loader = DataLoader(TensorDataset(inputs), batch_size=batch)
         with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-            found, _ = self.code.collect_quantiles_and_topk(folder, model, loader, None, k=1)
-        return {name: each.quantiles([1 - TAU])[:, 0] for name, each in found.items()}
+            quantiles, _ = self.code.collect_quantiles_and_topk(folder, model, loader, None, k=1)
+        return {name: layer.quantiles([1 - TAU])[:, 0] for name, layer in quantiles.items()}
 
     def overlap(self, model: Any, levels: dict[str, Tensor], masks: Tensor) -> None:
         """IoU of every unit of the retained layers with the masks of an artifact class."""
@@ -85,7 +85,7 @@ class _Masks:
         return labels, counts, None, labels.shape[2:]
 
 
-def measure(setup: Setup) -> Found:
+def measure(setup: Setup) -> Results:
     """Thresholds, IoU, reading and editing feature maps."""
     assert setup.gandissect
     theirs = Dissection(setup.gandissect)
@@ -106,7 +106,7 @@ class _ByLatent(nn.Module):
         return self.G(z, z.new_zeros(len(z), 0), noise_mode="const")
 
 
-def _generator(theirs: Dissection, setup: Setup) -> Found:
+def _generator(theirs: Dissection, setup: Setup) -> Results:
     """From latents: their passes go to the image, ours end after the deepest layer."""
     resolution = setup.size(256, 16)
     G, n, batch = stylegan2(resolution, setup.ada), setup.size(4, 2), 4
@@ -115,7 +115,7 @@ def _generator(theirs: Dissection, setup: Setup) -> Found:
     layers = [layer for layer in layers if layer in generator.auto]
     z = torch.randn(n, 512)
     model = theirs.retaining(_ByLatent(G).eval(), [f"G.{layer.name}" for layer in layers])
-    given: Any = Given(z)
+    latents: Any = FixedLatents(z)
 
     def retained() -> None:
         with torch.no_grad():
@@ -127,7 +127,7 @@ def _generator(theirs: Dissection, setup: Setup) -> Found:
     turns = side_by_side(
         {
             "theirs": lambda: theirs.thresholds(model, z, batch),
-            "ours": lambda: thresholds(generator, layers, given, n, batch=batch),
+            "ours": lambda: thresholds(generator, layers, latents, n, batch=batch),
             "retained": retained,
             "observed": observed,
         },
@@ -139,30 +139,30 @@ def _generator(theirs: Dissection, setup: Setup) -> Found:
     yield faster(f"unit thresholds of 3 layers of {at}", turns, "ours", "theirs", None, n, notes)
 
 
-def _quantiles(theirs: Dissection, setup: Setup) -> Found:
+def _quantiles(theirs: Dissection, setup: Setup) -> Results:
     """The quantiles alone, and how many activations really exceed each threshold."""
     n, batch = setup.size(128, 8), 32
     maps = random_maps(n, SHAPES[1:])
     replay = Replay(*maps)
     model = theirs.retaining(replay, replay.names)
-    found: dict[str, list[Tensor]] = {}
+    levels: dict[str, list[Tensor]] = {}
 
     def by_them() -> None:
-        found["theirs"] = list(theirs.thresholds(model, torch.arange(n), batch).values())
+        levels["theirs"] = list(theirs.thresholds(model, torch.arange(n), batch).values())
 
     def by_us() -> None:
         histograms = [UnitHistogram(x.shape[1]) for x in maps]
         for histogram, x in zip(histograms, maps):
             for rows in x.split(batch):
                 histogram.add(rows)
-        found["ours"] = [histogram.above(TAU) for histogram in histograms]
+        levels["ours"] = [histogram.above(TAU) for histogram in histograms]
 
     turns = side_by_side({"theirs": by_them, "ours": by_us}, setup.repeats)
     what = "… the quantiles alone, a sample of 512×8×8 and 512×16×16"
     yield faster(what, turns, "ours", "theirs", None, n, ("", ", GAN Dissection"))
     errors = {}
-    for who, levels in found.items():
-        shares = [_share_above(x, level) for x, level in zip(maps, levels)]
+    for who, own in levels.items():
+        shares = [_share_above(x, level) for x, level in zip(maps, own)]
         errors[who] = max(float((share - TAU).abs().max()) for share in shares)
     yield Row(
         f"… share of activations above a threshold for {TAU:.1%}, largest error",
@@ -178,7 +178,7 @@ def _share_above(x: Tensor, level: Tensor) -> Tensor:
 
 def _overlap(theirs: Dissection, setup: Setup) -> Row:
     """IoU of 1024 units with a mask of 256×256. They threshold after upsampling, we before it as
-    [T21] does, so that scores differ; the work is the same."""
+    [T21] (Tousi et al., CVPR 2021) does, so that scores differ; the work is the same."""
     n, side = setup.size(2, 1), setup.size(256, 32)
     maps = random_maps(n, SHAPES[1:])
     replay = Replay(*maps)

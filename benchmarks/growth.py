@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from core import Curve, Found, Setup, Turns, Work, side_by_side
+from core import Curve, Results, Setup, Turns, Work, side_by_side
 from frechet import by_sqrtm, drawing, moments
 from hooks import ablated
 from maps import random_maps
-from networks import WIDEST, Given, render, stylegan2
+from networks import WIDEST, FixedLatents, render, stylegan2
 from torch import Tensor
 
 from ganfix_plugin.features.frechet import Gaussian
@@ -20,7 +20,7 @@ from ganfix_plugin.profiling.rates import count_active
 Points = dict[float, Turns]
 
 
-def measure(setup: Setup) -> Found:
+def measure(setup: Setup) -> Results:
     """A curve or two each."""
     yield from _resolution(setup)
     yield from _latents(setup)
@@ -29,18 +29,18 @@ def measure(setup: Setup) -> Found:
     yield from _batch(setup)
 
 
-def _curves(panel: str, points: Points, names: dict[str, str]) -> Found:
+def _curves(panel: str, points: Points, names: dict[str, str]) -> Results:
     for key, name in names.items():
         yield Curve(panel, name, {x: turns.median(key) for x, turns in points.items()})
 
 
 def _profiled(G: Any, z: Tensor) -> Work:
-    generator, given = Generator.of(G), Given(z)
+    generator, latents = Generator.of(G), FixedLatents(z)
     layers = generator.auto
-    return lambda: count_active(generator, layers, given, len(z))  # type: ignore[arg-type]
+    return lambda: count_active(generator, layers, latents, len(z))  # type: ignore[arg-type]
 
 
-def _resolution(setup: Setup) -> Found:
+def _resolution(setup: Setup) -> Results:
     """Profiling ends after the 16×16 layer, wherever the image ends; of one width, 32768."""
     points: Points = {}
     z = torch.randn(2, 512)
@@ -52,7 +52,7 @@ def _resolution(setup: Setup) -> Found:
     yield from _curves("pixels of the image; 2 latents", points, names)
 
 
-def _latents(setup: Setup) -> Found:
+def _latents(setup: Setup) -> Results:
     G = stylegan2(setup.size(256, 16), setup.ada)
     points: Points = {}
     for n in (2, 4) if setup.quick else (4, 8, 16, 32, 64):
@@ -60,7 +60,7 @@ def _latents(setup: Setup) -> Found:
     yield from _curves("latents profiled, StyleGAN2 256", points, {"ours": "profiling"})
 
 
-def _units(setup: Setup) -> Found:
+def _units(setup: Setup) -> Results:
     points: Points = {}
     side = setup.size(256, 32)
     mask = torch.zeros(1, side, side, dtype=torch.bool)
@@ -76,26 +76,26 @@ def _units(setup: Setup) -> Found:
     yield from _curves("units scored on an artifact (DS), mask 256×256", points, {"ours": "IoU"})
 
 
-def _images(setup: Setup) -> Found:
+def _images(setup: Setup) -> Results:
     """Of a unit's FID: below the number of features a Gram matrix of the images is enough."""
     width = setup.size(1024, 32)
     draw = drawing(width)
-    real, every = Gaussian.of(draw(2 * width)), draw(5 * width)
-    distance = real.resampled(every)
+    real, features = Gaussian.of(draw(2 * width)), draw(5 * width)
+    distance = real.resampled(features)
     points: Points = {}
     for n in (16, 64) if setup.quick else (128, 256, 512, 1024, 2048, 4096):
-        chosen = torch.zeros(len(every))
+        chosen = torch.zeros(len(features))
         chosen[:n] = 1
         works = {
             "ours": lambda: distance(chosen),
-            "scipy": lambda: by_sqrtm(real, *moments(every[:n])),
+            "scipy": lambda: by_sqrtm(real, *moments(features[:n])),
         }
         points[n] = side_by_side(works, 1)
     names = {"ours": "ganfix", "scipy": "scipy's sqrtm"}
     yield from _curves(f"images of a unit, FID of {width} features", points, names)
 
 
-def _batch(setup: Setup) -> Found:
+def _batch(setup: Setup) -> Results:
     sizes = (1, 2) if setup.quick else (1, 2, 4, 8, 16, 32, 64)
     points = {n: ablated(n, setup.size(15, 1)) for n in sizes}
     names = {"ours": "attached correction", "theirs": "torch.where in a hook"}

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from core import Found, Setup, Turns, faster, side_by_side
+from core import Results, Setup, Turns, faster, side_by_side
 from maps import Replay, random_maps
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from ganfix_plugin.hooks.correction import EditsCorrection
 from ganfix_plugin.hooks.edits import Cap
 
 
-def measure(setup: Setup) -> Found:
+def measure(setup: Setup) -> Results:
     """Ablate low-rate neurons of the three layers that the IJCAI paper corrects."""
     for batch in (1, 32):
         turns = ablated(batch, setup.size(200 if batch == 1 else 40, 3))

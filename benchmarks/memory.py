@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core import Found, Row, Setup, python
+from core import Results, Row, Setup, python
 from networks import stylegan2
 
 from ganfix_plugin.generators.generator import Generator
@@ -15,7 +15,7 @@ CHILD = "import torch; torch.set_num_threads(1); import memory; print(memory.pea
 GROWTH = 1.1  # by four times the latents; two equal runs differ by a few percent
 
 
-def measure(setup: Setup) -> Found:
+def measure(setup: Setup) -> Results:
     """Of N and of 4 N latents, each in a process of its own."""
     resolution, n = setup.size(256, 16), setup.size(32, 2)
     few, many = (

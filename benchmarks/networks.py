@@ -53,7 +53,7 @@ def render(G: Any, z: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Given:
+class FixedLatents:
     """Latents that somebody else drew, in the place of `generators.latents.Latents`."""
 
     z: Tensor

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from core import Found, Row, Setup, children, duration, faster, python, side_by_side
-from networks import Given, stylegan2
+from core import Results, Row, Setup, children, duration, faster, python, side_by_side
+from networks import FixedLatents, stylegan2
 
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.ops import reference
@@ -33,7 +33,7 @@ BUILD = "from ganfix_plugin.ops.build import Toolchain; Toolchain.find().build()
 BUILT_WITHIN = 30  # seconds
 
 
-def measure(setup: Setup) -> Found:
+def measure(setup: Setup) -> Results:
     """The first build, then what was built."""
     with tempfile.TemporaryDirectory() as cache, _environment(GANFIX_CACHE=cache):
         yield _first_build()
@@ -93,7 +93,7 @@ def _op(native: Any, name: str, shape: tuple[int, ...], dtype: Any, order: Any, 
 def _profiling(setup: Setup) -> Row:
     """The same latents with the native ops and without, as a user profiles."""
     G, n = stylegan2(setup.size(256, 16), setup.ada), setup.size(8, 1)
-    generator, latents = Generator.of(G), Given(torch.randn(n, 512))
+    generator, latents = Generator.of(G), FixedLatents(torch.randn(n, 512))
 
     def profiled(implementation: str) -> None:
         with _environment(GANFIX_OPS=implementation):

@@ -10,7 +10,7 @@ import statistics
 from pathlib import Path
 
 import torch
-from core import EXAMPLES, Found, Row, Setup, children, duration, processor, python, side_by_side
+from core import EXAMPLES, Results, Row, Setup, children, duration, processor, python, side_by_side
 from maps import SHAPES
 from networks import render, stylegan2
 
@@ -28,7 +28,7 @@ IMPORTED_WITHIN, STARTED_WITHIN = 0.050, 0.100  # seconds
 HOOKS_WITHIN = 1e-4  # of a generation
 
 
-def measure(setup: Setup) -> Found:
+def measure(setup: Setup) -> Results:
     """Import, start of a script, and the hooks of a correction."""
     compileall.compile_dir(str(Path(ganfix_plugin.__file__).parent), quiet=1)  # as pip does
     turns = setup.size(max(setup.repeats, 7), 1)
@@ -51,11 +51,11 @@ def _start_up(setup: Setup, turns: int) -> Row:
         "plain": lambda: python(str(script), "--help", **kept),
         "under": lambda: python(*command, **kept),
     }
-    found = side_by_side(works, turns, by=children)
-    extra = statistics.median(found.differences("under", "plain"))
+    times = side_by_side(works, turns, by=children)
+    extra = statistics.median(times.differences("under", "plain"))
     host = f"{script.parent.name}/{script.name}"
     title = f"start of {host} under `ganfix run` without --correct, more than without"
-    peer = f"{duration(found.median('plain'))} by itself"
+    peer = f"{duration(times.median('plain'))} by itself"
     return _at_most(title, extra, STARTED_WITHIN, peer)
 
 

@@ -98,11 +98,11 @@ def main(only: tuple[str, ...], threads: int, out: Path | None, **options: objec
         if name in left_out:
             continue
         begun = time.perf_counter()
-        for found in importlib.import_module(PARTS[name]).measure(setup):
-            if isinstance(found, Row):
-                say(str(replace(found, met=None) if setup.quick else found))
+        for result in importlib.import_module(PARTS[name]).measure(setup):
+            if isinstance(result, Row):
+                say(str(replace(result, met=None) if setup.quick else result))
             else:
-                curves.append(found)
+                curves.append(result)
         click.echo(f"{name}: {time.perf_counter() - begun:.0f} s", err=True)
     say("")
     for name in left_out:

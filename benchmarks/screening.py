@@ -10,7 +10,7 @@ import statistics
 
 import numpy as np
 import torch
-from core import Found, Row, Setup, duration, side_by_side
+from core import Results, Row, Setup, duration, side_by_side
 from networks import render, stylegan2
 
 from ganfix_plugin.generators.generator import Generator
@@ -20,7 +20,7 @@ from ganfix_plugin.hosts.screening import Scorer, fastest
 LIMITS = {256: 0.15, 1024: 0.04}  # of the time of rendering
 
 
-def measure(setup: Setup) -> Found:
+def measure(setup: Setup) -> Results:
     """The cost per seed of scoring and of rendering, and their ratio."""
     for resolution in (16,) if setup.quick else LIMITS:
         yield _compared(resolution, setup)

@@ -1,1 +1,1 @@
-"""ganfix beside the code released with [C22], on the same weights, latents and batches."""
+"""ganfix beside the code of [C22] (Choi, Chang, Choi, IJCAI 2022), on the same latents."""

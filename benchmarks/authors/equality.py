@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from core import Found, Row, Setup
+from core import Results, Row, Setup
 
 from authors.code import Authors, measured_by_them, quiet
 from authors.ours import RATE, Ours
@@ -15,7 +15,7 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.profiling.import_rates import import_rates
 
 
-def measure(setup: Setup) -> Found:
+def measure(setup: Setup) -> Results:
     """Seeded generators, the trained PGGAN of examples/, and the rates that they published."""
     assert setup.authors
     authors = Authors(setup.authors, setup.genforce)
@@ -65,17 +65,17 @@ def _published(authors: Authors) -> Row:
 
 def _equal_layers(theirs: Any, ours: Ours, profile: Any, numbers: list[int]) -> int:
     """In how many layers both the rates and the LR set at 0.3 are equal."""
-    found = 0
+    equal = 0
     for layer in ours.layers(numbers):
         key = f"layer{layer.index}"
         low = profile.low_rate(layer, RATE, dead=False).flatten()
         rates = profile.rates(layer).flatten().numpy()
-        found += np.array_equal(rates, theirs.neurons_freq[key]) and np.array_equal(
+        equal += np.array_equal(rates, theirs.neurons_freq[key]) and np.array_equal(
             low.nonzero()[:, 0], theirs.r_indices_[key]["30"]
         )
-    return found
+    return equal
 
 
 def _row(what: str, equal: int, total: int, of: str) -> Row:
-    found = f"{equal} of {total} {of} equal"
-    return Row(what, found, "authors", "", "equal bit for bit", equal == total)
+    counted = f"{equal} of {total} {of} equal"
+    return Row(what, counted, "authors", "", "equal bit for bit", equal == total)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from networks import Given
+from networks import FixedLatents
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
@@ -37,7 +37,7 @@ class Ours:
 
     def count(self, z: Tensor, numbers: Sequence[int], batch: int = 0) -> dict[str, Tensor]:
         layers, size = self.layers(numbers), batch or self.batch
-        return count_active(self.generator, layers, Given(z), len(z), size)  # type: ignore[arg-type]
+        return count_active(self.generator, layers, FixedLatents(z), len(z), size)  # type: ignore[arg-type]
 
     def profile(self, z: Tensor, numbers: Sequence[int]) -> Profile:
         return Profile.of(self.generator, Settings(len(z)), self.count(z, numbers))
@@ -46,8 +46,8 @@ class Ours:
         return [(layer, profile.low_rate(layer, RATE, dead=False)) for layer in self.generator.auto]
 
     def detect(self, z: Tensor, low_rate: list[tuple[Layer, Tensor]], batch: int = 0) -> Tensor:
-        given, n = Given(z), len(z)
-        return count_low_rate(self.generator, low_rate, given, n, batch or self.batch)  # type: ignore[arg-type]
+        latents, n = FixedLatents(z), len(z)
+        return count_low_rate(self.generator, low_rate, latents, n, batch or self.batch)  # type: ignore[arg-type]
 
     def correct(self, z: Tensor, profile: Profile) -> Tensor:
         with tempfile.TemporaryDirectory() as folder, torch.no_grad():

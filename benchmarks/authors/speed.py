@@ -8,7 +8,7 @@ rendered. The other row shows ganfix as it runs by itself, with its own choice o
 from __future__ import annotations
 
 import torch
-from core import Found, Setup, Work, faster, side_by_side
+from core import Results, Setup, Work, faster, side_by_side
 
 from authors.code import Authors, measured_by_them, quiet
 from authors.ours import Ours
@@ -22,7 +22,7 @@ FLOORS = {  # how many times faster than the authors' code
 }
 
 
-def measure(setup: Setup) -> Found:
+def measure(setup: Setup) -> Results:
     """A generator after the other: a batch of 4 latents, or of 2 from 512 pixels on."""
     assert setup.authors
     authors = Authors(setup.authors, setup.genforce)
@@ -33,7 +33,7 @@ def measure(setup: Setup) -> Found:
             yield from _compared(authors, model, resolution, batch, repeats)
 
 
-def _compared(authors: Authors, model: str, resolution: int, batch: int, repeats: int) -> Found:
+def _compared(authors: Authors, model: str, resolution: int, batch: int, repeats: int) -> Results:
     G, samples = authors.generator(model, resolution), batch
     four = measured_by_them(model)
     three = four[:3]
