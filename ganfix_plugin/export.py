@@ -177,7 +177,8 @@ def _maker(G: nn.Module, path: Path) -> Make:
         )
 
     def make(kind: type, **attributes: Any) -> Any:
-        made = module.persistent_class(kind)()
+        # Without a call: a constructor's arguments would be kept beside the attributes.
+        made = object.__new__(module.persistent_class(kind))
         vars(made).update(attributes)
         return made
 
@@ -191,7 +192,7 @@ def _edit(hook: LayerHook, make: Make) -> dict[str, Any]:
         name: value.cpu().clone() if isinstance(value, Tensor) else value
         for name, value in vars(edit).items()
     }
-    return {"edit": make(_EDITS[type(edit)], **numbers), "gated": bool(hook.correction.gate)}
+    return {"edit": make(type(edit), **numbers), "gated": bool(hook.correction.gate)}
 
 
 def _gate(hook: BeforeHook, make: Make) -> dict[str, Any]:
@@ -201,16 +202,12 @@ def _gate(hook: BeforeHook, make: Make) -> dict[str, Any]:
     return {"threshold": gate.threshold, "low_rate": low_rate}
 
 
-_EDITS: dict[type, type] = {
-    Cap: standalone.Cap,
-    Scale: standalone.Scale,
-    Truncate: standalone.Truncate,
-}
+_EDITS = (Cap, Scale, Truncate)
 # What stands in a pickle for a hook of `attach`, and its attributes.
 _TWINS: dict[type, tuple[type, Callable[[Any, Make], dict[str, Any]]]] = {
     BeforeHook: (standalone.GateHook, _gate),
-    LayerHook: (standalone.EditHook, _edit),
-    InputHook: (standalone.InputEditHook, _edit),
+    LayerHook: (standalone.LayerHook, _edit),
+    InputHook: (standalone.InputHook, _edit),
     EndHook: (standalone.EndHook, lambda hook, make: {}),
 }
 

@@ -79,7 +79,7 @@ def option(
     tune: Sequence[str] = (),
 ) -> Any:
     """Declare a field. ``parse`` raises ValueError with what was expected, or returns the value;
-    ``str(value)`` must parse back to it. ``key`` is the name users write, where it differs, and
+    `option_text` of it must parse back. ``key`` is the name users write, where it differs, and
     ``tune`` what `ganfix tune` tries beside the default."""
     known = {"parse": parse, "help": help, "key": key, "tune": tuple(tune)}
     return field(default=default, metadata=known)
@@ -150,6 +150,11 @@ def choice(*allowed: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def yes_no(text: str) -> bool:
+    """Parse ``yes`` or ``no``."""
+    return choice("yes", "no")(text) == "yes"
 
 
 @dataclass(frozen=True)
@@ -279,12 +284,15 @@ def canonical(name: str, options: Options, measured: bool = True) -> str:
     """
     how = {"samples", "class"}
     left_out = (how if options.profile else {"profile"}) if measured else {*how, "profile"}
-    texts = {key_of(each): _text(getattr(options, each.name)) for each in fields(options)}
+    texts = {key_of(each): option_text(getattr(options, each.name)) for each in fields(options)}
     keys = ",".join(f"{key}={text}" for key, text in texts.items() if text and key not in left_out)
     return f"{name}:{keys}" if keys else name
 
 
-def _text(value: Any) -> str:
+def option_text(value: Any) -> str:
+    """What an option's value is written as; empty for None."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return number_text(value) if type(value) is float else str(value)

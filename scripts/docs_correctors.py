@@ -8,7 +8,7 @@ from typing import Any
 
 from ganfix_plugin import registry
 from ganfix_plugin.correctors import corrector as correctors
-from ganfix_plugin.spec import LayerOptions, Options, key_of
+from ganfix_plugin.spec import LayerOptions, Options, key_of, option_text
 
 MARK = "<!-- correctors -->"
 
@@ -36,6 +36,6 @@ def _table(keys: list[Field[Any]]) -> Iterator[str]:
         return
     yield "| key | default | |\n|---|---|---|"
     for each in keys:
-        default = "" if each.default is None else f"`{each.default}`"
-        yield f"| `{key_of(each)}` | {default} | {each.metadata['help']} |"
+        default = option_text(each.default)
+        yield f"| `{key_of(each)}` | {default and f'`{default}`'} | {each.metadata['help']} |"
     yield ""

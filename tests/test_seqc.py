@@ -149,7 +149,7 @@ def test_layers_from_the_first_to_the_stopping_layer_are_corrected(G: nn.Module)
 def test_the_paper_s_values_are_the_defaults() -> None:
     options = SeqcOptions()
     assert (options.top, options.scale, options.normalize) == (0.2, 0.9, "max")
-    assert (options.mode, options.local, options.cam) == ("auto", "no", 0.5)
+    assert (options.mode, options.local, options.cam) == ("auto", False, 0.5)
 
 
 def test_style_based_generators_are_corrected_by_sample_and_others_globally(

@@ -46,10 +46,11 @@ def _names(declared: Sequence[Field[Any]]) -> set[str]:
 
 
 def _show_keys(declared: Sequence[Field[Any]]) -> None:
-    from ganfix_plugin.spec import key_of
+    from ganfix_plugin.spec import key_of, option_text
 
     for each in declared:
-        default = "" if each.default is None else f" [default: {each.default}]"
+        default = option_text(each.default)
+        default = default and f" [default: {default}]"
         text = f"{each.metadata['help']}{default}"
         click.echo(click.formatting.wrap_text(text, 96, f"    {key_of(each):<11}", " " * 15))
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
-from ganfix_plugin.hooks.edits import Cap, Edit, Scale
+from ganfix_plugin.correctors.units import without
+from ganfix_plugin.hooks.edits import Cap, Edit
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import LayerOptions, Portion, choice, option, some, whole
 
@@ -31,16 +32,16 @@ class RandomOptions(LayerOptions):
 def edits(options: RandomOptions, context: CorrectorContext) -> dict[Layer, Edit]:
     """A `Cap` on neurons or a `Scale` of units per layer."""
     chance = torch.Generator().manual_seed(options.seed)
-    found: dict[Layer, Edit] = {}
+    edits: dict[Layer, Edit] = {}
     for layer in context.layers:
-        feature_map = (layer.channels, *layer.resolution)
-        shape = feature_map if options.of == "neurons" else (layer.channels,)
+        of_neurons = options.of == "neurons"
+        shape = (layer.channels, *layer.resolution) if of_neurons else (layer.channels,)
         total = torch.Size(shape).numel()
+        order = torch.randperm(total, generator=chance)
         chosen = torch.zeros(total, dtype=torch.bool)
-        chosen[torch.randperm(total, generator=chance)[: round(options.portion * total)]] = True
-        chosen = chosen.view(shape)
-        found[layer] = Cap(chosen) if options.of == "neurons" else Scale((~chosen).float())
-    return found
+        chosen[order[: round(options.portion * total)]] = True
+        edits[layer] = Cap(chosen.view(shape)) if of_neurons else without(chosen)
+    return edits
 
 
 CORRECTOR = Corrector(

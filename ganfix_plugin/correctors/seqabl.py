@@ -2,6 +2,8 @@
 
 Each chosen layer is computed from the corrected layer before it, and its activated LR-neurons are
 set to zero. Negative values stay.
+
+[C22]: Choi, Chang, Choi, IJCAI 2022.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
+from ganfix_plugin.correctors.units import highest
 from ganfix_plugin.errors import GanfixWarning
 from ganfix_plugin.hooks.edits import Cap, Edit
 from ganfix_plugin.hooks.layer import Layer
@@ -59,15 +62,11 @@ def low_rate_neurons(options: SeqablOptions, layer: Layer, profile: Profile) -> 
     if options.lowest is None:
         assert options.rate is not None
         return profile.low_rate(layer, options.rate, dead=options.dead == "with")
-    rates = profile.rates(layer).flatten()
+    rates = profile.rates(layer)
     live = rates > 0
-    # A stable sort: neurons of equal rate are taken in the order of the feature map.
-    order = rates.masked_fill(~live, torch.inf).argsort(stable=True)
-    chosen = torch.zeros_like(live)
-    chosen[order[: round(options.lowest * int(live.sum()))]] = True
-    if options.dead == "with":
-        chosen |= ~live
-    return chosen.view(layer.channels, *layer.resolution)
+    ranks = -rates.masked_fill(~live, torch.inf).flatten()
+    chosen = highest(ranks, round(options.lowest * int(live.sum()))).view_as(rates)
+    return chosen | ~live if options.dead == "with" else chosen
 
 
 def edits(options: SeqablOptions, context: CorrectorContext) -> dict[Layer, Edit]:
@@ -80,20 +79,18 @@ def edits(options: SeqablOptions, context: CorrectorContext) -> dict[Layer, Edit
             neurons = ~neurons
         share = float(neurons.float().mean())
         if share > 0.5:
-            warnings.warn(
-                f"seqabl: {share:.0%} of the neurons of layer {layer} are ablated, most of what it "
-                "computes; where images drift to a mean image, use lowest=30% or a smaller rate",
-                GanfixWarning,
-                stacklevel=2,
+            _warn(
+                f"{share:.0%} of the neurons of layer {layer} are ablated, most of what it "
+                "computes; where images drift to a mean image, use lowest=30% or a smaller rate"
             )
         if not share:
-            warnings.warn(
-                f"seqabl: no neuron of layer {layer} is low-rate; nothing changes there",
-                GanfixWarning,
-                stacklevel=2,
-            )
+            _warn(f"no neuron of layer {layer} is low-rate; nothing changes there")
         caps[layer] = Cap(neurons)
     return caps
+
+
+def _warn(text: str) -> None:
+    warnings.warn(f"seqabl: {text}", GanfixWarning, stacklevel=3)
 
 
 CORRECTOR = Corrector(

@@ -5,6 +5,8 @@ h_u ← λ (1 − DS_u) h_u. Where kernels are the same for every sample (PGGAN)
 each, and every sample is corrected in one pass. Where they differ per sample (style-based and
 BigGAN-type generators; 5.4), a classifier looks at the generation first, and those it calls an
 artifact are generated again with scores of their own.
+
+[T21]: Tousi et al., CVPR 2021.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
+from ganfix_plugin.correctors.units import highest
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import Extractor
@@ -31,7 +34,7 @@ from ganfix_plugin.profiling.defective import (
     unit_overlap,
 )
 from ganfix_plugin.profiling.store import classifier_path
-from ganfix_plugin.spec import Options, Portion, choice, number, option, some, whole
+from ganfix_plugin.spec import Options, Portion, choice, number, option, some, whole, yes_no
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +76,9 @@ class SeqcOptions(Options):
         "one score per unit, or one per unit and sample in a second pass; auto: sample for "
         "style-based generators",
     )
-    local: str = option(
-        "no",
-        choice("yes", "no"),
+    local: bool = option(
+        False,
+        yes_no,
         "yes: fade the units only where the sample's own mask is (two passes)",
     )
     cam: float = option(0.5, number(0, 1), "a sample's mask is where its Grad-CAM reaches this")
@@ -101,9 +104,7 @@ def stopping_layer(options: SeqcOptions, layers: Sequence[Layer]) -> int:
 
 def corrected_units(scores: Tensor, top: float) -> Tensor:
     """The units of highest score, bool like ``scores`` [C] or [N, C]; at least one."""
-    count = max(1, round(top * scores.shape[-1]))
-    order = scores.argsort(dim=-1, descending=True, stable=True)[..., :count]
-    return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, order, True)
+    return highest(scores, max(1, round(top * scores.shape[-1])))
 
 
 def factors(scores: Tensor, options: SeqcOptions) -> Tensor:
@@ -121,7 +122,7 @@ def edits(options: SeqcOptions, context: CorrectorContext) -> Mapping[Layer, Edi
     by_sample = options.mode == "sample" or (
         options.mode == "auto" and any(layer.modulated for layer in layers)
     )
-    if not by_sample and options.local == "no":
+    if not (by_sample or options.local):
         return {
             layer: Scale(factors(profile.of_units("defective", layer), options)) for layer in layers
         }
@@ -162,30 +163,33 @@ class ArtifactPass(Shared):
         self, images: Tensor, kept: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[Layer, Edit]]:
         """The rows that the classifier calls artifacts, and a correction of each."""
-        found = self.extractor.to(images.device).maps(images)
-        rows = self.classifier.is_artifact(found.mean(dim=(2, 3)))
+        maps = self.extractor.to(images.device).maps(images)
+        rows = self.classifier.is_artifact(maps.mean(dim=(2, 3)))
         if not rows.any():
             return rows, {}
-        cams = self.classifier.cam(found[rows])
-        masks = binary_masks(cams, self.options.cam, images.shape[-1])
-        return rows, {each: self._edit(each, kept[each.name], rows, masks) for each in self.layers}
+        masks = binary_masks(self.classifier.cam(maps[rows]), self.options.cam, images.shape[-1])
+        return rows, {
+            layer: self._edit(layer, kept[layer.name], rows, masks) for layer in self.layers
+        }
 
     def _edit(self, layer: Layer, on: Tensor, rows: Tensor, masks: Tensor) -> Edit:
         if self.scores is not None:
             scores = self.scores[layer.name].expand(int(rows.sum()), -1)
         else:
             scores = unit_overlap(on[rows], masks)
-        if self.options.local == "no":
-            factor = torch.ones(len(on), layer.channels)
-            factor[rows.cpu()] = factors(scores, self.options)
-            return Scale(factor)
-        units = torch.zeros(len(on), layer.channels, dtype=torch.bool)
-        units[rows.cpu()] = corrected_units(scores, self.options.top)
-        mask = torch.zeros(len(on), *layer.resolution)
+        if not self.options.local:
+            return Scale(_at(rows, factors(scores, self.options), 1))
         # Area averages keep a mask that is zero all over a pixel exactly zero there.
         small = interpolate(masks[:, None].float(), size=layer.resolution, mode="area")[:, 0]
-        mask[rows.cpu()] = small.cpu()
-        return Fade(units, mask)
+        units = corrected_units(scores, self.options.top)
+        return Fade(_at(rows, units, False), _at(rows, small.cpu(), 0))
+
+
+def _at(rows: Tensor, values: Tensor, others: float) -> Tensor:
+    """Values [n, …] of some rows, bool [N], in a tensor of all rows [N, …] on the CPU."""
+    full = torch.full((len(rows), *values.shape[1:]), others, dtype=values.dtype)
+    full[rows.cpu()] = values
+    return full
 
 
 CORRECTOR = Corrector(

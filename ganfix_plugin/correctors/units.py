@@ -2,6 +2,9 @@
 
 `ds` takes the units of highest defective score in one layer ([T21], the single-layer variant);
 `fid-units` those whose top-activating images are farthest from the real ones ([B19]).
+
+- [T21]: Tousi et al., CVPR 2021.
+- [B19]: Bau et al., GAN Dissection, ICLR 2019.
 """
 
 from __future__ import annotations
@@ -29,13 +32,13 @@ class UnitList:
 
     @classmethod
     def parse(cls, text: str) -> UnitList:
-        found = []
+        layers = []
         for part in text.split(";"):
             match = re.fullmatch(r"(\d+):(\d+(?:\+\d+)*)", part.strip())
             if not match:
                 raise ValueError("LAYER:UNIT+UNIT, such as 6:12+40+133")
-            found.append((int(match[1]), tuple(int(unit) for unit in match[2].split("+"))))
-        return cls(tuple(found))
+            layers.append((int(match[1]), tuple(int(unit) for unit in match[2].split("+"))))
+        return cls(tuple(layers))
 
     def __str__(self) -> str:
         return ";".join(f"{layer}:{'+'.join(map(str, units))}" for layer, units in self.layers)
@@ -62,18 +65,15 @@ class TopUnitsOptions(Options):
     units: int = option(20, whole(1), "how many units of highest score to zero")
 
 
-def without(units: Sequence[int] | Tensor, layer: Layer) -> Scale:
-    """Zero some units of a layer.
+def highest(scores: Tensor, count: int) -> Tensor:
+    """The ones of highest score, bool like ``scores`` [C] or [N, C]; of equal ones the first."""
+    order = scores.argsort(dim=-1, descending=True, stable=True)[..., :count]
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, order, True)
 
-    Raises:
-        GanfixError: if the layer has fewer units.
-    """
-    chosen = torch.as_tensor(units, dtype=torch.long)
-    if len(chosen) and int(chosen.max()) >= layer.channels:
-        raise GanfixError(f"units: no unit {int(chosen.max())} in layer {layer}")
-    factor = torch.ones(layer.channels)
-    factor[chosen] = 0
-    return Scale(factor)
+
+def without(units: Tensor) -> Scale:
+    """Zero some units, bool [C]."""
+    return Scale((~units).float())
 
 
 def numbered(layers: Sequence[Layer], index: int) -> Layer:
@@ -82,20 +82,23 @@ def numbered(layers: Sequence[Layer], index: int) -> Layer:
     Raises:
         GanfixError: if there is none (those that exist are listed).
     """
-    found = next((layer for layer in layers if layer.index == index), None)
-    if found is None:
-        numbers = ", ".join(str(layer.index) for layer in layers)
-        raise GanfixError(f"layer={index}: no such layer; there are {numbers}")
-    return found
+    for layer in layers:
+        if layer.index == index:
+            return layer
+    numbers = ", ".join(str(layer.index) for layer in layers)
+    raise GanfixError(f"layer={index}: no such layer; there are {numbers}")
 
 
 def _by_hand(options: UnitsOptions, context: CorrectorContext) -> dict[Layer, Edit]:
     assert options.units is not None
-    chosen: dict[Layer, list[int]] = {}
+    chosen: dict[Layer, Tensor] = {}
     for index, units in options.units.layers:
-        chosen.setdefault(numbered(context.layers, index), []).extend(units)
-    ordered = (layer for layer in context.layers if layer in chosen)
-    return {layer: without(chosen[layer], layer) for layer in ordered}
+        layer = numbered(context.layers, index)
+        if max(units) >= layer.channels:
+            raise GanfixError(f"units: no unit {max(units)} in layer {layer}")
+        mask = chosen.setdefault(layer, torch.zeros(layer.channels, dtype=torch.bool))
+        mask[list(units)] = True
+    return {layer: without(chosen[layer]) for layer in context.layers if layer in chosen}
 
 
 def _highest(what: str, options: TopUnitsOptions, context: CorrectorContext) -> dict[Layer, Edit]:
@@ -105,8 +108,7 @@ def _highest(what: str, options: TopUnitsOptions, context: CorrectorContext) -> 
         raise GanfixError(
             f"units={options.units}: layer {layer} has {layer.channels}; ask for fewer"
         )
-    scores = context.profile.of_units(what, layer)
-    return {layer: without(scores.argsort(descending=True, stable=True)[: options.units], layer)}
+    return {layer: without(highest(context.profile.of_units(what, layer), options.units))}
 
 
 UNITS = Corrector(

@@ -3,20 +3,23 @@
 An edit is a pure function of the feature map [N, C, H, W]: out of place, the same dtype, strides
 and device, no random numbers, no state, each row by itself. It knows neither which units it was
 given nor why. Edits compare by identity and are never copied: a deep copy of a generator shares
-them with the original.
+them with the original. `Cap`, `Scale` and `Truncate` are in `standalone`, since an exported network
+pickle carries them.
 
-- [C22]: Choi, Chang, Choi, IJCAI 2022.
-- [T21]: Tousi et al., CVPR 2021.
+[T21]: Tousi et al., CVPR 2021.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
-from ganfix_plugin.hooks import standalone
+from ganfix_plugin.hooks.standalone import Cap as Cap
+from ganfix_plugin.hooks.standalone import Scale as Scale
+from ganfix_plugin.hooks.standalone import Shared as Shared
+from ganfix_plugin.hooks.standalone import Truncate as Truncate
 from ganfix_plugin.hooks.standalone import constant
 from ganfix_plugin.ops.dispatch import implementation
 
@@ -25,52 +28,6 @@ class Edit(Protocol):
     """Anything that maps a feature map to one of the same shape."""
 
     def __call__(self, x: Tensor) -> Tensor: ...
-
-
-class Shared:
-    """Copying it gives itself, since nothing in it ever changes."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return self
-
-
-@dataclass(frozen=True, eq=False)
-class Cap(Shared, standalone.Cap):
-    """Zero the *activated* ones among some neurons: x ← min(x, 0) there ([C22], Algorithm 1).
-
-    Negative values stay (a negative zero may lose its sign), NaN stays NaN, and all other neurons
-    stay bit for bit.
-
-    Args:
-        neurons: bool [C, H, W], true at the neurons to ablate.
-    """
-
-    neurons: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Scale(Shared, standalone.Scale):
-    """Multiply units by a factor: x_u ← factor_u · x_u ([T21], Algorithm 1; 0 ablates a unit).
-
-    Args:
-        factor: float [C], one per unit, or [N, C], one per sample and unit; 1 leaves a unit bit
-            for bit as it is.
-    """
-
-    factor: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Truncate(Shared, standalone.Truncate):
-    """Truncation: pull a latent towards the mean one, x ← mean + psi · (x − mean).
-
-    Args:
-        mean: like one latent, or one that broadcasts.
-        psi: 1 leaves a latent as it is, 0 makes it the mean.
-    """
-
-    mean: Tensor
-    psi: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,10 +1,8 @@
 """What runs where ganfix is not installed: a corrected network pickle carries this file's source.
 
-So it imports only torch and the standard library. `export` puts objects of these classes in the
-places of the hooks that `attach` has made; those, the edits and the early-exit passes are built
-from the same functions, so that both compute bit for bit the same. Hooks in a pickle keep no
-counts. A pickle holds the attributes of its hooks; a constructor's arguments would be kept beside
-them, so there is none.
+So it imports only torch and the standard library. `export` puts hooks of these classes in the
+places of those that `attach` has made. Both are built from the same edits and functions, and so
+compute bit for bit the same; hooks in a pickle keep no counts.
 
 - [C22]: Choi, Chang, Choi, IJCAI 2022.
 - [T21]: Tousi et al., CVPR 2021.
@@ -19,6 +17,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,11 +26,22 @@ from torch import Tensor, nn
 # --- edits
 
 
-class Cap:
-    """Zero the activated ones among some neurons: x ← min(x, 0) there ([C22], Algorithm 1).
+class Shared:
+    """Copying it gives itself, since nothing in it ever changes."""
 
-    Attributes:
-        neurons: bool [C, H, W]; eight to a byte in a pickle.
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Cap(Shared):
+    """Zero the *activated* ones among some neurons: x ← min(x, 0) there ([C22], Algorithm 1).
+
+    Negative values stay (a negative zero may lose its sign), NaN stays NaN, and all other neurons
+    stay bit for bit.
+
+    Args:
+        neurons: bool [C, H, W], true at the neurons to ablate.
     """
 
     neurons: Tensor
@@ -46,11 +56,13 @@ class Cap:
         vars(self).update(neurons=unpack(*state["neurons"]))
 
 
-class Scale:
-    """Multiply units by a factor: x_u ← factor_u · x_u ([T21], Algorithm 1).
+@dataclass(frozen=True, eq=False)
+class Scale(Shared):
+    """Multiply units by a factor: x_u ← factor_u · x_u ([T21], Algorithm 1; 0 ablates a unit).
 
-    Attributes:
-        factor: float [C], or [N, C].
+    Args:
+        factor: float [C], one per unit, or [N, C], one per sample and unit; 1 leaves a unit bit
+            for bit as it is.
     """
 
     factor: Tensor
@@ -59,12 +71,13 @@ class Scale:
         return x * constant(self, x, _factor)
 
 
-class Truncate:
-    """Pull a latent towards the mean one: x ← mean + psi · (x − mean).
+@dataclass(frozen=True, eq=False)
+class Truncate(Shared):
+    """Truncation: pull a latent towards the mean one, x ← mean + psi · (x − mean).
 
-    Attributes:
-        mean: like the latent, or one that broadcasts.
-        psi: from 0 to 1.
+    Args:
+        mean: like one latent, or one that broadcasts.
+        psi: 1 leaves a latent as it is, 0 makes it the mean.
     """
 
     mean: Tensor
@@ -319,7 +332,7 @@ class Hook:
     token: str
 
 
-class EditHook(Hook):
+class LayerHook(Hook):
     """A forward hook that puts an edited feature map in the place of a layer's own.
 
     Attributes:
@@ -345,7 +358,7 @@ class EditHook(Hook):
         return edited(self.edit, x, rows)
 
 
-class InputEditHook(EditHook):
+class InputHook(LayerHook):
     """A forward pre-hook that edits the first argument of a call: a latent, or a w."""
 
     def __call__(self, module: nn.Module, args: Any, kwargs: Any = None) -> Any:
