@@ -304,6 +304,16 @@ def test_a_spawned_process_corrects_and_counts_by_itself(stylegan2: nn.Module) -
         assert carried == [attachment.corrections[0].text]
 
 
+def run_as_rank(rank: int, G: nn.Module, z: Tensor) -> None:
+    """One of the processes that a host spawns for its GPUs."""
+    assert rank in (0, 1) and torch.isfinite(images(G, z)).all()
+
+
+def test_a_corrected_generator_is_handed_to_spawned_ranks(stylegan2: nn.Module) -> None:
+    with attach(stylegan2, SPEC):
+        torch.multiprocessing.spawn(run_as_rank, (stylegan2, latents(stylegan2, 1)), nprocs=2)
+
+
 def test_hook_ids_are_out_of_reach_of_torchs_counter(G: nn.Module) -> None:
     with attach(G, f"{SPEC},gate=lr:50%", "random"):
         assert min(key for ids in hooks(G).values() for key in ids) >= 1 << 62

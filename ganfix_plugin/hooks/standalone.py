@@ -50,7 +50,8 @@ class Cap(Shared):
         return x.clamp(max=constant(self, x, _cap))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"neurons": pack(self.neurons)}
+        # Kept with the edit: what a spawned process gets must live until it has started.
+        return {"neurons": constant(self, self.neurons, _packed)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(neurons=unpack(*state["neurons"]))
@@ -87,6 +88,10 @@ class Truncate(Shared):
         return constant(self, x, _mean).lerp(x, self.psi)
 
 
+def _packed(edit: Cap, x: Tensor) -> Any:
+    return pack(edit.neurons)
+
+
 def _cap(edit: Cap, x: Tensor) -> Tensor:
     cap = torch.full(edit.neurons.shape, float("inf")).masked_fill_(edit.neurons, 0)
     cap = cap.to(x.device, x.dtype)
@@ -111,7 +116,7 @@ _CONSTANTS: Any = weakref.WeakKeyDictionary()
 _compiling = getattr(getattr(torch, "compiler", None), "is_compiling", bool)  # PyTorch 2.1
 
 
-def constant(edit: Any, x: Tensor, build: Callable[[Any, Tensor], Tensor]) -> Tensor:
+def constant(edit: Any, x: Tensor, build: Callable[[Any, Tensor], Any]) -> Any:
     """``build(edit, x)``, which depends on the device, type and memory format of x only."""
     if _compiling():
         return build(edit, x)  # a graph must not depend on what happens to be kept
