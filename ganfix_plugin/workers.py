@@ -10,21 +10,20 @@ import logging
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-import torch.distributed as dist
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.files import save_tensors
+from ganfix_plugin.files import cache_folder, save_tensors, write_text
 
 T = TypeVar("T")
 
@@ -63,23 +62,50 @@ def first_prints() -> Iterator[None]:
         log.setLevel(level)
 
 
-def first_to_fail() -> bool:
-    """Whether this rank should say what went wrong: under torchrun only the first one that fails,
-    since what one rank cannot do, the others mostly cannot do either, and all are ended."""
+def first_to_fail(message: str) -> bool:
+    """Whether this rank should say what went wrong.
+
+    Under torchrun only the first one that fails, since what one rank cannot do, the others mostly
+    cannot do either, and all are ended. Otherwise rank 0, for all that fail with the same message.
+    """
     own = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    if not own or world() == 1:
+    if world() == 1:
         return True
     try:
-        (Path(own).parents[1] / "ganfix-failed").touch(exist_ok=False)
+        if own:
+            (Path(own).parents[1] / "ganfix-failed").touch(exist_ok=False)
+        elif rank():
+            return not _said_by_first(message)
+        else:
+            write_text(_last_words(), message)
     except FileExistsError:
         return False
-    except OSError:
+    except (OSError, GanfixError):  # a message too many is better than none
         return True
     return True
 
 
+def _last_words() -> Path:
+    """The file of what rank 0 said when it failed."""
+    return cache_folder() / "failed.txt"
+
+
+def _said_by_first(message: str) -> bool:
+    """Whether rank 0 has said the same in the last minute, or says it within two seconds."""
+    file = _last_words()
+    for _ in range(20):
+        recent = file.exists() and time.time() - file.stat().st_mtime < 60
+        if recent and file.read_text(encoding="utf-8") == message:
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def shared(
-    folder: Path, work: Callable[[int, int], Tensors], done: Callable[[], bool] = lambda: False
+    folder: Path,
+    work: Callable[[int, int], Tensors],
+    done: Callable[[], bool] = lambda: False,
+    group: tuple[int, int] | None = None,
 ) -> list[Tensors]:
     """What ``work`` returns for each part, every part done by one process.
 
@@ -88,11 +114,12 @@ def shared(
             depend on. The last rank removes it.
         work: called with a part's number and how many there are.
         done: whether another rank has already used all parts and removed the folder.
+        group: this process's rank and how many there are; by default as they were started.
 
     Returns:
         The parts in order; none if they are ``done``.
     """
-    first, parts = _group()
+    first, parts = group or _group()
     if parts == 1:
         return [work(0, 1)]
     order = [(first + step) % parts for step in range(parts)]
@@ -107,11 +134,11 @@ def shared(
                         save_tensors(_file(folder, part), work(part, parts))
         if done():
             return []
-        found = [load_file(_file(folder, part)) for part in range(parts)]
+        tensors = [load_file(_file(folder, part)) for part in range(parts)]
         (folder / f"{first}.read").touch()
         if len(list(folder.glob("*.read"))) == parts:
             shutil.rmtree(folder, ignore_errors=True)
-        return found
+        return tensors
     except FileNotFoundError:
         if not done():
             raise
@@ -122,68 +149,19 @@ def _file(folder: Path, part: int) -> Path:
     return folder / f"{part}.safetensors"
 
 
-@dataclass(frozen=True)
-class Ranks:
-    """This process's place among ``size`` of them."""
-
-    rank: int = 0
-    size: int = 1
-
-    def agree(self, work: Callable[[], T]) -> T:
-        """Do something in every rank; either all of them go on or none.
-
-        Raises:
-            GanfixError: in every rank the one of the first rank where ``work`` raised one.
-        """
-        failed, result = "", None
-        try:
-            result = work()
-        except GanfixError as error:
-            if self.size == 1:
-                raise
-            failed = str(error)
-        first = next((each for each in self._gathered(failed) if each), "")
-        if first:
-            raise GanfixError(first)
-        return result  # type: ignore[return-value]
-
-    def batches(self, work: Callable[[], Iterator[T]]) -> list[T]:
-        """What all ranks yield, rank r the batches r, r + size, …, in the order of the batches.
-
-        Raises:
-            GanfixError: as `agree`.
-        """
-        lists = self._gathered(self.agree(lambda: list(work())))
-        total = sum(len(each) for each in lists)
-        return [lists[i % self.size][i // self.size] for i in range(total)]
-
-    def _gathered(self, mine: T) -> list[T]:
-        if self.size == 1:
-            return [mine]
-        every: list[Any] = [None] * self.size
-        dist.all_gather_object(every, mine)
-        return every
+def numbered(batches: Iterable[Tensors], part: int, parts: int) -> Tensors:
+    """What a part of a work has made, batches part, part + parts, …, under names that say which."""
+    return {
+        f"{name}/{part + step * parts:08d}": tensor
+        for step, batch in enumerate(batches)
+        for name, tensor in batch.items()
+    }
 
 
-@contextmanager
-def ranks() -> Iterator[Ranks]:
-    """The ranks that ``torchrun`` has started, joined by gloo; one if it has not.
-
-    Of an error that all of them have, rank 0 speaks and the others leave with status 1.
-    """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1 or "RANK" not in os.environ:
-        yield Ranks()
-        return
-    dist.init_process_group("gloo")
-    try:
-        yield Ranks(dist.get_rank(), size)
-    except GanfixError:
-        if dist.get_rank():
-            raise SystemExit(1) from None
-        raise
-    finally:
-        dist.destroy_process_group()
+def joined(parts: Iterable[Tensors], name: str) -> Tensor:
+    """The rows of that name of all parts whose batches are `numbered`, in the order of these."""
+    rows = {key: part[key] for part in parts for key in part if key.startswith(f"{name}/")}
+    return torch.cat([rows[key] for key in sorted(rows)])
 
 
 class _Bar(tqdm):

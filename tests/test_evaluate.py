@@ -28,7 +28,6 @@ from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hooks.forward import bare
-from ganfix_plugin.workers import Ranks, ranks
 
 SPEC = "seqabl:samples=200,lowest=30%"
 LOOK = "prepared:look"
@@ -177,21 +176,19 @@ def test_killed_in_the_middle_it_leaves_the_record_as_it_was(real: Path, tmp_pat
     }
 
 
-def in_rank(rank: int, store: str, real: Path, more: list[str], folder: Path) -> None:
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    os.environ["MASTER_PORT"] = store
+def in_rank(rank: int, real: Path, more: list[str], folder: Path) -> None:
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
     done = run(*line(real, *more))
     (folder / f"{rank}.txt").write_text(f"{done.exit_code}\n{done.output}")
 
 
 def two_ranks(real: Path, folder: Path, *more: str) -> list[str]:
     """What the two ranks of one run say, each after its status."""
-    port = str(29500 + os.getpid() % 2000)
-    mp.start_processes(in_rank, (port, real, list(more), folder), 2, start_method="fork")
+    mp.start_processes(in_rank, (real, list(more), folder), 2, start_method="fork")
     return [(folder / f"{rank}.txt").read_text() for rank in range(2)]
 
 
-def test_two_ranks_write_the_record_of_one(real: Path, tmp_path: Path) -> None:
+def test_two_ranks_write_the_record_of_one(real: Path, own_cache: Path, tmp_path: Path) -> None:
     more = [f"--correct={SPEC}", "--num=50"]
     records = [tmp_path / "one.json", tmp_path / "two.json"]
     assert run(*line(real, *more, f"--out={records[0]}")).exit_code == 0
@@ -199,28 +196,23 @@ def test_two_ranks_write_the_record_of_one(real: Path, tmp_path: Path) -> None:
     assert first.startswith("0\n") and second.splitlines()[0] == "0", first + second
     assert "written to" in first and "written to" not in second
     assert records[0].read_bytes() == records[1].read_bytes()
+    assert not list((own_cache / "evaluations").iterdir())
 
 
-def test_an_error_in_one_rank_ends_both_with_one_message(real: Path, tmp_path: Path) -> None:
-    first, second = two_ranks(real, tmp_path, "--num=50", "--extractor=test_evaluate:second_fails")
-    assert first.startswith("1\n") and second == "1\n"
-    assert "Error: rank 1 failed" in first
+def test_an_error_of_both_ranks_ends_both_with_one_message(real: Path, tmp_path: Path) -> None:
+    for extractor in ("no-such", "test_evaluate:broken"):
+        first, second = two_ranks(real, tmp_path, "--num=50", f"--extractor={extractor}")
+        assert first.startswith("1\n") and second == "1\n"
+        assert first.count("Error: ") == 1
 
 
 def second_fails(images: Tensor) -> Tensor:
-    if os.environ["RANK"] == "1":
+    if os.environ.get("RANK") == "1":
         raise GanfixError("rank 1 failed")
-    return images.mean(dim=(2, 3))
+    return torch.ones(len(images), 4)
 
 
-def test_batches_of_ranks_are_put_together_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = {rank: [number for number in range(7) if number % 3 == rank] for rank in range(3)}
-    monkeypatch.setattr(Ranks, "_gathered", lambda self, mine: list(shares.values()))
-    monkeypatch.setattr(Ranks, "agree", lambda self, work: work())
-    assert Ranks(0, 3).batches(lambda: iter(shares[0])) == list(range(7))
-
-
-def test_without_torchrun_there_is_one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with ranks() as share:
-        assert share == Ranks(0, 1)
+def test_what_one_rank_cannot_do_another_does(real: Path, own_cache: Path, tmp_path: Path) -> None:
+    first, second = two_ranks(real, tmp_path, "--num=50", "--extractor=test_evaluate:second_fails")
+    assert first.startswith("0\n50 generations, 90 real images"), first
+    assert second == "1\nError: rank 1 failed\n"

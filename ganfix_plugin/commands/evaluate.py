@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,20 +101,16 @@ def evaluate(
     from ganfix_plugin.evaluate.evaluate import evaluate as measure
     from ganfix_plugin.features.images import check_images
     from ganfix_plugin.files import ready
-    from ganfix_plugin.workers import ranks
+    from ganfix_plugin.workers import rank
 
     source = latents or f"{seed}-{seed + (num or 10_000) - 1}"
 
-    def check() -> None:
-        check_specs(specs)
-        check_images(real)
-        check_latents(source)
-        if out:
-            ready(out)
-
-    with ranks() as share, ExitStack() as stack:
-        share.agree(check)
-        G = share.agree(lambda: stack.enter_context(opened(network, host, device)))
+    check_specs(specs)
+    check_images(real)
+    check_latents(source)
+    if out:
+        ready(out)
+    with opened(network, host, device) as G:
         found = measure(
             G,
             real,
@@ -128,21 +123,17 @@ def evaluate(
             seed=seed,
             adapter=adapter,
             batch=batch,
-            share=share,
+            share=True,
         )
-        if share.rank:
-            return
-        record = found.record
-        click.echo(
-            f"{record['num']} generations, {record['num_real']} real images, features of "
-            f"{record['extractor']}"
-        )
-        click.echo(
-            table([("", "uncorrected", "corrected", "difference"), *map(row, found.figures)])
-        )
-        if out:
-            found.save(out)
-            click.echo(f"written to {out}")
+    record = found.record
+    click.echo(
+        f"{record['num']} generations, {record['num_real']} real images, features of "
+        f"{record['extractor']}"
+    )
+    click.echo(table([("", "uncorrected", "corrected", "difference"), *map(row, found.figures)]))
+    if out and not rank():
+        found.save(out)
+        click.echo(f"written to {out}")
 
 
 def seeing_best() -> str:

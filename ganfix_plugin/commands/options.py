@@ -85,7 +85,7 @@ def one_line_errors(command: Command) -> Command:
             with workers.first_prints():
                 return command(*args, **kwargs)
         except GanfixError as error:
-            if not workers.first_to_fail():
+            if not workers.first_to_fail(str(error)):
                 sys.exit(1)
             raise click.ClickException(str(error)) from None
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +18,19 @@ from torch import Tensor, nn
 from ganfix_plugin._version import __version__
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.latent_files import read_latents
-from ganfix_plugin.correctors.bind import BoundSpec
+from ganfix_plugin.correctors.bind import BoundSpec, check_spec
 from ganfix_plugin.features import bootstrap as comparison
 from ganfix_plugin.features.bootstrap import RESAMPLES, Bootstrap, Figure
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.images import read_images
 from ganfix_plugin.features.manifold import K, Manifold
-from ganfix_plugin.features.render import BATCH, both_sides, joined
-from ganfix_plugin.files import write_text
-from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.features.render import BATCH, both_sides
+from ganfix_plugin.files import cache_folder, write_text
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.forward import bare, device_of
-from ganfix_plugin.workers import Ranks
+from ganfix_plugin.profiling.store import classifier_path
+from ganfix_plugin.workers import Tensors, joined, numbered, shared, world
 
 log = logging.getLogger("ganfix")
 
@@ -69,7 +71,7 @@ def evaluate(
     seed: int = 0,
     adapter: str | None = None,
     batch: int = BATCH,
-    share: Ranks | None = None,
+    share: bool = False,
 ) -> Evaluation:
     """Compare generations of given latents, uncorrected and corrected, with real images.
 
@@ -83,43 +85,59 @@ def evaluate(
         num_real: this many of the real images, chosen by the seed; all by default.
         resamples: of the bootstrap; 0 for no intervals.
         seed: of that choice and of the bootstrap.
-        share: this process's place among the ranks; the result does not depend on how many.
+        share: let the ranks that were started together (torchrun) do a part each; all of them
+            return the same, bit for bit what one process does.
 
     Raises:
         GanfixError: on a bad spec, latents of another width, missing or too few images, features
             that are no numbers.
     """
-    share = share or Ranks()
-    known = find_adapter(G, adapter)
-    chosen = share.agree(lambda: read_latents(latents, Generator(G, known), num))
-    used = share.agree(lambda: load_extractor(extractor).to(device_of(G)))
+    generator = Generator.of(G, adapter)
+    chosen = read_latents(latents, generator, num)
+    used = load_extractor(extractor).to(device_of(G))
     z, c = chosen.part(slice(1), device_of(G))
     with torch.no_grad():
-        size = known.synthesize(bare(G), z, c).shape[-1]
+        size = generator.adapter.synthesize(bare(G), z, c).shape[-1]
 
-    def seen() -> Iterator[Tensor]:
-        for number, images in enumerate(read_images(real, size, num=num_real, seed=seed)):
-            if number % share.size == share.rank:
-                yield used.features(images.to(device_of(G))).cpu()
+    group = None if share else (0, 1)
 
-    reference = torch.cat(share.batches(seen))
-    attached = share.agree(lambda: attach(G, *specs, adapter=adapter) if specs else None)
-    try:
-        batches = share.batches(
-            lambda: both_sides(
-                G, known, chosen, used.features, corrected=bool(specs), share=share, batch=batch
-            )
+    def of_real(part: int, parts: int) -> Tensors:
+        images = islice(read_images(real, size, num=num_real, seed=seed), part, None, parts)
+        features = ({"real": used.features(some.to(device_of(G))).cpu()} for some in images)
+        return numbered(features, part, parts)
+
+    def of_generated(part: int, parts: int) -> Tensors:
+        sides = both_sides(
+            G,
+            generator.adapter,
+            chosen,
+            used.features,
+            corrected=bool(specs),
+            part=part,
+            parts=parts,
+            batch=batch,
         )
-    finally:
-        if attached:
-            attached.detach()
+        return numbered(sides, part, parts)
+
+    what: list[Any] = [used.name, num_real, seed, size]
+    real_parts = shared(_meeting_folder(generator, what, [real]), of_real, group=group)
+    with attach(G, *specs, adapter=adapter) if specs else nullcontext() as attached:
+        made = attached.corrections if attached else ()
+        texts = [correction.text for correction in made]
+        profiles = sorted({correction.profile for correction in made if correction.profile})
+        what = [used.name, texts, profiles, generator.adapter.name, latents, len(chosen), batch]
+        options = [check_spec(spec).options for spec in specs]
+        classifiers = [getattr(each, "classifier", None) for each in options]
+        files = [Path(latents), *map(Path, filter(None, classifiers))]
+        files.append(classifier_path(generator.fingerprint))
+        parts = shared(_meeting_folder(generator, what, files), of_generated, group=group)
     where = device_of(G) if device_of(G).type == "cuda" else torch.device("cpu")
-    before, *after = (side.to(where) for side in joined(batches))
-    made = attached.corrections if attached else ()
+    reference, before = joined(real_parts, "real").to(where), joined(parts, "uncorrected").to(where)
+    after = joined(parts, "corrected").to(where) if specs else None
     record = {
-        "generator": fingerprint(G),
-        "correct": [each.text for each in made],
-        "profile": sorted({each.profile for each in made if each.profile}),
+        "generator": generator.fingerprint,
+        "correct": texts,
+        "profile": profiles,
         "ganfix": __version__,
         "latents": latents,
         "num": len(chosen),
@@ -130,11 +148,19 @@ def evaluate(
         "resamples": resamples if specs else 0,
         "seed": seed,
     }
-    how = Bootstrap(resamples, seed)
-    if after and resamples:
+    if specs and resamples:
         log.info("intervals: %d resamples of %d generations", resamples, len(chosen))
-    found = figures(reference.to(where), before, after[0] if after else None, how)
-    return Evaluation(found, record)
+    return Evaluation(figures(reference, before, after, Bootstrap(resamples, seed)), record)
+
+
+def _meeting_folder(generator: Generator, what: list[Any], paths: list[Path]) -> Path:
+    """Where ranks meet whose features are the same: its name holds everything that these depend
+    on, files and what is in folders by when they changed."""
+    files = sorted(file for path in paths for file in (path, *path.rglob("*")) if file.is_file())
+    states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    run = (__version__, device_of(generator.G).type, torch.get_num_threads(), world())
+    key = hashlib.sha256(json.dumps([what, states, run]).encode()).hexdigest()
+    return cache_folder() / "evaluations" / f"{generator.fingerprint[:16]}-{key[:16]}.parts"
 
 
 def figures(

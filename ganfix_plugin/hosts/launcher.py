@@ -59,7 +59,7 @@ def run(
         return status
     except GanfixError as error:
         sys.stdout, sys.stderr = streams
-        if workers.first_to_fail():
+        if workers.first_to_fail(str(error)):
             complain(error)
         return 1
     except BaseException as error:

@@ -12,8 +12,8 @@ import importlib
 import logging
 import math
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ from ganfix_plugin.features.bootstrap import Bootstrap, Figure
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.features.manifold import Manifold
-from ganfix_plugin.features.render import both_sides, joined
+from ganfix_plugin.features.render import both_sides
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.host import Function
@@ -34,7 +34,7 @@ from ganfix_plugin.hosts.import_hooks import replaced
 from ganfix_plugin.hosts.metric_detector import bound_arguments
 from ganfix_plugin.hosts.metric_options import LATENTS, NUM_GEN
 from ganfix_plugin.hosts.session import Session
-from ganfix_plugin.workers import Ranks
+from ganfix_plugin.workers import Tensors, joined, numbered, shared
 
 log = logging.getLogger("ganfix")
 
@@ -116,7 +116,8 @@ def _measure(session: Session, name: str, kept: dict[Any, Any], opts: Any) -> di
     latents = read_latents(source, Generator.of(opts.G), num)
     key = (source, request["detector_url"], repr(request["detector_kwargs"]))
     if key not in kept:
-        kept[key] = _sides(session, opts, request, latents)
+        # A number, for ranks come here equally often, and what is kept is of one network.
+        kept[key] = _sides(session, opts, request, latents, f"{len(kept)}.parts")
     session.notes[name] = {"latents": source, "num_gen": len(latents), "num_real": num_real}
     figures = [Figure("", math.nan)] * len(metric.names)
     if opts.rank == 0:
@@ -189,9 +190,10 @@ def _real(request: dict[str, Any], metric: Metric, num: int | None) -> tuple[Any
 
 
 def _sides(
-    session: Session, opts: Any, request: dict[str, Any], latents: LatentList
+    session: Session, opts: Any, request: dict[str, Any], latents: LatentList, name: str
 ) -> list[Tensor]:
-    """Features [n, D] of both sides, or one, shared out among the ranks and put together."""
+    """Features [n, D] of both sides, or one, made by the ranks that meet in a folder of that name
+    and put together."""
     utils = importlib.import_module("metrics.metric_utils")
     ranks = {"num_gpus": opts.num_gpus, "rank": opts.rank}
     detector = utils.get_feature_detector(url=request["detector_url"], device=opts.device, **ranks)
@@ -201,17 +203,20 @@ def _sides(
         return features
 
     progress = opts.progress.sub(tag="given latents", num_items=len(latents))
-    share = Ranks(opts.rank, opts.num_gpus)
     adapter, corrected = find_adapter(opts.G), bool(session.run.specs)
 
-    def batches() -> Iterator[tuple[Tensor, ...]]:
+    def features(part: int, parts: int) -> Tensors:
+        return numbered(looked_at(part, parts), part, parts)
+
+    def looked_at(part: int, parts: int) -> Iterator[Tensors]:
         done = 0
-        for sides in both_sides(opts.G, adapter, latents, look, corrected=corrected, share=share):
+        for sides in both_sides(
+            opts.G, adapter, latents, look, corrected=corrected, part=part, parts=parts
+        ):
             yield sides
-            done += len(sides[0]) * opts.num_gpus
+            done += len(sides["uncorrected"]) * parts
             progress.update(min(done, len(latents)))
 
-    on_cuda = session.run.situation.device == "cuda"
-    # Objects travel between ranks by way of the current device, which hosts leave at the first.
-    with torch.cuda.device(opts.device) if on_cuda else nullcontext():
-        return joined(share.batches(batches))
+    folder = (session.run.reports or Path()) / name  # without a folder there is only one rank
+    parts = shared(folder, features, group=(opts.rank, opts.num_gpus))
+    return [joined(parts, side) for side in ("uncorrected", "corrected")[: 1 + corrected]]

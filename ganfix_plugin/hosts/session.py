@@ -161,7 +161,7 @@ class Session:
             for wrapper in self.host.wrappers:
                 wrap = functools.partial(wrapper.wrap, self)
                 stack.enter_context(wrapped_when_imported(wrapper.module, wrapper.function, wrap))
-            if self.run.specs and not self.run.reports:
+            if not self.run.reports:
                 folder = tempfile.TemporaryDirectory(prefix="ganfix-")
                 self.run = replace(self.run, reports=Path(stack.enter_context(folder)))
             if workarounds or self.host.wrappers:

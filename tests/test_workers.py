@@ -149,3 +149,43 @@ def test_the_profile_is_that_of_all_latents(caches: Path, monkeypatch: pytest.Mo
     found: Profile = ganfix.profile(dcgan(), samples=330, batch=20)
     assert found.settings.samples == 330
     assert found.lr_scores is not None and len(found.lr_scores) == 330
+
+
+@pytest.mark.parametrize("total", [1, 2, 7])
+def test_numbered_batches_of_all_ranks_are_joined_in_their_order(total: int) -> None:
+    def of_part(part: int, parts: int) -> workers.Tensors:
+        batches = [
+            {"one": torch.tensor([number]), "two": torch.tensor([[-number, number]])}
+            for number in range(part, total, parts)
+        ]
+        return workers.numbered(batches, part, parts)
+
+    parts = [of_part(part, 3) for part in range(3)]
+    assert workers.joined(parts, "one").tolist() == list(range(total))
+    assert workers.joined(parts, "two").tolist() == [[-n, n] for n in range(total)]
+
+
+def test_a_killed_rank_leaves_its_part_to_the_others(tmp_path: Path) -> None:
+    script = """
+import os, pathlib, signal, sys, torch
+from ganfix_plugin import workers
+def work(part, parts):
+    print("working", part, flush=True)
+    if os.environ["RANK"] == "1":
+        signal.pause()
+    return {"part": torch.tensor([part])}
+parts = workers.shared(pathlib.Path(sys.argv[1]), work)
+print([int(each["part"]) for each in parts])
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "parts")]
+
+    def start(rank: int) -> subprocess.Popen[str]:
+        env = {**os.environ, "RANK": str(rank), "WORLD_SIZE": "2"}
+        return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+
+    with start(1) as second:
+        assert second.stdout and second.stdout.readline() == "working 1\n"
+        with start(0) as first:
+            assert first.stdout and first.stdout.readline() == "working 0\n"
+            second.kill()
+            assert first.stdout.read() == "working 1\n[0, 1]\n"
