@@ -117,7 +117,7 @@ def faces(G: torch.nn.Module, seeds: list[int], samples: int, shown: int = 12) -
 def to_images(images: Tensor) -> list[Image.Image]:
     """Images [N, 3, H, W] in [-1, 1] as pictures."""
     pixels = ((images + 1) * 127.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-    return [Image.fromarray(each) for each in pixels]
+    return [Image.fromarray(image) for image in pixels]
 
 
 def with_keys(spec: str, *keys: str) -> str:

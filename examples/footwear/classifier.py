@@ -35,26 +35,26 @@ class Footwear(nn.Module):
 
     def maps(self, x: Tensor) -> Tensor:
         """Feature maps [N, 64, 4, 4]."""
-        found: Tensor = self.trunk(x.mean(dim=1, keepdim=True))
-        return found
+        maps: Tensor = self.trunk(x.mean(dim=1, keepdim=True))
+        return maps
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.wide(self.maps(x).flatten(1)).relu()
-        return found
+        features: Tensor = self.wide(self.maps(x).flatten(1)).relu()
+        return features
 
 
 @functools.cache
 def load() -> Footwear:
     """The trained network."""
     network = Footwear()
-    network.load_state_dict({name: each.float() for name, each in load_file(WEIGHTS).items()})
+    network.load_state_dict({name: tensor.float() for name, tensor in load_file(WEIGHTS).items()})
     return network.eval().requires_grad_(False)
 
 
 def features(images: Tensor) -> Tensor:
     """Features [N, 128]."""
-    found: Tensor = load().to(images.device)(images)
-    return found
+    computed: Tensor = load().to(images.device)(images)
+    return computed
 
 
 def maps(images: Tensor) -> Tensor:

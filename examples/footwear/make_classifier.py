@@ -23,8 +23,8 @@ from ganfix_plugin.features.images import read_images
 def clusters(images: Tensor, count: int, seed: int) -> Tensor:
     """int64 [N]: the cluster of each image."""
     pixels = images.flatten(1).double().numpy()
-    _, found = kmeans2(pixels, count, minit="++", seed=seed)
-    return torch.from_numpy(found).long()
+    _, numbers = kmeans2(pixels, count, minit="++", seed=seed)
+    return torch.from_numpy(numbers).long()
 
 
 def augmented(x: Tensor, chance: torch.Generator) -> Tensor:

@@ -44,12 +44,12 @@ class Unconditional(nn.Module):
 
     def forward(self, images: Tensor, c: Tensor) -> Tensor:
         """Logits [N, 1]; the classes c [N, 0] are none."""
-        found: Tensor = self.D(images)
-        return found
+        logits: Tensor = self.D(images)
+        return logits
 
 
 def _frozen(network: nn.Module, kind: str) -> nn.Module:
     """A PGGAN network with its weights."""
     weights = HERE.parent / f"pggan_small/checkpoints/pggan_footwear32{kind}.safetensors"
-    network.load_state_dict({name: each.float() for name, each in load_file(weights).items()})
+    network.load_state_dict({name: tensor.float() for name, tensor in load_file(weights).items()})
     return network.eval().requires_grad_(False)

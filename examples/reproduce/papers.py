@@ -28,9 +28,9 @@ class Published:
     @classmethod
     def of(cls, command: str) -> Published:
         """The table that a command reproduces."""
-        found = json.loads(Path(__file__).with_name("papers.json").read_text())[command]
-        rows = {name: tuple(figures) for name, figures in found["rows"].items()}
-        return cls(found["source"], tuple(found["columns"]), rows)
+        table = json.loads(Path(__file__).with_name("papers.json").read_text())[command]
+        rows = {name: tuple(figures) for name, figures in table["rows"].items()}
+        return cls(table["source"], tuple(table["columns"]), rows)
 
     def column(self, name: str) -> dict[str, float]:
         """A column's figures by row."""

@@ -36,21 +36,26 @@ def table1(report: Report) -> None:
 
 def table3(report: Report) -> None:
     """How often people called corrected artifacts normal, and better than they were."""
-    for found in _judged(report):
-        report.say(found.correction)
-        report.table(rows(found))
+    for summary in _judged(report):
+        report.say(summary.correction)
+        report.table(rows(summary))
         lines = [("", *report.published.columns)]
-        lines.append((report.asked.subject or "here", str(found.corrected), str(found.improved)))
+        lines.append(
+            (report.asked.subject or "here", str(summary.corrected), str(summary.improved))
+        )
         for name, figures in report.published.rows.items():
-            cells = (f"{each} %" for each in figures)
+            cells = (f"{figure} %" for figure in figures)
             lines.append((f"{report.published.source}, {name}", *cells))
         report.table(lines)
 
 
 def figure17(report: Report) -> None:
     """Corrected images that all raters call normal, all artifact, or neither."""
-    found = [*_judged(report)]
-    drawn = [(f"{each.correction}: {name}", part) for each in found for name, part in bars(each)]
+    drawn = [
+        (f"{summary.correction}: {name}", part)
+        for summary in _judged(report)
+        for name, part in bars(summary)
+    ]
     for name, parts in drawn:
         report.say(f"{name}\n{as_text(parts)}")
     with written(report.picture()) as temporary:
@@ -70,7 +75,7 @@ def _judged(report: Report) -> Iterator[Summary]:
             "seqc --raters ann,ben, then give --answers answers.sqlite"
         )
     with closing(Answers(path)) as answers:
-        found = [summarise(answers, each) for each in answers.corrections()]
-    if not found:
+        summaries = [summarise(answers, spec) for spec in answers.corrections()]
+    if not summaries:
         raise GanfixError(f"answers {path}: nothing is judged yet; run ganfix judge")
-    yield from found
+    yield from summaries

@@ -44,9 +44,9 @@ class Asked:
 
     def size(self, name: str) -> int:
         """A number of the protocol: as given, or scaled, or the paper's; smaller here."""
-        size, given = PROTOCOL[self.command][name], self.sizes.get(name)
-        if given is not None:
-            return given
+        size, wanted = PROTOCOL[self.command][name], self.sizes.get(name)
+        if wanted is not None:
+            return wanted
         if self.scale is not None:
             return max(2, round(self.scale * size.paper))
         return size.here if self.ours else size.paper

@@ -102,41 +102,41 @@ def main() -> None:
 def list_all() -> None:
     """Every command: what it shows and needs, and how long the default run took here."""
     lines = [("command", "shows", "needs", "took here")]
-    for name, each in COMMANDS.items():
-        lines.append((name, each.shows, each.needs, each.took or "–"))
+    for name, reproduction in COMMANDS.items():
+        lines.append((name, reproduction.shows, reproduction.needs, reproduction.took or "–"))
     click.echo(markdown(lines))
 
 
-def options(name: str, each: Reproduction) -> list[click.Option]:
+def options(name: str, reproduction: Reproduction) -> list[click.Option]:
     """The options that a command has a use for."""
-    found = [click.option("--subject", metavar="NAME", help=SUBJECT)]
-    if each.network:
+    flags = [click.option("--subject", metavar="NAME", help=SUBJECT)]
+    if reproduction.network:
         ours = f"{NETWORK_HELP} Or {' or '.join(OURS)}, of this repository."
-        found += [
-            click.option("--network", default=each.network, show_default=True, help=ours),
+        flags += [
+            click.option("--network", default=reproduction.network, show_default=True, help=ours),
             click.option("--host", type=IMAGES, help="The codebase's checkout, for --network."),
             device_option,
             adapter_option,
             click.option("--labels", type=FILE, help="Label file. [default: realism's ends]"),
             click.option("--scale", type=click.FloatRange(0, min_open=True), help=SCALE),
         ]
-    if each.real:
-        found += [
+    if reproduction.real:
+        flags += [
             click.option("--real", type=IMAGES, help="Real images, a folder or zip."),
             click.option("--extractor", metavar="NAME", help=EXTRACTOR),
         ]
-    if each.learns:
-        found.append(click.option("--maps", metavar="NAME", help=MAPS))
-    if each.people == "labels":
-        found += [click.option("--labels", type=FILE, default=FACES, help="Label file.")]
-    if each.people == "answers":
-        found += [click.option("--answers", type=FILE, help="What ganfix judge left.")]
+    if reproduction.learns:
+        flags.append(click.option("--maps", metavar="NAME", help=MAPS))
+    if reproduction.people == "labels":
+        flags += [click.option("--labels", type=FILE, default=FACES, help="Label file.")]
+    if reproduction.people == "answers":
+        flags += [click.option("--answers", type=FILE, help="What ganfix judge left.")]
     for size, number in PROTOCOL[name].items():
         meaning = f"{MEANING[size]}; {number.paper:,} by the protocol, {number.here:,} here"
         flag = f"--{size.replace('_', '-')}"
-        found.append(click.option(flag, type=click.IntRange(2), help=f"Number of {meaning}."))
-    found.append(click.option("--out", type=OUT, default="out/reproduce", show_default=True))
-    return found
+        flags.append(click.option(flag, type=click.IntRange(2), help=f"Number of {meaning}."))
+    flags.append(click.option("--out", type=OUT, default="out/reproduce", show_default=True))
+    return flags
 
 
 SUBJECT = "Says that network and data are the paper's own, and which."
@@ -145,25 +145,26 @@ EXTRACTOR = "Of the features that distances are measured on. [default: inception
 MAPS = "Extractor of the feature maps for Grad-CAM. [default: resnet18 if its weights are there]"
 
 
-def command(name: str, each: Reproduction) -> click.Command:
+def command(name: str, reproduction: Reproduction) -> click.Command:
     """The command of a table or figure."""
 
-    def call(**given: Any) -> None:
-        sizes = {size: given.pop(size) for size in PROTOCOL[name]}
-        asked = Asked(name, given.pop("network", ""), sizes=sizes, **given)
+    def call(**values: Any) -> None:
+        sizes = {size: values.pop(size) for size in PROTOCOL[name]}
+        asked = Asked(name, values.pop("network", ""), sizes=sizes, **values)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", GanfixWarning)  # tables show bad choices, too
-            with opened(asked, each.real) if each.network else reported(asked) as report:
-                each.run(report)
+            needs_network = reproduction.network is not None
+            with opened(asked, reproduction.real) if needs_network else reported(asked) as report:
+                reproduction.run(report)
 
-    for option in reversed(options(name, each)):
+    for option in reversed(options(name, reproduction)):
         call = option(call)
-    help = f"{each.shows}: {each.run.__doc__}"
+    help = f"{reproduction.shows}: {reproduction.run.__doc__}"
     return click.command(name, help=help)(one_line_errors(call))
 
 
-for name, each in COMMANDS.items():
-    main.add_command(command(name, each))
+for name, reproduction in COMMANDS.items():
+    main.add_command(command(name, reproduction))
 
 
 if __name__ == "__main__":
