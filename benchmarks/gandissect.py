@@ -27,7 +27,7 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.correction import EditsCorrection
 from ganfix_plugin.hooks.edits import Scale
-from ganfix_plugin.profiling.defective import TAU, OverlapSums, exceeding, thresholds
+from ganfix_plugin.profiling.defective import TAU, exceeding, thresholds, unit_overlap
 from ganfix_plugin.profiling.quantiles import UnitHistogram
 
 
@@ -188,9 +188,8 @@ def _overlap(theirs: Dissection, setup: Setup) -> Row:
     masks[:, side // 4 : side // 2, side // 4 : side // 2] = True
 
     def by_us() -> None:
-        sums = OverlapSums(levels)
-        on = {name: exceeding(x, levels[name]) for name, x in zip(replay.names, maps)}
-        sums.add(on, masks)
+        for name, x in zip(replay.names, maps):
+            unit_overlap(exceeding(x, levels[name]), masks).sum(dim=0)
 
     works = {"theirs": lambda: theirs.overlap(model, levels, masks), "ours": by_us}
     turns = side_by_side(works, setup.repeats)

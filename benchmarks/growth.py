@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.profiling.defective import OverlapSums, exceeding
+from ganfix_plugin.profiling.defective import exceeding, unit_overlap
 from ganfix_plugin.profiling.rates import count_active
 
 Points = dict[float, Turns]
@@ -70,7 +70,7 @@ def _units(setup: Setup) -> Results:
         level = torch.full((units,), 2.5)
 
         def score() -> None:
-            OverlapSums({"layer": level}).add({"layer": exceeding(x, level)}, mask)
+            unit_overlap(exceeding(x, level), mask).sum(dim=0)
 
         points[units] = side_by_side({"ours": score}, 5)
     yield from _curves("units scored on an artifact (DS), mask 256×256", points, {"ours": "IoU"})

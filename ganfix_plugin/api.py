@@ -1,4 +1,7 @@
-"""The public functions: from a generator and a few words to corrected images."""
+"""The public functions: from a generator and a few words to corrected images.
+
+[C22]: Choi, Chang, Choi, IJCAI 2022.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,15 @@ from ganfix_plugin.correctors.bind import BoundSpec, check_specs
 from ganfix_plugin.correctors.plan import correction_of
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, like_parameters
+from ganfix_plugin.generators.latents import BATCH, LatentList
 from ganfix_plugin.hooks.attachment import Attachment, attached, baked
 from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.forward import random_state_kept
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
-from ganfix_plugin.profiling.rates import lr_count
+from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import ensure
-from ganfix_plugin.spec import CorrectionSpec, LayerChoice, layer_choice
+from ganfix_plugin.spec import CorrectionSpec
 
 log = logging.getLogger("ganfix")
 
@@ -87,21 +91,23 @@ def profile(
 
     Args:
         G: the generator, in evaluation mode; measured at psi 1 and constant noise.
-        layers: ``auto``, ``all``, a choice such as ``0+1+3``, or a list of module names.
+        layers: ``auto``, ``all``, a choice such as ``0+1+3`` or ``4x4+8x8``, or, for a generator
+            that no adapter knows, a list of module names.
         samples: number of latents.
         seed: of the latents.
-        class_index: measure this class only (conditional generators).
+        class_index: measure this class only (conditional generators); by default all of them.
         scores: also measure the LR scores that gates are set by.
+        adapter: an adapter's name, where none or several recognise G.
         batch: latents per pass.
 
+    Returns:
+        What is known of the generator, these layers' activation rates included; the store keeps it.
+
     Raises:
-        GanfixError: if no adapter knows G or the store cannot be used.
+        GanfixError: if no adapter knows G, a layer or class is not there, or the store cannot be
+            used.
     """
-    names = None if isinstance(layers, str) else layers
-    generator = Generator.of(G, adapter, names)
-    chosen = generator.layers
-    if isinstance(layers, str) and layers != "all":
-        chosen = generator.select(layer_choice(layers))
+    generator, chosen = _opened(G, adapter, layers)
     settings = Settings(samples, seed, class_index)
     return ensure(generator, settings, chosen, generator.auto if scores else (), batch)[0]
 
@@ -122,42 +128,35 @@ def detect(
     Args:
         G: any generator that an adapter knows, in evaluation mode.
         latents: [N, …] in the generator's own shape.
-        labels: one-hot [N, classes] for conditional generators.
+        labels: one-hot classes [N, classes] for conditional generators.
         rate: neurons of at most this activation rate are counted.
+        layers: whose neurons are counted: ``auto``, ``all``, a choice such as ``0+1+3`` or
+            ``4x4+8x8``, or, for a generator that no adapter knows, a list of module names.
         samples: latents to measure the rates on, unless the store has them.
+        adapter: an adapter's name, where none or several recognise G.
+        batch: latents per pass.
 
     Returns:
         float32 [N] on the CPU: the number of activated LR-neurons; higher is more artifact-like.
 
     Raises:
-        GanfixError: if no adapter knows G, or latents or labels have another shape.
+        GanfixError: if no adapter knows G, a layer is not there, or latents or labels have another
+            shape.
     """
-    names = None if isinstance(layers, str) else layers
-    generator = Generator.of(G, adapter, names)
-    choice = layer_choice(layers) if isinstance(layers, str) else LayerChoice()
-    chosen = generator.select(choice)
-    shape = generator.latent_shape
+    generator, chosen = _opened(G, adapter, layers)
+    shape, classes = generator.latent_shape, generator.classes
     if tuple(latents.shape[1:]) != shape:
         expected = ", ".join(map(str, shape))
         raise GanfixError(f"latents: found {list(latents.shape)}, expected [N, {expected}]")
-    classes = generator.classes
     if classes and (labels is None or labels.shape != (len(latents), classes)):
-        found = "none" if labels is None else list(labels.shape)
         raise GanfixError(
-            f"labels: found {found}, expected one-hot [{len(latents)}, {classes}], since "
-            f"{generator.name} is conditional"
+            f"labels: found {'none' if labels is None else list(labels.shape)}, expected one-hot "
+            f"[{len(latents)}, {classes}], since {generator.name} is conditional"
         )
     measured, _ = ensure(generator, Settings(samples), chosen)
-    low_rate = [(layer, measured.low_rate(layer, rate)) for layer in chosen]
-    scores = []
+    batches = LatentList(latents, labels).batches(generator, batch)
     with random_state_kept(generator.G, seed=0):
-        for start in range(0, len(latents), batch):
-            some = slice(start, start + batch)
-            c = None if labels is None else labels[some]
-            z, c = like_parameters(generator, latents[some], c)
-            score = lr_count(generator.G, low_rate, lambda view: generator.synthesize(z, c, view))
-            scores.append(score.cpu())
-    return torch.cat(scores).float() if scores else torch.zeros(0)
+        return lr_counts(generator, measured.low_rates(chosen, rate), batches).float()
 
 
 def list_correctors() -> dict[str, str]:
@@ -179,3 +178,14 @@ def _beside_baked(generator: Generator, correction: Correction) -> None:
         GanfixWarning,
         stacklevel=3,
     )
+
+
+def _opened(
+    G: nn.Module, adapter: str | None, layers: str | Sequence[str]
+) -> tuple[Generator, tuple[Layer, ...]]:
+    """A generator and the layers of it that a text or a list of module names asks for."""
+    if isinstance(layers, str):
+        generator = Generator.of(G, adapter)
+        return generator, generator.choose(layers)
+    generator = Generator.of(G, adapter, layers)
+    return generator, generator.auto

@@ -9,6 +9,7 @@ import pytest
 import torch
 from generators import numbered, recorded
 from prepared import EXTRACTOR, SAMPLES, judged, look, prepare, uncorrected
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
@@ -18,8 +19,10 @@ from ganfix_plugin.features.classifier import Classifier, Report
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels
+from ganfix_plugin.profiling import defective
 from ganfix_plugin.profiling.defective import (
-    OverlapSums,
+    Overlap,
+    artifact_sums,
     binary_masks,
     exceeding,
     normalized,
@@ -168,79 +171,53 @@ def test_scores_of_zero_stay_zero_and_a_single_unit_is_no_division_by_zero() -> 
     assert normalized(torch.tensor([0.3]).double(), "rank").tolist() == [0]
 
 
-def sums() -> OverlapSums:
-    limits = {"a.b": torch.zeros(3), "c": torch.zeros(2)}
-    return OverlapSums({name: each.double() for name, each in limits.items()})
-
-
-def some(n: int, seed: int) -> tuple[dict[str, Tensor], Tensor]:
-    chance = torch.Generator().manual_seed(seed)
-    on = {"a.b": torch.rand(n, 3, 4, 4, generator=chance) > 0.5}
-    on["c"] = torch.rand(n, 2, 8, 8, generator=chance) > 0.5
-    return on, torch.rand(n, 16, 16, generator=chance) > 0.5
-
-
-def test_sums_taken_up_again_are_those_of_a_run_without_a_pause(tmp_path: Path) -> None:
-    whole, first, second = sums(), sums(), sums()
-    whole.add(*some(4, 0))
-    whole.add(*some(3, 1))
-    first.add(*some(4, 0))
-    first.save(tmp_path / "x.partial")
-    second.resume(tmp_path / "x.partial")
-    assert second.artifacts == 4
-    second.add(*some(3, 1))
-    assert second.artifacts == whole.artifacts == 7
-    for name, expected in whole.scores().items():
-        assert torch.equal(second.scores()[name], expected)
-    assert [each.name for each in tmp_path.iterdir()] == ["x.partial"]
-
-
-def test_without_sums_to_take_up_scoring_starts_from_zero(tmp_path: Path) -> None:
-    other = OverlapSums({"another": torch.zeros(3).double()})
-    other.artifacts = 5
-    other.save(tmp_path / "other")
-    (tmp_path / "damaged").write_bytes(b"\0" * 50)
-    for name in ("other", "damaged", "gone"):
-        fresh = sums()
-        fresh.resume(tmp_path / name)
-        assert fresh.artifacts == 0 and all(each.eq(0).all() for each in fresh.scores().values())
-
-
 def test_interrupted_scoring_goes_on_where_it_was(
     pggan: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head, _, _ = prepare(pggan)
-    labels, options = judged(pggan, 60), {"samples": 100, "batch": 2}  # 30 artifacts, 15 batches
+    generator, labels = Generator.of(pggan), judged(pggan, 60)
+    options = {"samples": 100, "batch": 2}  # 30 artifacts, 15 batches
     monkeypatch.setenv("GANFIX_CACHE", str(tmp_path / "whole"))
-    whole, _ = score_units(Generator.of(pggan), labels, head, **options)  # type: ignore[arg-type]
+    whole, _ = score_units(generator, labels, head, **options)  # type: ignore[arg-type]
 
     monkeypatch.setenv("GANFIX_CACHE", str(tmp_path / "interrupted"))
-    real, seen = OverlapSums.add, list[int]()
+    batches, asked = defective.seed_batches, list[int]()
 
-    def interrupt_after_11(self: OverlapSums, on: dict[str, Tensor], masks: Tensor) -> None:
-        if len(seen) == 11:
+    def interrupting(generator: Generator, seeds: list[int], batch: int) -> object:
+        if len(asked) == 22:
             raise KeyboardInterrupt
-        seen.append(len(masks))
-        real(self, on, masks)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(OverlapSums, "add", interrupt_after_11)
-        score_units(Generator.of(pggan), labels, head, **options)  # type: ignore[arg-type]
-    asked = list[int]()
-    batches = preparing.seed_batches
-
-    def asking(generator: Generator, seeds: list[int], batch: int) -> object:
         asked.extend(seeds)
         return batches(generator, seeds, batch)
 
-    monkeypatch.setattr(preparing, "seed_batches", asking)
-    again, path = score_units(Generator.of(pggan), labels, head, **options)  # type: ignore[arg-type]
+    monkeypatch.setattr(defective, "seed_batches", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        score_units(generator, labels, head, **options)  # type: ignore[arg-type]
+    asked.clear()
+    again, path = score_units(generator, labels, head, **options)  # type: ignore[arg-type]
 
     assert asked == labels.seeds(ARTIFACT)[16:]  # of 8 batches, the last that were kept
     assert again.defective.keys() == whole.defective.keys()
-    for name, scores in whole.defective.items():
-        torch.testing.assert_close(again.defective[name], scores, rtol=0, atol=1e-12)
-    assert {each.suffix for each in path.parent.iterdir()} <= {".safetensors", ".lock"}
+    assert all(torch.equal(again.defective[name], x) for name, x in whole.defective.items())
+    assert {file.suffix for file in path.parent.iterdir()} <= {".safetensors", ".lock"}
+
+
+@pytest.mark.parametrize("kept", ["another's", "damaged", "none"])
+def test_without_sums_to_take_up_scoring_starts_from_zero(
+    pggan: nn.Module, head: Classifier, tmp_path: Path, kept: str
+) -> None:
+    generator, partial = Generator.of(pggan), tmp_path / "x.partial"
+    layers = generator.layers[:2]
+    limits = {layer.name: torch.zeros(layer.channels).double() for layer in layers}
+    overlap = Overlap(limits, head, head.load_extractor())
+    expected = artifact_sums(generator, layers, overlap, [[0, 1], [2]], partial)
+    if kept == "another's":
+        save_file({"another": torch.zeros(3, 5)}, partial)
+    elif kept == "damaged":
+        partial.write_bytes(b"\0" * 50)
+    sums = artifact_sums(generator, layers, overlap, [[0, 1], [2]], partial)
+    assert {name: len(rows) for name, rows in sums.items()} == {"layer0": 2, "layer1": 2}
+    assert all(torch.equal(sums[name], rows) for name, rows in expected.items())
+    assert not list(tmp_path.iterdir())
 
 
 def test_thresholds_are_measured_once(

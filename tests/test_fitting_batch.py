@@ -8,7 +8,7 @@ from generators import StyleGAN2Generator
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents, fitting_batch
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.profiling.rates import count_active, count_low_rate
+from ganfix_plugin.profiling.rates import count_active
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -42,9 +42,6 @@ def test_it_is_what_measuring_takes_unless_told() -> None:
 
     generator, latents = Generator.of(StyleGAN2Generator()), Told((8,), 0)
     layers = generator.layers
-    low_rate = [(layer, torch.ones(layer.channels, *layer.resolution).bool()) for layer in layers]
     count_active(generator, layers, latents, 3)
-    count_low_rate(generator, low_rate, latents, 3)
     count_active(generator, layers, latents, 3, batch=2)
-    count_low_rate(generator, low_rate, latents, 3, batch=2)
-    assert sizes == [BATCH, BATCH, 2, 2]
+    assert sizes == [BATCH, 2]

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import Latents
+from ganfix_plugin.generators.latents import Latents, latent_batches
 from ganfix_plugin.hooks.edits import Fade
 from ganfix_plugin.ops import build, reference
 from ganfix_plugin.ops.dispatch import DTYPES, implementation
-from ganfix_plugin.profiling.rates import count_active, count_low_rate
+from ganfix_plugin.profiling.rates import count_active, lr_counts
 
 SHAPES = [(1, 1, 1, 1), (3, 5, 7, 9), (2, 16, 1, 1), (9, 24, 16, 17), (0, 3, 4, 4), (2, 0, 4, 4)]
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -34,7 +34,6 @@ TRY = """
 import torch
 from ganfix_plugin.hosts.console import speak
 speak()
-from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.ops import dispatch as ops
 print("native" if ops.implementation(torch.zeros(1, 1, 1, 1)) is torch.ops.ganfix else "reference")
 """
@@ -205,7 +204,8 @@ def test_a_profile_is_the_same_by_both(native: Any, face: nn.Module, monkeypatch
     for which in ("native", "ref"):
         monkeypatch.setenv("GANFIX_OPS", which)
         counts = count_active(generator, layers, latents, 40)
-        both.append([*counts.values(), count_low_rate(generator, low_rate, latents, 40)])
+        batches = latent_batches(generator, latents, 40, 32, "scores")
+        both.append([*counts.values(), lr_counts(generator, low_rate, batches)])
     assert all(torch.equal(one, other) for one, other in zip(*both))
 
 

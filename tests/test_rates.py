@@ -16,9 +16,9 @@ import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import Latents
+from ganfix_plugin.generators.latents import Latents, latent_batches
 from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.profiling.rates import count_active, count_low_rate
+from ganfix_plugin.profiling.rates import count_active, lr_counts
 
 CPU = torch.device("cpu")
 
@@ -184,9 +184,9 @@ def test_lr_counts_equal_a_plain_count(face: nn.Module) -> None:
         sum(int(((found[e.name][n] > 0) & mask).sum()) for e, mask in zip(layers, masks))
         for n in range(20)
     ]
-    pairs = list(zip(layers, masks))
-    scores = count_low_rate(Generator.of(face), pairs, Latents((100, 1, 1), 0), 20, batch=7)
-    assert scores.tolist() == expected
+    generator, low_rate = Generator.of(face), list(zip(layers, masks))
+    batches = latent_batches(generator, Latents.of(generator), 20, 7, "scores")
+    assert lr_counts(generator, low_rate, batches).tolist() == expected
 
 
 def test_a_generator_in_training_mode_is_not_measured() -> None:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.latents import LatentList
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile, Settings
-from ganfix_plugin.profiling.rates import count_active, count_low_rate
+from ganfix_plugin.profiling.rates import count_active, lr_counts
 
 RATE = 0.3
 
@@ -46,8 +47,8 @@ class Ours:
         return [(layer, profile.low_rate(layer, RATE, dead=False)) for layer in self.generator.auto]
 
     def detect(self, z: Tensor, low_rate: list[tuple[Layer, Tensor]], batch: int = 0) -> Tensor:
-        latents, n = FixedLatents(z), len(z)
-        return count_low_rate(self.generator, low_rate, latents, n, batch or self.batch)  # type: ignore[arg-type]
+        batches = LatentList(z, None).batches(self.generator, batch or self.batch)
+        return lr_counts(self.generator, low_rate, batches)
 
     def correct(self, z: Tensor, profile: Profile) -> Tensor:
         with tempfile.TemporaryDirectory() as folder, torch.no_grad():

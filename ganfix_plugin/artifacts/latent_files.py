@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +17,12 @@ from torch import Tensor
 from ganfix_plugin import labels
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import labels_of, latents_of
+from ganfix_plugin.generators.latents import LatentList, classes_of, latents_of
 
 KINDS = (
     "labels (.csv, .json: the seeds labelled artifact), a ranking with a column seed (.csv), "
     "latents [N, …] (.npy, .npz, .safetensors), or seeds such as 0-99"
 )
-
-
-@dataclass(frozen=True)
-class LatentList:
-    """What to generate.
-
-    Attributes:
-        z: [N, …] in the generator's own shape, float32.
-        c: one-hot classes [N, classes]; None for unconditional generators.
-    """
-
-    z: Tensor
-    c: Tensor | None
-
-    def __len__(self) -> int:
-        return len(self.z)
-
-    def part(self, rows: slice, device: torch.device) -> tuple[Tensor, Tensor | None]:
-        """(z, c) of some rows, on a device."""
-        return self.z[rows].to(device), None if self.c is None else self.c[rows].to(device)
 
 
 def check_latents(source: str) -> None:
@@ -92,7 +71,7 @@ def read_latents(source: str, generator: Generator, num: int | None = None) -> L
         if not rows:
             raise GanfixError(f"latents {source}: found none; expected {KINDS}")
         z = latents_of(rows, shape)
-    return LatentList(z.float(), labels_of(generator, rows))
+    return LatentList(z.float(), classes_of(generator, rows))
 
 
 def _listed(path: Path, generator: Generator) -> list[labels.Sample]:

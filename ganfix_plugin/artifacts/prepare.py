@@ -1,4 +1,8 @@
-"""From a generator to labels, a classifier and unit scores: what [T21] does before correcting."""
+"""From a generator to labels, a classifier and unit scores: what [T21] does before correcting.
+
+[B19]: Bau et al., ICLR 2019. [C22]: Choi, Chang, Choi, IJCAI 2022. [K19]: Kynkäänniemi et al.,
+NeurIPS 2019. [T21]: Tousi et al., CVPR 2021.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,11 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ganfix_plugin.api import detect
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.classifier import FEWEST, Classifier, fit
 from ganfix_plugin.features.extractors import Extractor, load_extractor
@@ -21,13 +23,14 @@ from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.images import read_images
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, Latents, labels_of, latents_of, seed_batches
-from ganfix_plugin.hooks.forward import bare
+from ganfix_plugin.generators.latents import BATCH, Latents, seed_batches
+from ganfix_plugin.hooks.forward import bare, random_state_kept
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Label, Labels, Sample
-from ganfix_plugin.profiling.defective import OverlapSums, in_order, score_artifacts, thresholds
+from ganfix_plugin.profiling.defective import TAU, Overlap, artifact_sums, mean_overlaps, thresholds
 from ganfix_plugin.profiling.profile import Profile, Settings
-from ganfix_plugin.profiling.store import update
+from ganfix_plugin.profiling.rates import lr_counts
+from ganfix_plugin.profiling.store import ensure, update
 from ganfix_plugin.profiling.unit_fid import unit_fids
 from ganfix_plugin.spec import LayerChoice
 from ganfix_plugin.workers import Tensors, shared, world
@@ -58,14 +61,16 @@ def auto_labels(
     if num < 2 * top:
         raise GanfixError(f"labels: {2 * top} of {num} generations were asked for; raise --num")
     if real is None:
-        z = latents_of(range(num), generator.latent_shape)
-        c = labels_of(generator, range(num))
-        scores = detect(generator.G, z, c, adapter=generator.adapter.name, samples=samples)
+        layers = generator.select(LayerChoice())
+        profile, _ = ensure(generator, Settings(samples), layers)
+        with random_state_kept(generator.G, seed=0):
+            batches = seed_batches(generator, range(num))
+            scores = lr_counts(generator, profile.low_rates(layers), batches)
         rater = "lr-count"
     else:
-        used = load_extractor(extractor)
-        generated = seed_features(generator, used, range(num))
-        scores = -Manifold.of(real_features(generator, real, used)).realism(generated)
+        looking = load_extractor(extractor)
+        generated = seed_features(generator, looking, range(num))
+        scores = -Manifold.of(real_features(generator, real, looking)).realism(generated)
         rater = "realism"
     order = scores.argsort(descending=True, stable=True).tolist()
     kinds = ((ARTIFACT, order[:top]), (NORMAL, order[-top:]))
@@ -86,19 +91,18 @@ def fit_classifier(
     Raises:
         GanfixError: on labels of another generator, a class that is missing or too small.
     """
-    mark = generator.fingerprint
-    labels.check(mark)
-    used = load_extractor(extractor)
-    log.info("feature extractor: %s", used.name)
+    labels.check(generator.fingerprint)
+    looking = load_extractor(extractor)
+    log.info("feature extractor: %s", looking.name)
     for kind in KINDS:
         if not labels.samples(kind):
             raise GanfixError(f"labels: found none of class {kind}, expected at least {FEWEST}")
-    features = [seed_features(generator, used, labels.samples(kind)) for kind in KINDS]
+    features = [seed_features(generator, looking, labels.samples(kind)) for kind in KINDS]
     classes: tuple[str, ...] = KINDS
     if real is not None:
-        features.append(real_features(generator, real, used))
+        features.append(real_features(generator, real, looking))
         classes = (*KINDS, REAL)
-    return fit(features, classes, used.name, mark, seed=seed)
+    return fit(features, classes, looking.name, generator.fingerprint, seed=seed)
 
 
 def score_units(
@@ -108,89 +112,77 @@ def score_units(
     *,
     layers: str = "all",
     samples: int = 10_000,
-    tau: float = 0.005,
+    tau: float = TAU,
     cam: float = 0.5,
     active: float = 0.5,
     batch: int = BATCH,
 ) -> tuple[Profile, Path]:
     """Thresholds and defective scores of units, into the stored profile.
 
-    Ranks that are started together (torchrun) score a part of the artifacts each, and come to what
-    one process does, bit for bit. The thresholds are one rank's work: their histograms depend on
+    Ranks that are started together (torchrun) score a part of the artifacts each, with the result
+    of one process, bit for bit. The thresholds are one rank's work: their histograms depend on
     the order of what they have seen.
 
     Raises:
         GanfixError: on labels of another generator, or without any labelled artifact.
     """
     labels.check(generator.fingerprint)
-    chosen = _layers(generator, layers)
+    chosen = generator.choose(layers)
     artifacts = labels.samples(ARTIFACT)
     if not artifacts:
         raise GanfixError("labels: found no artifacts; label some, or run ganfix labels auto")
-    settings = Settings(samples)
-    made = f"samples={samples},tau={tau:g}"
-
-    def missing(profile: Profile) -> list[Layer]:
-        stale = profile.made.get("thresholds") != made
-        return [layer for layer in chosen if stale or layer.name not in profile.thresholds]
-
-    def with_thresholds(profile: Profile) -> Profile:
-        kept = profile.thresholds if profile.made.get("thresholds") == made else {}
-        wanted = missing(profile)
-        if not wanted:
-            return profile
-        log.info("measuring unit thresholds: %d latents, %d layers", samples, len(wanted))
-        stream = Latents.of(generator, settings.seed)
-        new = thresholds(generator, wanted, stream, samples, tau, batch)
-        notes = {**profile.made, "thresholds": made}
-        return replace(profile, thresholds={**kept, **new}, made=notes)
-
-    # Saved by itself, so that scoring that is interrupted goes on from here.
-    stored, path = update(generator, settings, with_thresholds)
-    limits = {layer.name: stored.thresholds[layer.name] for layer in chosen}
+    # Saved by themselves, so that scoring that is interrupted goes on from here.
+    profile, path = _with_thresholds(generator, chosen, samples, tau, batch)
+    limits = {layer.name: profile.thresholds[layer.name] for layer in chosen}
     extractor = classifier.load_extractor().to(generator.device)
     log.info("scoring the units of %d layers on %d artifacts", len(chosen), len(artifacts))
-    how = f"classifier={classifier.digest()},artifacts={len(artifacts)}"
-    how += f",cam={cam:g},active={active:g}"
-    key = f"{how},{made},{artifacts},{[layer.name for layer in chosen]}"
-    mark = hashlib.sha256(key.encode()).hexdigest()[:16]
-    sums = OverlapSums(limits, cam, active)
+    made = f"classifier={classifier.digest()},artifacts={len(artifacts)}"
+    made += f",cam={cam:g},active={active:g}"
+    names = [layer.name for layer in chosen]
+    key = f"{made},{profile.made['thresholds']},{artifacts},{names},{batch}"
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    overlap = Overlap(limits, classifier, extractor, cam, active)
+    batches = [artifacts[start : start + batch] for start in range(0, len(artifacts), batch)]
 
-    def by_batch(part: int, parts: int) -> Tensors:
-        """Sums of batches part, part + parts, …: [batches, C] by layer name."""
-        found: dict[str, list[Tensor]] = {layer.name: [] for layer in chosen}
-        every = seed_batches(generator, artifacts, batch)
-        for one in islice(every, part, None, parts):
-            of_one = OverlapSums(limits, cam, active)
-            score_artifacts(generator, chosen, classifier, extractor, [one], of_one)
-            for name, each in of_one.sums.items():
-                found[name].append(each)
-        return {name: torch.stack(rows) for name, rows in found.items() if rows}
+    def sums(part: int, parts: int) -> Tensors:
+        partial = path.with_suffix(f".{digest}-{part}-{parts}.partial")
+        return artifact_sums(generator, chosen, overlap, batches[part::parts], partial)
 
-    if world() > 1:
-        folder = path.with_suffix(f".{mark}-{batch}-{world()}-{torch.get_num_threads()}.parts")
-        in_order(shared(folder, by_batch), sums)
-        sums.artifacts = len(artifacts)
+    ranks = f"{world()}-{torch.get_num_threads()}"
+    parts = shared(path.with_suffix(f".{digest}-{ranks}.parts"), sums) if world() > 1 else []
 
     def with_scores(profile: Profile) -> Profile:
-        partial = path.with_suffix(f".{mark}.partial")
-        if not sums.artifacts:
-            sums.resume(partial)
-        rest = seed_batches(generator, artifacts[sums.artifacts :], batch)
-        score_artifacts(generator, chosen, classifier, extractor, rest, sums, partial)
-        partial.unlink(missing_ok=True)
+        scores = mean_overlaps(parts or [sums(0, 1)], chosen, len(artifacts))
         for layer in chosen:
-            if not sums.sums[layer.name].any():
+            if not scores[layer.name].any():
                 warnings.warn(
                     f"defective scores of layer {layer} are all 0: no unit overlaps with what the "
                     "classifier sees; lower --cam or --active, or label more artifacts",
                     GanfixWarning,
                     stacklevel=2,
                 )
-        notes = {**profile.made, "defective": how}
-        return replace(profile, defective=sums.scores(), made=notes)
+        return replace(profile, defective=scores, made={**profile.made, "defective": made})
 
-    return update(generator, settings, with_scores)
+    return update(generator, Settings(samples), with_scores)
+
+
+def _with_thresholds(
+    generator: Generator, layers: Sequence[Layer], samples: int, tau: float, batch: int
+) -> tuple[Profile, Path]:
+    """The stored profile with the thresholds of these layers, measured if they are not there."""
+    made = f"samples={samples},tau={tau:g}"
+
+    def change(profile: Profile) -> Profile:
+        kept = profile.thresholds if profile.made.get("thresholds") == made else {}
+        missing = [layer for layer in layers if layer.name not in kept]
+        if not missing:
+            return profile
+        log.info("measuring unit thresholds: %d latents, %d layers", samples, len(missing))
+        new = thresholds(generator, missing, Latents.of(generator), samples, tau, batch)
+        notes = {**profile.made, "thresholds": made}
+        return replace(profile, thresholds={**kept, **new}, made=notes)
+
+    return update(generator, Settings(samples), change)
 
 
 def score_units_by_fid(
@@ -217,14 +209,14 @@ def score_units_by_fid(
         raise GanfixError("labels: found no normals; label some, or give real images (--real)")
     else:
         reference = seed_features(generator, extractor, labels.samples(NORMAL))
-    stream = Latents.of(generator)
-    chosen = _layers(generator, layers)
+    chosen, latents = generator.choose(layers), Latents.of(generator)
     log.info("unit FIDs: %d generations, top %d", num, top)
-    found = unit_fids(generator, chosen, stream, num, top, extractor, Gaussian.of(reference), batch)
-    how = f"extractor={extractor.name},num={num},top={top},real={real or 'normals'}"
+    gaussian = Gaussian.of(reference)
+    fids = unit_fids(generator, chosen, latents, num, top, extractor, gaussian, batch)
+    made = f"extractor={extractor.name},num={num},top={top},real={real or 'normals'}"
 
     def with_fids(profile: Profile) -> Profile:
-        return replace(profile, unit_fid=found, made={**profile.made, "unit_fid": how})
+        return replace(profile, unit_fid=fids, made={**profile.made, "unit_fid": made})
 
     return update(generator, Settings(samples), with_fids)
 
@@ -238,11 +230,11 @@ def seed_features(
     """Features [n, D] of the uncorrected generations of seeds or latents."""
     extractor.to(generator.device)
     view = bare(generator.G)
-    found = []
+    features = []
     with torch.no_grad():
         for z, c in seed_batches(generator, samples, batch):
-            found.append(extractor.features(generator.synthesize(z, c, view)).cpu())
-    return torch.cat(found)
+            features.append(extractor.features(generator.synthesize(z, c, view)).cpu())
+    return torch.cat(features)
 
 
 def real_features(
@@ -255,13 +247,4 @@ def real_features(
         size = generator.synthesize(z, c, bare(generator.G)).shape[-1]
     where = generator.device
     batches = read_images(path, size, num=num)
-    return torch.cat([extractor.to(where).features(each.to(where)).cpu() for each in batches])
-
-
-def _layers(generator: Generator, text: str) -> tuple[Layer, ...]:
-    if text == "all":
-        return generator.layers
-    try:
-        return generator.select(LayerChoice.parse(text))
-    except ValueError as error:
-        raise GanfixError(f"layers={text}: expected all, {error}") from None
+    return torch.cat([extractor.to(where).features(batch.to(where)).cpu() for batch in batches])

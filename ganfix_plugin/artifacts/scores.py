@@ -1,6 +1,7 @@
 """The scores by which generations are ranked: how artifact-like an image is, or will be.
 
 `lr` needs no image ([C22], 4.1); `artifact` and `realism` render it and look at its features.
+[C22]: Choi, Chang, Choi, IJCAI 2022. [K19]: Kynkäänniemi et al., NeurIPS 2019.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, fitting_batch
 from ganfix_plugin.hooks.forward import bare
 from ganfix_plugin.profiling.profile import GATE_RATE, Settings
-from ganfix_plugin.profiling.rates import lr_count
+from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import classifier_path, ensure
 from ganfix_plugin.spec import LayerChoice
 
@@ -75,40 +76,33 @@ class Score:
     worst_first: bool = True
 
 
-def lr(generator: Generator, given: Scoring) -> Score:
+def lr(generator: Generator, scoring: Scoring) -> Score:
     """The number of activated LR-neurons, found without rendering anything."""
-    layers = generator.select(given.layers)
-    settings = Settings(given.samples, class_index=given.class_index)
+    layers = generator.select(scoring.layers)
+    settings = Settings(scoring.samples, class_index=scoring.class_index)
     profile, _ = ensure(generator, settings, layers)
-    low_rate = [(layer, profile.low_rate(layer, given.rate)) for layer in layers]
+    low_rate = profile.low_rates(layers, scoring.rate)
     numbers = "+".join(str(layer.index) for layer in layers)
-
-    def count(z: Tensor, c: Tensor | None) -> Tensor:
-        return lr_count(
-            generator.G, low_rate, lambda view: generator.synthesize(z, c, view)
-        ).float()
-
     return Score(
         "lr",
         "active low-rate neurons (LR count)",
-        f"LR count, rate ≤ {given.rate:g}, layers {numbers}, {given.samples} latents",
-        count,
+        f"LR count, rate ≤ {scoring.rate:g}, layers {numbers}, {scoring.samples} latents",
+        lambda z, c: lr_counts(generator, low_rate, [(z, c)]).float(),
         lambda z, c, size: lr_heatmap(generator, low_rate, z, c, size),
         "low-rate neurons",
         fitting_batch(layers, generator.device),
     )
 
 
-def artifact(generator: Generator, given: Scoring) -> Score:
+def artifact(generator: Generator, scoring: Scoring) -> Score:
     """The classifier's probability of an artifact."""
-    head = Classifier.load(given.classifier or classifier_path(generator.fingerprint))
+    head = Classifier.load(scoring.classifier or classifier_path(generator.fingerprint))
     extractor = head.load_extractor().to(generator.device)
     render = _renderer(generator)
 
     def cam(z: Tensor, c: Tensor | None, size: int) -> Tensor:
-        found = head.cam(extractor.maps(render(z, c)))[:, None]
-        side = (size, size)
-        return interpolate(found, side, mode="bilinear", align_corners=False)[:, 0].cpu()
+        maps = head.cam(extractor.maps(render(z, c)))[:, None]
+        return interpolate(maps, (size, size), mode="bilinear", align_corners=False)[:, 0].cpu()
 
     return Score(
         "artifact",
@@ -120,22 +114,22 @@ def artifact(generator: Generator, given: Scoring) -> Score:
     )
 
 
-def realism(generator: Generator, given: Scoring) -> Score:
+def realism(generator: Generator, scoring: Scoring) -> Score:
     """The realism score of [K19] against real images; low is artifact-like.
 
     Raises:
         GanfixError: without real images.
     """
-    if given.real is None:
+    if scoring.real is None:
         raise GanfixError("--score realism: needs real images; name a folder or zip by --real")
-    extractor = load_extractor(given.extractor).to(generator.device)
-    manifold = Manifold.of(real_features(generator, given.real, extractor))
+    extractor = load_extractor(scoring.extractor).to(generator.device)
+    manifold = Manifold.of(real_features(generator, scoring.real, extractor))
     render = _renderer(generator)
-    count = lr(generator, given)
+    count = lr(generator, scoring)
     return Score(
         "realism",
         "realism score (1 and above: among the real images)",
-        f"realism against {len(manifold.features)} images of {given.real.name}, {extractor.name}",
+        f"realism against {len(manifold.features)} images of {scoring.real.name}, {extractor.name}",
         lambda z, c: manifold.realism(extractor.features(render(z, c)).cpu()),
         count.heat,
         count.shown,

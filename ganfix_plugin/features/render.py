@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from ganfix_plugin.artifacts.latent_files import LatentList
+from ganfix_plugin.generators.latents import LatentList
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.forward import bare, device_of, random_state_kept
 from ganfix_plugin.workers import Tensors

@@ -16,7 +16,7 @@ from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.layers import Adapter, select
 from ganfix_plugin.hooks.forward import device_of, observe
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.spec import LayerChoice
+from ganfix_plugin.spec import LayerChoice, layer_choice
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +94,14 @@ class Generator:
             GanfixError: if a number or resolution matches no layer (those that exist are listed).
         """
         return select(self.adapter, self.layers, choice)
+
+    def choose(self, text: str) -> tuple[Layer, ...]:
+        """The layers of a text: ``all``, ``auto``, or a choice such as ``0+1+3`` or ``4x4+8x8``.
+
+        Raises:
+            GanfixError: if it is none of these, or matches no layer.
+        """
+        return self.layers if text == "all" else self.select(layer_choice(text))
 
     def synthesize(self, z: Tensor, c: Tensor | None, module: nn.Module | None = None) -> Tensor:
         """Images [N, C, H, W] in [-1, 1] at truncation psi 1 and constant noise.

@@ -1,4 +1,4 @@
-"""Latents and classes: from a seed, or from a stream, to batches that a generator takes."""
+"""Latents and classes: from a seed, a stream or a list to batches that a generator takes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from itertools import islice
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
@@ -18,13 +19,15 @@ from ganfix_plugin.labels import Sample
 from ganfix_plugin.workers import progress
 
 BATCH = 32
+_CACHE = 4 << 20  # bytes
+
 Batch = tuple[Tensor, Tensor | None]
+"""Latents [n, …] and their one-hot classes [n, classes]; None for unconditional generators."""
 
 Part = tuple[int, int]
 """(i, n): batches i, i + n, i + 2n, …"""
 
 ALL: Part = (0, 1)
-_CACHE = 4 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Latents:
 
     Attributes:
         shape: the shape of one latent z.
-        classes: number of classes to draw labels from; 0 if unconditional.
+        classes: number of classes to draw from; 0 if unconditional.
         class_index: the one class to take instead.
     """
 
@@ -49,23 +52,62 @@ class Latents:
         """A stream of what a generator takes."""
         return cls(generator.latent_shape, seed, generator.classes, class_index)
 
-    def batches(
-        self, samples: int, size: int, device: torch.device
-    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+    def batches(self, samples: int, size: int, device: torch.device) -> Iterator[Batch]:
         """Yield (z [n, …] float32, one-hot c [n, classes] or None) for ``samples`` latents."""
         latents = np.random.RandomState(self.seed)
-        labels = np.random.RandomState([self.seed, 1])
+        classes = np.random.RandomState([self.seed, 1])
         for start in range(0, samples, size):
             n = min(size, samples - start)
             z = torch.from_numpy(latents.randn(n, *self.shape)).float().to(device)
             if not self.classes:
                 yield z, None
                 continue
-            drawn = labels.randint(self.classes, size=n)
+            drawn = classes.randint(self.classes, size=n)
             if self.class_index is not None:
                 drawn[:] = self.class_index
-            c = torch.nn.functional.one_hot(torch.from_numpy(drawn), self.classes)
-            yield z, c.float().to(device)
+            yield z, one_hot(torch.from_numpy(drawn), self.classes).float().to(device)
+
+
+@dataclass(frozen=True)
+class LatentList:
+    """Latents that somebody hands in.
+
+    Attributes:
+        z: [N, …] in the generator's own shape.
+        c: one-hot classes [N, classes]; None for unconditional generators.
+    """
+
+    z: Tensor
+    c: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def part(self, rows: slice, device: torch.device) -> Batch:
+        """(z, c) of some rows, on a device."""
+        return self.z[rows].to(device), None if self.c is None else self.c[rows].to(device)
+
+    def batches(self, generator: Generator, size: int) -> Iterator[Batch]:
+        """Yield (z, c) as the generator's own tensors are."""
+        for start in range(0, len(self), size):
+            rows = slice(start, start + size)
+            yield like_parameters(generator, self.z[rows], None if self.c is None else self.c[rows])
+
+
+def latent_batches(
+    generator: Generator,
+    latents: Latents,
+    samples: int,
+    batch: int,
+    what: str,
+    part: Part = ALL,
+) -> Iterable[Batch]:
+    """(z, c) batches of a stream as the generator's own tensors are, with a progress bar."""
+    index, parts = part
+    batches = islice(latents.batches(samples, batch, generator.device), index, None, parts)
+    total = len(range(index, -(-samples // batch), parts))
+    alike = (like_parameters(generator, z, c) for z, c in batches)
+    return progress(alike, total, f"measuring {what}")
 
 
 def seed_batches(
@@ -74,20 +116,38 @@ def seed_batches(
     batch: int = BATCH,
     class_index: int | None = None,
 ) -> Iterator[Batch]:
-    """Yield (z, one-hot c or None) as the generator's own tensors are.
+    """Yield (z, one-hot c or None) of seeds and given latents as the generator's own tensors are.
 
     Args:
         class_index: the class of all images; None deals the classes of a conditional generator
             round by seed.
     """
     for start in range(0, len(samples), batch):
-        some = samples[start : start + batch]
-        z = latents_of(some, generator.latent_shape)
-        c = labels_of(generator, some, class_index)
-        yield like_parameters(generator, z, c)
+        rows = samples[start : start + batch]
+        z = latents_of(rows, generator.latent_shape)
+        yield like_parameters(generator, z, classes_of(generator, rows, class_index))
 
 
-def labels_of(
+def latents_of(samples: Sequence[Sample], shape: Sequence[int]) -> Tensor:
+    """Latents [N, …] float32: those that the hosts' scripts draw for a seed, others as they are.
+
+    Raises:
+        GanfixError: if a latent has another width.
+    """
+    width, source = math.prod(shape), np.random.RandomState(0)
+    drawn = []
+    for sample in samples:
+        if isinstance(sample, int):
+            source.seed(sample)  # what RandomState(sample) draws, forty times faster
+            drawn.append(source.randn(width))
+            continue
+        if len(sample) != width:
+            raise GanfixError(f"labels: found a latent of {len(sample)} values, expected {width}")
+        drawn.append(np.array(sample))
+    return torch.from_numpy(np.array(drawn).reshape(len(drawn), *shape)).float()
+
+
+def classes_of(
     generator: Generator, samples: Sequence[Sample], class_index: int | None = None
 ) -> Tensor | None:
     """One-hot classes [n, classes] of a conditional generator; see `seed_batches`.
@@ -101,66 +161,33 @@ def labels_of(
     if class_index is not None:
         dealt = [class_index] * len(samples)
     else:
-        dealt = [each % classes for each in samples if isinstance(each, int)]
+        dealt = [sample % classes for sample in samples if isinstance(sample, int)]
     if len(dealt) < len(samples):
         raise GanfixError(
             "labels: found latents, expected seeds, since this generator is conditional and a "
             "latent does not say its class"
         )
-    return torch.nn.functional.one_hot(torch.tensor(dealt), classes).float()
+    return one_hot(torch.tensor(dealt), classes).float()
 
 
-def check_class(generator: Generator, class_index: int | None) -> None:
-    """Make sure that a seed stands for one image, as in the hosts' scripts.
+def check_class(generator: Generator, class_index: int | None, needed: bool = True) -> None:
+    """Make sure that a class is there, and that a seed stands for one image, as in the hosts.
+
+    Args:
+        needed: a conditional generator must be given a class.
 
     Raises:
-        GanfixError: if a conditional generator got no class, or there is no such class.
+        GanfixError: if it got none, or there is no such class.
     """
-    classes = generator.classes
-    if classes and class_index is None:
-        raise GanfixError(f"{generator.name} has {classes} classes; choose one by --class")
+    name, classes = generator.name, generator.classes
+    if needed and classes and class_index is None:
+        raise GanfixError(f"{name} has {classes} classes; choose one by --class")
     if class_index is not None and not 0 <= class_index < classes:
-        found = f"{classes} classes" if classes else "no classes"
-        raise GanfixError(f"class={class_index}: {generator.name} has {found}")
-
-
-def latents_of(samples: Sequence[Sample], shape: Sequence[int]) -> Tensor:
-    """Latents [N, …] float32: those that the hosts' scripts draw for a seed, others as they are.
-
-    Raises:
-        GanfixError: if a latent has another width.
-    """
-    width, source = math.prod(shape), np.random.RandomState(0)
-    drawn = []
-    for each in samples:
-        if isinstance(each, int):
-            source.seed(each)  # what RandomState(each) draws, forty times faster
-            drawn.append(source.randn(width))
-            continue
-        if len(each) != width:
-            raise GanfixError(f"labels: found a latent of {len(each)} values, expected {width}")
-        drawn.append(np.array(each))
-    return torch.from_numpy(np.array(drawn).reshape(len(drawn), *shape)).float()
-
-
-def latent_batches(
-    generator: Generator,
-    latents: Latents,
-    samples: int,
-    batch: int,
-    what: str,
-    part: Part = ALL,
-) -> Iterable[tuple[Tensor, Tensor | None]]:
-    """(z, c) batches of a stream as the generator's own tensors are, with a progress bar."""
-    index, parts = part
-    every = islice(latents.batches(samples, batch, generator.device), index, None, parts)
-    batches = (like_parameters(generator, z, c) for z, c in every)
-    total = len(range(index, -(-samples // batch), parts))
-    return progress(batches, total, f"measuring {what}")
+        raise GanfixError(f"class={class_index}: {name} has {classes or 'no'} classes")
 
 
 def like_parameters(generator: Generator, z: Tensor, c: Tensor | None) -> Batch:
-    """Latents and labels on the device and of the type of a generator's parameters, which may be
+    """Latents and classes on the device and of the type of a generator's parameters, which may be
     half precision."""
     like = next(generator.G.parameters(), z)
     return z.to(like), None if c is None else c.to(like)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganfix_plugin.artifacts.latent_files import LatentList, read_latents
+from ganfix_plugin.artifacts.latent_files import read_latents
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features import bootstrap as comparison
 from ganfix_plugin.features.bootstrap import Bootstrap, Figure
@@ -29,6 +29,7 @@ from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import both_sides
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.latents import LatentList
 from ganfix_plugin.hosts.host import Function
 from ganfix_plugin.hosts.import_hooks import replaced
 from ganfix_plugin.hosts.metric_detector import bound_arguments

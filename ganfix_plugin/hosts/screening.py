@@ -20,9 +20,8 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import fitting_batch, seed_batches
 from ganfix_plugin.hooks.forward import device_of
-from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.profiling.profile import GATE_RATE, Settings
-from ganfix_plugin.profiling.rates import lr_count
+from ganfix_plugin.profiling.profile import Settings
+from ganfix_plugin.profiling.rates import LowRate, lr_counts
 from ganfix_plugin.profiling.store import checked, ensure, on_device
 from ganfix_plugin.spec import Options, Portion, portion
 
@@ -120,7 +119,7 @@ class Scorer:
     """
 
     generator: Generator
-    low_rate: Sequence[tuple[Layer, Tensor]]
+    low_rate: LowRate
     threshold: float
     options: Mapping[str, Any]
     batch: int
@@ -146,7 +145,7 @@ class Scorer:
         else:
             settings = Settings(given.samples, class_index=given.class_index)
             profile, _ = ensure(generator, settings, layers, layers, measure_on=device)
-        low_rate = [(layer, profile.low_rate(layer, GATE_RATE)) for layer in layers]
+        low_rate = profile.low_rates(layers)
         threshold = profile.score_at(1 - screen.share, layers)
         there = on_device(generator, device)
         batch = fitting_batch(layers, there.device)
@@ -155,12 +154,9 @@ class Scorer:
 
     def exceeding(self, seeds: Sequence[int], class_index: int | None) -> set[int]:
         """The seeds whose score is over the threshold."""
-        bad: set[int] = set()
-        todo = iter(seeds)
-        for z, c in seed_batches(self.generator, seeds, self.batch, class_index):
-            scores = lr_count(self.generator.G, self.low_rate, lambda view: self._call(view, z, c))
-            bad.update(seed for score, seed in zip(scores.tolist(), todo) if score > self.threshold)
-        return bad
+        batches = seed_batches(self.generator, seeds, self.batch, class_index)
+        counts = lr_counts(self.generator, self.low_rate, batches, self._call)
+        return {seed for count, seed in zip(counts.tolist(), seeds) if count > self.threshold}
 
     def good_after(self, last: int, count: int, class_index: int | None) -> list[int]:
         """The first seeds after one that are not over the threshold.

@@ -1,12 +1,17 @@
-"""Defective scores of units: which units draw where the classifier sees artifacts ([T21], 3.2)."""
+"""Defective scores of units: which units draw where the classifier sees artifacts.
+
+[T21]: Tousi et al., CVPR 2021; section 3.2.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -14,9 +19,11 @@ from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.files import save_tensors
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, Latents, latent_batches
+from ganfix_plugin.generators.latents import BATCH, Batch, Latents, latent_batches, seed_batches
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.labels import Sample
 from ganfix_plugin.profiling.quantiles import UnitHistogram
+from ganfix_plugin.workers import Tensors
 
 TAU = 0.005
 MASK_SIDE = 256  # masks of larger images are taken at this size
@@ -30,7 +37,7 @@ def thresholds(
     samples: int,
     tau: float = TAU,
     batch: int = BATCH,
-) -> dict[str, Tensor]:
+) -> Tensors:
     """T_u of every unit, P(A_u > T_u) = tau over all pixels of all samples.
 
     Returns:
@@ -41,47 +48,6 @@ def thresholds(
     for z, c in latent_batches(generator, latents, samples, batch, "unit thresholds"):
         generator.observe(layers, z, c, lambda layer, x: histograms[layer.name].add(x))
     return {name: histogram.above(tau) for name, histogram in histograms.items()}
-
-
-class OverlapSums:
-    """Running sums of IoU by unit; their mean over artifacts is the defective score.
-
-    Args:
-        thresholds: T_u by layer name.
-        cam: a mask is where the upsampled Grad-CAM reaches this.
-        active: a unit's map is where its upsampled thresholded activation reaches this.
-    """
-
-    def __init__(self, thresholds: dict[str, Tensor], cam: float = 0.5, active: float = 0.5):
-        self.thresholds, self.cam, self.active = thresholds, cam, active
-        self.sums = {name: torch.zeros_like(each) for name, each in thresholds.items()}
-        self.artifacts = 0
-
-    def add(self, on: dict[str, Tensor], masks: Tensor) -> None:
-        """Add artifacts: their units' thresholded maps by layer name, and their masks."""
-        self.artifacts += len(masks)
-        for name, each in on.items():
-            self.sums[name] += unit_overlap(each, masks, self.active).sum(dim=0)
-
-    def save(self, path: Path) -> None:
-        """Keep the sums so far, whole or not at all, for a run that goes on from here."""
-        meta = {"artifacts": str(self.artifacts)}
-        save_tensors(path, {f"sums/{name}": sums for name, sums in self.sums.items()}, meta)
-
-    def resume(self, path: Path) -> None:
-        """Take up sums that were saved; where there are none, or not these, start from zero."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                names = {f"sums/{name}" for name in self.sums}
-                if set(file.keys()) == names:
-                    self.sums = {name: file.get_tensor(f"sums/{name}") for name in self.sums}
-                    self.artifacts = int(file.metadata()["artifacts"])
-        except (OSError, SafetensorError):
-            return
-
-    def scores(self) -> dict[str, Tensor]:
-        """Mean IoU over the artifacts, float64 [C] by layer name (Definition 1, unnormalised)."""
-        return {name: total / max(self.artifacts, 1) for name, total in self.sums.items()}
 
 
 def binary_masks(cams: Tensor, threshold: float, side: int) -> Tensor:
@@ -106,14 +72,14 @@ def unit_overlap(on: Tensor, masks: Tensor, active: float = 0.5) -> Tensor:
         float64 [N, C], on the CPU.
     """
     mask = masks.to(on.device).flatten(1).float()
-    found = []
+    overlaps = []
     # A chunk at a time: the upsampled maps are large, and a few of them stay in the cache.
     for units in on.split(max(_CHUNK // max(len(on), 1), 1), dim=1):
         up = (_upsampled(units, masks.shape[-1]) >= active).flatten(2).float()
         both = torch.einsum("ncp,np->nc", up, mask)
         either = up.sum(dim=2) + mask.sum(dim=1, keepdim=True) - both
-        found.append((both.double() / either.double().clamp(min=1)).cpu())
-    return torch.cat(found, dim=1)
+        overlaps.append((both.double() / either.double().clamp(min=1)).cpu())
+    return torch.cat(overlaps, dim=1)
 
 
 def normalized(scores: Tensor, rule: str) -> Tensor:
@@ -121,7 +87,7 @@ def normalized(scores: Tensor, rule: str) -> Tensor:
 
     Args:
         rule: "max" divides by the largest (the paper's), "rank" spreads the ranks evenly, which
-            separates units where the raw scores are all small (findings).
+            separates units where the raw scores are all small.
     """
     if rule == "max":
         return scores / scores.amax(dim=-1, keepdim=True).clamp(min=torch.finfo(scores.dtype).tiny)
@@ -129,41 +95,91 @@ def normalized(scores: Tensor, rule: str) -> Tensor:
     return ranks / max(scores.shape[-1] - 1, 1)
 
 
-def score_artifacts(
-    generator: Generator,
-    layers: Sequence[Layer],
-    classifier: Classifier,
-    extractor: Extractor,
-    batches: Iterable[tuple[Tensor, Tensor | None]],
-    sums: OverlapSums,
-    partial: Path | None = None,
-) -> None:
-    """Add artifact generations (z, c) to running sums, in one pass over them.
+@dataclass(frozen=True)
+class Overlap:
+    """What artifacts are scored by.
 
-    Args:
-        batches: the artifacts that the sums do not hold yet.
-        partial: where to keep the sums every now and then.
+    Attributes:
+        thresholds: T_u by layer name.
+        classifier, extractor: whose Grad-CAM is looked at.
+        cam: a mask is where the upsampled Grad-CAM reaches this.
+        active: a unit's map is where its upsampled thresholded activation reaches this.
     """
-    for number, (z, c) in enumerate(batches, 1):
-        on: dict[str, Tensor] = {}
+
+    thresholds: Tensors
+    classifier: Classifier
+    extractor: Extractor
+    cam: float = 0.5
+    active: float = 0.5
+
+    def sums(self, generator: Generator, layers: Sequence[Layer], batch: Batch) -> Tensors:
+        """The IoU of every unit and mask, summed over a batch: float64 [C] by layer name."""
+        on: Tensors = {}
 
         def visit(layer: Layer, x: Tensor) -> None:
-            on[layer.name] = exceeding(x, sums.thresholds[layer.name])
+            on[layer.name] = exceeding(x, self.thresholds[layer.name])
 
-        images = generator.observe(layers, z, c, visit, to_end=True)
-        cams = classifier.cam(extractor.maps(images))
-        sums.add(on, binary_masks(cams, sums.cam, images.shape[-1]))
-        if partial and number % 8 == 0:
-            sums.save(partial)
+        images = generator.observe(layers, *batch, visit, to_end=True)
+        cams = self.classifier.cam(self.extractor.maps(images))
+        masks = binary_masks(cams, self.cam, images.shape[-1])
+        return {name: unit_overlap(x, masks, self.active).sum(dim=0) for name, x in on.items()}
 
 
-def in_order(parts: Sequence[Mapping[str, Tensor]], sums: OverlapSums) -> None:
-    """Add the sums of batches that ranks have made, [batches, C] by layer name, of which part i of
-    n holds batches i, i + n, …: in the order of the batches, since sums of floats depend on it."""
-    for name in sums.sums:
-        rows = [part.get(name, torch.zeros(0)) for part in parts]
+def artifact_sums(
+    generator: Generator,
+    layers: Sequence[Layer],
+    overlap: Overlap,
+    batches: Sequence[Sequence[Sample]],
+    partial: Path,
+) -> Tensors:
+    """`Overlap.sums` of batches of artifacts: [batches, C] by layer name.
+
+    Args:
+        batches: seeds or latents; a few at a time, since their images are kept.
+        partial: where the sums are kept every now and then, and taken up again.
+    """
+    done = _kept(partial, layers)
+    rows = {layer.name: [*done.get(layer.name, ())] for layer in layers}
+    start = len(rows[layers[0].name])
+    for number, samples in enumerate(batches[start:], 1):
+        (batch,) = seed_batches(generator, samples, len(samples))
+        for name, sums in overlap.sums(generator, layers, batch).items():
+            rows[name].append(sums)
+        if number % 8 == 0:
+            save_tensors(partial, _stacked(rows))
+    partial.unlink(missing_ok=True)
+    return _stacked(rows)
+
+
+def mean_overlaps(parts: Sequence[Tensors], layers: Sequence[Layer], artifacts: int) -> Tensors:
+    """Mean IoU over the artifacts, float64 [C] by layer name (Definition 1, unnormalised).
+
+    Args:
+        parts: sums of batches [batches, C] by layer name; part i of n holds batches i, i + n, ….
+            They are added in the order of the batches, since sums of floats depend on it.
+        artifacts: how many they are of.
+    """
+    scores: Tensors = {}
+    for layer in layers:
+        rows = [part.get(layer.name, torch.zeros(0)) for part in parts]
+        total = torch.zeros(layer.channels, dtype=torch.float64)
         for batch in range(sum(map(len, rows))):
-            sums.sums[name] += rows[batch % len(parts)][batch // len(parts)]
+            total += rows[batch % len(parts)][batch // len(parts)]
+        scores[layer.name] = total / artifacts
+    return scores
+
+
+def _kept(partial: Path, layers: Sequence[Layer]) -> Tensors:
+    """The sums that were kept; none if there are none, or not these."""
+    try:
+        sums = load_file(partial)
+    except (OSError, SafetensorError):
+        return {}
+    return sums if sums.keys() == {layer.name for layer in layers} else {}
+
+
+def _stacked(rows: Mapping[str, list[Tensor]]) -> Tensors:
+    return {name: torch.stack(sums) for name, sums in rows.items() if sums}
 
 
 def _upsampled(x: Tensor, side: int) -> Tensor:

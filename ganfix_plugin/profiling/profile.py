@@ -124,6 +124,12 @@ class Profile:
         rates = self.rates(layer)
         return (rates <= rate) if dead else (rates <= rate) & (rates > 0)
 
+    def low_rates(
+        self, layers: Sequence[Layer], rate: float = GATE_RATE
+    ) -> tuple[tuple[Layer, Tensor], ...]:
+        """Layers, each with its LR-neurons."""
+        return tuple((layer, self.low_rate(layer, rate)) for layer in layers)
+
     def of_units(self, what: str, layer: Layer) -> Tensor:
         """ "thresholds", "defective" or "unit_fid" of a layer's units, float64 [C].
 

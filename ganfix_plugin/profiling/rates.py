@@ -1,18 +1,31 @@
-"""Activation rates: how often each neuron is positive ([C22], section 3)."""
+"""Activation rates, how often each neuron is positive, and LR counts, how many rare ones are.
+
+[C22]: Choi, Chang, Choi, IJCAI 2022; section 3.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import ALL, Latents, Part, fitting_batch, latent_batches
+from ganfix_plugin.generators.latents import (
+    ALL,
+    Batch,
+    Latents,
+    Part,
+    fitting_batch,
+    latent_batches,
+)
 from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.ops.dispatch import implementation
+
+LowRate = Sequence[tuple[Layer, Tensor]]
+"""Layers, each with bool [C, H, W] at its low-rate neurons."""
 
 
 def count_active(
@@ -52,30 +65,31 @@ def count_active(
     return {name: count.cpu().contiguous() for name, count in counts.items()}
 
 
-def count_low_rate(
+def lr_counts(
     generator: Generator,
-    low_rate: Sequence[tuple[Layer, Tensor]],
-    latents: Latents,
-    samples: int,
-    batch: int | None = None,
-    part: Part = ALL,
+    low_rate: LowRate,
+    batches: Iterable[Batch],
+    call: Callable[[nn.Module, Tensor, Tensor | None], Any] | None = None,
 ) -> Tensor:
-    """The LR count of each of the first ``samples`` latents of a stream: int32 [samples], or of a
-    part of their batches."""
-    scores = [torch.zeros(0, dtype=torch.int32)]
-    batch = batch or fitting_batch([layer for layer, _ in low_rate], generator.device)
-    for z, c in latent_batches(generator, latents, samples, batch, "scores", part):
-        score = lr_count(generator.G, low_rate, lambda view: generator.synthesize(z, c, view))
-        scores.append(score.cpu())
-    return torch.cat(scores)
+    """The LR count of each latent ([C22], section 4.1), which is not rendered.
+
+    Args:
+        low_rate: layers with bool [C, H, W] at their LR-neurons, as of `Profile.low_rates`.
+        batches: (z, one-hot c or None) as the generator's own tensors are.
+        call: runs a view of the generator on a batch; by default at psi 1 and constant noise.
+
+    Returns:
+        int32 [n], on the CPU; higher is more artifact-like.
+    """
+    call = call or (lambda view, z, c: generator.synthesize(z, c, view))
+    counts = [torch.zeros(0, dtype=torch.int32)]
+    for z, c in batches:
+        counts.append(lr_count(generator.G, low_rate, lambda view: call(view, z, c)).cpu())
+    return torch.cat(counts)
 
 
-def lr_count(
-    root: nn.Module,
-    low_rate: Sequence[tuple[Layer, Tensor]],
-    call: Callable[[nn.Module], Any],
-) -> Tensor:
-    """How many low-rate neurons are activated in each sample of one pass ([C22], section 4.1).
+def lr_count(root: nn.Module, low_rate: LowRate, call: Callable[[nn.Module], Any]) -> Tensor:
+    """How many low-rate neurons are activated in each sample of one pass.
 
     Args:
         root: the module that ``call`` runs, for example ``lambda G: G(z)``.

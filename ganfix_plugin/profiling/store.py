@@ -19,11 +19,11 @@ from torch import Tensor
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import cache_folder
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, Latents
+from ganfix_plugin.generators.latents import BATCH, Latents, check_class, latent_batches
 from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
-from ganfix_plugin.profiling.rates import count_active, count_low_rate
+from ganfix_plugin.profiling.profile import Profile, Settings
+from ganfix_plugin.profiling.rates import count_active, lr_counts
 from ganfix_plugin.workers import Tensors, shared, world
 
 log = logging.getLogger("ganfix")
@@ -147,12 +147,9 @@ def _measure(
 ) -> Profile:
     """The profile with what it lacks; or without it, if another rank was done before."""
     settings = profile.settings
-    classes = generator.classes
     if settings.samples < 1:
         raise GanfixError(f"samples={settings.samples}: expected at least 1")
-    if settings.class_index is not None and not 0 <= settings.class_index < classes:
-        found = f"{classes} classes" if classes else "no classes"
-        raise GanfixError(f"class={settings.class_index}: {generator.name} has {found}")
+    check_class(generator, settings.class_index, needed=False)
     latents = Latents.of(generator, settings.seed, settings.class_index)
 
     missing = {each.name: each for each in (*layers, *scored) if each.name not in profile.counts}
@@ -170,13 +167,13 @@ def _measure(
         profile = replace(profile, counts={**profile.counts, **new})
     if scored and not profile.has_scores(scored):
         log.info("measuring LR scores: %d latents", settings.samples)
-        low_rate = [(layer, profile.low_rate(layer, GATE_RATE)) for layer in scored]
+        low_rate = profile.low_rates(scored)
         # Other latents than the counted ones: a neuron is rarer among those that defined it.
         others = replace(latents, seed=settings.seed + 1)
 
         def count(i: int, n: int) -> Tensors:
-            counted = count_low_rate(generator, low_rate, others, settings.samples, batch, (i, n))
-            return {"lr_scores": counted}
+            batches = latent_batches(generator, others, settings.samples, batch, "scores", (i, n))
+            return {"lr_scores": lr_counts(generator, low_rate, batches)}
 
         parts = share("scores", count)
         if not parts:
