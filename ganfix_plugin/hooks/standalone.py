@@ -147,7 +147,7 @@ def unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _bits(like: Tensor) -> Tensor:
-    return torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8, device=like.device)
+    return 2 ** torch.arange(8, dtype=torch.uint8, device=like.device)
 
 
 # --- rows and arguments of a call
@@ -186,16 +186,6 @@ def _first_name(module: nn.Module, kwargs: Mapping[str, Any]) -> str:
 
 # --- passes beside everybody's hooks
 
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
-
 
 def uncompiled(module: nn.Module) -> nn.Module:
     """The module that ``torch.compile(module)`` was made of; any other module is its own."""
@@ -219,15 +209,13 @@ def bare(module: nn.Module, keep: tuple[type, ...] = ()) -> nn.Module:
     def view(original: nn.Module) -> nn.Module:
         original = uncompiled(original)  # compiled code would run the original's hooks
         if id(original) not in views:
-            copy = object.__new__(type(original))
-            copy.__dict__ = {**original.__dict__, "_compiled_call_impl": None}
-            views[id(original)] = copy
-            for name in _HOOKS:
-                hooks = original.__dict__.get(name)
-                if isinstance(hooks, dict):
-                    kept = {key: hook for key, hook in hooks.items() if stays(hook)}
-                    copy.__dict__[name] = OrderedDict(kept)
-            copy.__dict__["_modules"] = type(original._modules)(
+            copy = views[id(original)] = object.__new__(type(original))
+            vars(copy).update(vars(original), _compiled_call_impl=None)
+            for name, hooks in vars(original).items():
+                if "_hooks" in name and name.startswith(("_forward", "_backward")):
+                    kept = ((key, hook) for key, hook in hooks.items() if stays(hook))
+                    vars(copy)[name] = OrderedDict(kept)
+            vars(copy)["_modules"] = type(original._modules)(
                 (name, child if child is None else view(child))
                 for name, child in original._modules.items()
             )
