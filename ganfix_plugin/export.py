@@ -8,6 +8,7 @@ do: the profile's numbers and the specs in one file, for ``--correct FILE`` on a
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import pickletools
@@ -66,9 +67,9 @@ class About:
 
     @classmethod
     def parse(cls, text: str) -> About:
-        found = json.loads(text)["ganfix-export-1"]
-        layers = tuple(tuple(numbers) for numbers in found.pop("layers"))
-        return cls(specs=tuple(found.pop("specs")), layers=layers, **found)
+        values = json.loads(text)["ganfix-export-1"]
+        layers = tuple(tuple(numbers) for numbers in values.pop("layers"))
+        return cls(specs=tuple(values.pop("specs")), layers=layers, **values)
 
 
 def export(
@@ -105,10 +106,10 @@ def export(
     if "G_ema" not in networks:
         raise GanfixError(f"export: found {', '.join(networks)}, expected a dict with G_ema")
     G: nn.Module = networks["G_ema"]
-    before = baked(G) or attached(G)
+    before = [spec for text in baked(G) for spec in About.parse(text).specs] or attached(G)
     if before:
         raise GanfixError(
-            f"{type(G).__name__} carries corrections already ({_shortly(before)}); export the "
+            f"{type(G).__name__} carries corrections already ({' '.join(before)}); export the "
             "uncorrected network with all the corrections you want"
         )
     path = Path(out)
@@ -152,13 +153,14 @@ def contents(path: Path) -> list[About]:
     """
     try:
         with path.open("rb") as file:
-            texts = (value for _, value, _ in pickletools.genops(file) if isinstance(value, str))
-            found = dict.fromkeys(text for text in texts if text.startswith(_MARK))
+            values = (value for _, value, _ in pickletools.genops(file))
+            strings = (value for value in values if isinstance(value, str))
+            texts = dict.fromkeys(text for text in strings if text.startswith(_MARK))
     except OSError as error:
         raise GanfixError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, UnicodeDecodeError) as error:
         raise GanfixError(f"{path}: no network pickle ({error})") from None
-    return [About.parse(text) for text in found]
+    return [About.parse(text) for text in texts]
 
 
 # --- the pickle
@@ -240,11 +242,6 @@ def _needs_classifier(spec: str, why: str) -> GanfixError:
     )
 
 
-def _shortly(texts: Sequence[str]) -> str:
-    specs = [About.parse(text).specs if text.startswith(_MARK) else (text,) for text in texts]
-    return " ".join(spec for each in specs for spec in each)
-
-
 # --- the bundle
 
 
@@ -256,14 +253,15 @@ def _bundle(
     with attach(G, *specs, adapter=adapter, measure_on=measure_on) as attachment:
         for correction in attachment.corrections:
             _refuse_second_pass(correction)
-    found = [measured_for(generator, spec, measure_on) for spec in specs]
-    profiles = {each.settings: each for each in found if each}
+    measured = [measured_for(generator, spec, measure_on) for spec in specs]
+    profiles = {profile.settings: profile for profile in measured if profile}
     if len(profiles) > 1:
         raise GanfixError(
             "export: the corrections read different profiles; give all of them the same samples, "
             "class and profile"
         )
     profile = next(iter(profiles.values()), None) or Profile.of(generator, Settings(0))
-    read = {layer.name for spec in specs for some in layers_read(generator, spec) for layer in some}
-    counts = {name: each for name, each in profile.counts.items() if name in read}
+    layers = itertools.chain(*(chosen for spec in specs for chosen in layers_read(generator, spec)))
+    read = {layer.name for layer in layers}
+    counts = {name: count for name, count in profile.counts.items() if name in read}
     return replace(profile, counts=counts, correct=tuple(map(str, specs)))

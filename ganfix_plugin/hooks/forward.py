@@ -53,12 +53,13 @@ def observe(
     Raises:
         GanfixError: if the pass ended before every layer had run.
     """
+    by_name = {layer.name: layer for layer in layers}
 
-    def visits(layer: Layer) -> Callable[[Any], None]:
-        return lambda output: visit(layer, layer.read(output))
+    def show(name: str, output: Any) -> None:
+        visit(by_name[name], by_name[name].read(output))
 
     with torch.set_grad_enabled(gradients):
-        result, left = shown(root, {layer.name: visits(layer) for layer in layers}, call, to_end)
+        result, left = shown(root, by_name, show, call, to_end)
     if left:
         raise GanfixError(
             f"{type(root).__name__}: layers {', '.join(sorted(left))} never ran in a forward pass; "

@@ -15,7 +15,7 @@ import itertools
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -230,34 +230,35 @@ class Stop(BaseException):
 
 def shown(
     root: nn.Module,
-    visits: Mapping[str, Callable[[Any], None]],
+    names: Collection[str],
+    visit: Callable[[str, Any], None],
     call: Callable[[nn.Module], Any],
     to_end: bool = False,
 ) -> tuple[Any, set[str]]:
     """Call a hook-free view of a module and show what modules in it return, once each.
 
     Args:
-        visits: by a module's name in ``root``: called with what the module returns.
+        names: of the modules, in ``root``.
+        visit: called with a module's name and what it returns.
         call: runs the view.
         to_end: go on after the last of them.
 
     Returns:
         What ``call`` returned, or None if it was ended before, and the names that never ran.
     """
-    view = bare(root)
-    left = set(visits)
+    view, left = bare(root), set(names)
 
     def probe(name: str) -> Callable[..., None]:
         def show(module: nn.Module, args: Any, output: Any) -> None:
             if name in left:
-                visits[name](output)
+                visit(name, output)
                 left.discard(name)
                 if not (left or to_end):
                     raise Stop
 
         return show
 
-    for name in visits:
+    for name in names:
         view.get_submodule(name).register_forward_hook(probe(name))
     try:
         return call(view), left
@@ -387,16 +388,12 @@ class GateHook(Hook):
             raise RuntimeError("ganfix: a generator with a gated correction cannot be traced")
         counts: list[Tensor] = []
 
-        def counting(neurons: Tensor) -> Callable[[Tensor], None]:
-            def count(x: Tensor) -> None:
-                active = (x > 0) & neurons.to(x.device)
-                counts.append(active.sum(dim=(1, 2, 3), dtype=torch.int32))
+        def count(name: str, x: Tensor) -> None:
+            active = (x > 0) & self.low_rate[name].to(x.device)
+            counts.append(active.sum(dim=(1, 2, 3), dtype=torch.int32))
 
-            return count
-
-        visits = {name: counting(neurons) for name, neurons in self.low_rate.items()}
         with random_state_kept(module), torch.no_grad():
-            shown(module, visits, lambda view: view(*args, **kwargs))
+            shown(module, self.low_rate, count, lambda view: view(*args, **kwargs))
         scores = torch.stack(counts).sum(dim=0, dtype=torch.int32)
         _calls.rows[self.token] = (scores > self.threshold).cpu()
 
