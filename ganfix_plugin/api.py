@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin import registry
 from ganfix_plugin.correctors import corrector as correctors
-from ganfix_plugin.correctors.bind import BoundSpec, check_specs
+from ganfix_plugin.correctors.bind import BoundSpec, parse_specs
 from ganfix_plugin.correctors.plan import correction_of
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.generators.generator import Generator
@@ -26,14 +26,13 @@ from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
 from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import ensure
-from ganfix_plugin.spec import CorrectionSpec
 
 log = logging.getLogger("ganfix")
 
 
 def attach(
     G: nn.Module,
-    *specs: str | CorrectionSpec | BoundSpec,
+    *specs: str | BoundSpec,
     adapter: str | None = None,
     layers: Sequence[str] | None = None,
     measure_on: torch.device | str | None = None,
@@ -57,7 +56,7 @@ def attach(
     Raises:
         GanfixError: on a bad spec, an unknown or unsuitable generator; G is then as it was.
     """
-    bound = check_specs(specs)
+    bound = parse_specs(specs)
     if not bound:
         raise GanfixError("attach: expected at least one correction, such as 'seqabl'")
     generator = Generator.of(G, adapter, layers)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin._version import __version__
 from ganfix_plugin.api import attach
-from ganfix_plugin.correctors.bind import BUNDLE, BoundSpec, check_spec
+from ganfix_plugin.correctors.bind import BUNDLE, BoundSpec, parse_specs
 from ganfix_plugin.correctors.gates import LRScorer
 from ganfix_plugin.correctors.plan import layers_read, measured_for
 from ganfix_plugin.errors import GanfixError
@@ -74,7 +74,7 @@ class About:
 
 def export(
     generator: nn.Module | dict[str, Any],
-    *specs: str,
+    *specs: str | BoundSpec,
     out: Path | str,
     adapter: str | None = None,
     measure_on: Any = None,
@@ -98,7 +98,7 @@ def export(
             corrections already or whose class no pickle can carry, or a file that cannot be
             written; ``generator`` is then as it was.
     """
-    bound = [check_spec(spec) for spec in specs]
+    bound = parse_specs(specs)
     for spec in bound:
         if spec.options.gate and spec.options.gate.score == "artifact":
             raise _needs_classifier(str(spec), "gate=artifact asks it about every image")

@@ -7,67 +7,40 @@ the single source of defaults, parsing, help and the canonical text that serves 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ganfix_plugin.errors import GanfixError
 
-T = TypeVar("T")
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _GRAMMAR = "NAME[:key=value,…], for example seqabl:lowest=30%,layers=4x4+8x8"
 
 
-@dataclass(frozen=True)
-class CorrectionSpec:
-    """A corrector's name and the keys that were given, as text.
+def split_spec(text: str) -> tuple[str, dict[str, str]]:
+    """A corrector's name and the texts of the keys out of ``NAME[:key=value,…]``.
 
-    Two texts that ask for the same thing parse to equal specs: white space and the order of the
-    keys do not count.
-    """
-
-    name: str
-    items: tuple[tuple[str, str], ...] = ()
-
-    @classmethod
-    def parse(cls, text: str) -> CorrectionSpec:
-        """Parse ``NAME[:key=value,…]``.
-
-        Raises:
-            GanfixError: on an empty name, a key without a value, or a key given twice.
-        """
-        name, colon, rest = (part.strip() for part in text.partition(":"))
-        if not _NAME.fullmatch(name):
-            raise GanfixError(f"--correct {text}: {name!r} is no corrector name; write {_GRAMMAR}")
-        items: dict[str, str] = {}
-        for item in rest.split(",") if colon else ():
-            key, equals, value = (part.strip() for part in item.partition("="))
-            if not (key and equals and value):
-                raise GanfixError(
-                    f"--correct {text}: found {item.strip()!r} where key=value belongs; "
-                    f"write {_GRAMMAR}"
-                )
-            if key in items:
-                raise GanfixError(f"--correct {text}: {key} is given twice; give it once")
-            items[key] = value
-        return cls(name, tuple(sorted(items.items())))
-
-    def __str__(self) -> str:
-        keys = ",".join(f"{key}={value}" for key, value in self.items)
-        return f"{self.name}:{keys}" if keys else self.name
-
-
-def with_key(spec: str, key: str, value: str) -> str:
-    """A spec with one more key.
+    White space around names, keys and values does not count.
 
     Raises:
-        GanfixError: if it sets the key already.
+        GanfixError: on an empty name, a key without a value, or a key given twice.
     """
-    name, _, keys = spec.partition(":")
-    if any(part.split("=")[0].strip() == key for part in keys.split(",")):
-        raise GanfixError(f"--correct {spec}: sets {key}, which is to vary; leave it out")
-    return f"{name}:{keys},{key}={value}" if keys else f"{name}:{key}={value}"
+    name, colon, rest = (part.strip() for part in text.partition(":"))
+    if not _NAME.fullmatch(name):
+        raise GanfixError(f"--correct {text}: {name!r} is no corrector name; write {_GRAMMAR}")
+    texts: dict[str, str] = {}
+    for item in rest.split(",") if colon else ():
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not (key and equals and value):
+            raise GanfixError(
+                f"--correct {text}: found {item.strip()!r} where key=value belongs; "
+                f"write {_GRAMMAR}"
+            )
+        if key in texts:
+            raise GanfixError(f"--correct {text}: {key} is given twice; give it once")
+        texts[key] = value
+    return name, texts
 
 
 def option(
@@ -81,13 +54,13 @@ def option(
     """Declare a field. ``parse`` raises ValueError with what was expected, or returns the value;
     `option_text` of it must parse back. ``key`` is the name users write, where it differs, and
     ``tune`` what `ganfix tune` tries beside the default."""
-    known = {"parse": parse, "help": help, "key": key, "tune": tuple(tune)}
-    return field(default=default, metadata=known)
+    about = {"parse": parse, "help": help, "key": key, "tune": tuple(tune)}
+    return field(default=default, metadata=about)
 
 
-def key_of(declared: Any) -> str:
+def key_of(field: Field[Any]) -> str:
     """The name users write for a dataclass field."""
-    return declared.metadata["key"] or declared.name
+    return str(field.metadata["key"] or field.name)
 
 
 def number_text(value: float) -> str:
@@ -251,42 +224,10 @@ class LayerOptions(Options):
     )
 
 
-def bind(spec: CorrectionSpec, options: type[T]) -> T:
-    """Turn a spec's text into a corrector's options.
-
-    Raises:
-        GanfixError: on an unknown key (the known ones are listed) or a value out of range.
-    """
-    declared = {key_of(each): each for each in fields(options)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for key, text in spec.items:
-        if key not in declared:
-            raise GanfixError(
-                f"--correct {spec}: {spec.name} has no key {key}; its keys: {', '.join(declared)}"
-            )
-        try:
-            values[declared[key].name] = declared[key].metadata["parse"](text)
-        except ValueError as error:
-            # float() and int() explain themselves in Python's words, our parsers in the user's.
-            expected = "a number" if "could not convert" in str(error) else error
-            raise GanfixError(f"--correct {spec}: {key} is {text!r}, expected {expected}") from None
-    try:
-        return options(**values)
-    except ValueError as error:
-        raise GanfixError(f"--correct {spec}: {error}") from None
-
-
-def canonical(name: str, options: Options, measured: bool = True) -> str:
-    """Every option spelled out, in the order of declaration: the text kept as provenance.
-
-    The keys that say how to measure are left out where nothing is ``measured``, or where a given
-    profile was measured already, in a way of its own.
-    """
-    how = {"samples", "class"}
-    left_out = (how if options.profile else {"profile"}) if measured else {*how, "profile"}
-    texts = {key_of(each): option_text(getattr(options, each.name)) for each in fields(options)}
-    keys = ",".join(f"{key}={text}" for key, text in texts.items() if text and key not in left_out)
-    return f"{name}:{keys}" if keys else name
+def keys_text(options: Options, left_out: Collection[str] = ()) -> str:
+    """``key=value,…`` with every option that is set, in the order of declaration."""
+    texts = {key_of(field): option_text(getattr(options, field.name)) for field in fields(options)}
+    return ",".join(f"{key}={text}" for key, text in texts.items() if text and key not in left_out)
 
 
 def option_text(value: Any) -> str:

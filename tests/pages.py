@@ -103,7 +103,7 @@ def blocks(page: Path) -> list[Block]:
 def wrong(words: list[str], extras: set[str]) -> Iterator[str]:
     """What the command line would refuse in a command, which is not run for that."""
     from ganfix_plugin.cli import main
-    from ganfix_plugin.correctors.bind import check_spec
+    from ganfix_plugin.correctors.bind import parse_spec
 
     if words[:2] == ["pip", "install"]:
         for each in re.findall(r"ganfix\[(.+?)\]", " ".join(words)):
@@ -127,7 +127,7 @@ def wrong(words: list[str], extras: set[str]) -> Iterator[str]:
         if option == "--correct":
             spec = value or rest[place + 1]
             if not re.search(r"\.safetensors$|…", spec):
-                check_spec(spec)
+                parse_spec(spec)
         # What follows the script of ganfix run is the script's.
         if command.name == "run" and word.endswith(".py"):
             known |= {each.partition("=")[0] for each in rest[place:]}

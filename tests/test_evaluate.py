@@ -20,6 +20,7 @@ from prepared import error, run
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
+from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.evaluate.evaluate import evaluate, figures
 from ganfix_plugin.features.bootstrap import Bootstrap
@@ -68,7 +69,7 @@ def line(real: Path, *more: object) -> list[object]:
 
 def test_figures_are_those_of_the_features_of_both_sides(real: Path) -> None:
     G, look = dcgan(), load_extractor(LOOK)
-    found = evaluate(G, real, "0-49", [SPEC], extractor=LOOK, resamples=20)
+    found = evaluate(G, real, "0-49", [parse_spec(SPEC)], extractor=LOOK, resamples=20)
     z = latents_of(range(50), (8, 1, 1))
     with ganfix.attach(G, SPEC), torch.no_grad():
         before, after = look.features(bare(G)(z)), look.features(G(z))
@@ -81,7 +82,7 @@ def test_figures_are_those_of_the_features_of_both_sides(real: Path) -> None:
 
 def test_the_generator_is_left_without_corrections(real: Path) -> None:
     G = dcgan()
-    evaluate(G, real, "0-9", [SPEC], extractor=LOOK, resamples=0)
+    evaluate(G, real, "0-9", [parse_spec(SPEC)], extractor=LOOK, resamples=0)
     assert ganfix.attach(G, SPEC).detach() is None
 
 

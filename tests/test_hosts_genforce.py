@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from generators import dcgan
 from torch import nn
 
 import ganfix_plugin as ganfix
+from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.features.detector import Detector
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.hosts.genforce import HOST, _any_width, _fid_marked
@@ -44,9 +46,9 @@ class Runner:
         return 12.5
 
 
-def session(specs: tuple[str, ...] = (), detector: Detector | None = None) -> Session:
+def session(specs: Sequence[str] = (), detector: Detector | None = None) -> Session:
     situation, metrics = Situation(Path(), "cpu"), MetricOptions(detector)
-    return Session(Run(situation, HOST.name, specs, metrics))
+    return Session(Run(situation, HOST.name, tuple(parse_specs(specs)), metrics))
 
 
 @pytest.mark.parametrize(

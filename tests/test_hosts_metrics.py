@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
+from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.features.images import read_images, to_pixels
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
@@ -219,7 +220,7 @@ def test_a_detector_that_cannot_be_downloaded_says_what_to_do_instead(tmp_path: 
 
 def test_the_path_length_of_a_corrected_model_carries_a_note(tmp_path: Path) -> None:
     kept: list[dict[str, Any]] = []
-    session = Session(Run(Situation(tmp_path, "cpu"), specs=(SPEC,)))
+    session = Session(Run(Situation(tmp_path, "cpu"), specs=(parse_spec(SPEC),)))
     report = _report_apart(session, lambda record, run_dir: kept.append(record))
     for metric in ("ppl2_wend", "fid50k_full"):
         report({"metric": metric}, None)

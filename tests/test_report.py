@@ -25,7 +25,7 @@ from prepared import error, prepare, run, uncorrected
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
-from ganfix_plugin.correctors.bind import check_spec
+from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.evaluate.evaluate import evaluate
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
@@ -140,7 +140,7 @@ def test_names_of_elements_are_unique_and_what_is_referred_to_exists(page: Page)
 def test_the_page_names_correction_generator_and_profile(page: Page, face: nn.Module) -> None:
     mark = fingerprint(face)
     profile = ganfix.profile(face, samples=200)
-    assert str(check_spec(GATED)) in page.text
+    assert str(parse_spec(GATED)) in page.text
     assert mark in page.text and profile.text in page.text
     assert "200 latents from seed 0" in page.text and ganfix.__version__ in page.text
     assert torch.__version__ in page.text
@@ -305,7 +305,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_with_real_images_the_figures_are_those_of_evaluate(real: Path, tmp_path: Path) -> None:
     how = ["--extractor=prepared:look", "--resamples=10"]
     page = made(tmp_path, *TINY, f"--correct={SPEC}", f"--real={real}", *how)
-    found = evaluate(tiny(), real, "0-19", [SPEC], extractor="prepared:look", resamples=10)
+    spec = parse_spec(SPEC)
+    found = evaluate(tiny(), real, "0-19", [spec], extractor="prepared:look", resamples=10)
     for figure in found.figures:
         assert f"{figure.uncorrected:.4g} {figure.corrected:.4g} {figure.difference:+.4g}" in (
             page.text

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
 from ganfix_plugin.cli import main
+from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.evaluate.population import Population
-from ganfix_plugin.evaluate.sweeps import ablation_rows, effect, layer_columns, over_values
+from ganfix_plugin.evaluate.sweeps import ablation_rows, effect, effects, layer_columns
 from ganfix_plugin.features.frechet import frechet_distance
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.pictures.sheet import pictured
-from ganfix_plugin.spec import with_key
 
 EXTRACTOR = "test_sweeps:pooled"
 
@@ -52,9 +52,9 @@ def test_an_effect_is_a_distance_and_a_realism(people: Population) -> None:
     plain = effect(people, None, seeds)
     assert plain.distance == pytest.approx(frechet_distance(people.real, people.features[seeds]))
     assert plain.realism == pytest.approx(float(people.realism[seeds].mean()))
-    same = effect(people, "none", seeds)
+    same = effect(people, parse_spec("none"), seeds)
     assert same.distance == pytest.approx(plain.distance, rel=1e-4)
-    assert effect(people, "random:portion=90%", seeds) != plain
+    assert effect(people, parse_spec("random:portion=90%"), seeds) != plain
 
 
 def test_the_table_has_the_paper_s_rows_and_columns(face: nn.Module, people: Population) -> None:
@@ -79,23 +79,19 @@ def test_the_table_has_the_paper_s_rows_and_columns(face: nn.Module, people: Pop
 
 def test_an_option_is_varied_and_the_rest_kept(people: Population) -> None:
     seeds = people.artifacts(8)
-    found = over_values(people, seeds, "random:seed=3", "portion", ["10%", "90%"])
-    for value in ("10%", "90%"):
-        assert found[value] == effect(people, f"random:portion={value},seed=3", seeds)
+    random = parse_spec("random:seed=3")
+    found = effects(
+        people, {text: random.replaced({"portion": text}) for text in ("10%", "90%")}, seeds
+    )
+    for text in ("10%", "90%"):
+        assert found[text] == effect(people, parse_spec(f"random:portion={text},seed=3"), seeds)
     assert found["10%"] != found["90%"]
 
 
 def test_the_value_that_changes_nothing_comes_to_no_correction(people: Population) -> None:
     seeds = people.artifacts(8)
-    found = over_values(people, seeds, "truncation", "psi", ["1", "0.5"])
-    assert found["1"].distance == pytest.approx(effect(people, None, seeds).distance, rel=1e-4)
-
-
-def test_a_key_that_is_set_already_cannot_be_varied() -> None:
-    assert with_key("seqc", "top", "5%") == "seqc:top=5%"
-    assert with_key("seqc:stop=2", "top", "5%") == "seqc:stop=2,top=5%"
-    with pytest.raises(GanfixError, match="sets stop, which is to vary"):
-        with_key("seqc:stop=2", "stop", "5")
+    found = effect(people, parse_spec("truncation:psi=1"), seeds)
+    assert found.distance == pytest.approx(effect(people, None, seeds).distance, rel=1e-4)
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from torch import nn
 
 from examples import EXAMPLES
 from ganfix_plugin import GanfixError, attach
+from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.evaluate.tune import Trial, Tuning, choices, propose, split, tune
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
-from ganfix_plugin.spec import CorrectionSpec
 
 SPEC = f"seqabl:samples={SAMPLES}"
 
@@ -28,7 +28,7 @@ NETWORK = [f"--network={PGGAN / 'checkpoints' / 'pggan_footwear32.safetensors'}"
 
 @pytest.fixture(scope="module")
 def found(cache: Path, _pggan: nn.Module) -> Tuning:
-    return tune(_pggan, SPEC, judged(_pggan), trials=7, extractor=EXTRACTOR)
+    return tune(_pggan, parse_spec(SPEC), judged(_pggan), trials=7, extractor=EXTRACTOR)
 
 
 def test_no_correction_comes_first_and_the_defaults_second(found: Tuning) -> None:
@@ -53,10 +53,10 @@ def test_the_papers_defaults_and_the_best_are_judged_on_held_out_images(found: T
 
 
 def test_the_same_seed_finds_the_same(found: Tuning, pggan: nn.Module) -> None:
-    again = tune(pggan, SPEC, judged(pggan), trials=3, extractor=EXTRACTOR)
-    other = tune(pggan, SPEC, judged(pggan), trials=3, seed=1, extractor=EXTRACTOR)
+    again = tune(pggan, parse_spec(SPEC), judged(pggan), trials=3, extractor=EXTRACTOR)
+    other = tune(pggan, parse_spec(SPEC), judged(pggan), trials=3, seed=1, extractor=EXTRACTOR)
     assert again.trials[0] == found.trials[0] != other.trials[0]
-    assert again == tune(pggan, SPEC, judged(pggan), trials=3, extractor=EXTRACTOR)
+    assert again == tune(pggan, parse_spec(SPEC), judged(pggan), trials=3, extractor=EXTRACTOR)
 
 
 def test_a_trial_is_what_attaching_the_setting_does(found: Tuning, pggan: nn.Module) -> None:
@@ -78,7 +78,9 @@ def test_a_trial_is_what_attaching_the_setting_does(found: Tuning, pggan: nn.Mod
 
 def test_gated_settings_leave_normals_untouched(pggan: nn.Module) -> None:
     fixed = f"{SPEC},gate=lr:50%,rate=0.3,layers=1"
-    found = tune(pggan, f"{fixed},side=low", judged(pggan), trials=2, extractor=EXTRACTOR)
+    found = tune(
+        pggan, parse_spec(f"{fixed},side=low"), judged(pggan), trials=2, extractor=EXTRACTOR
+    )
     assert 0 < found.trials[1].untouched < 1
 
 
@@ -103,17 +105,17 @@ def test_keys_that_are_given_stay_and_the_layers_are_each_alone_and_all_up_to_ea
 ) -> None:
     known = find_adapter(pggan)
     auto = known.auto(known.layers(pggan))
-    open_keys = choices(CorrectionSpec.parse("seqabl:rate=0.2,lowest=1%"), auto)
-    assert set(open_keys) == {"gate", "layers"}
+    open_keys = choices(parse_spec("seqabl:rate=0.2,side=low"), auto)
+    assert set(open_keys) == {"gate", "layers", "lowest"}
     assert open_keys["layers"] == ("", "1", "3", "5", "1+3", "1+3+5")
 
 
 def test_settings_are_never_proposed_twice_and_run_out() -> None:
-    given, keys = CorrectionSpec.parse("seqabl:rate=0.2"), {"gate": ("", "lr:50%", "lr:70%")}
-    seen: set[str] = set()
+    given, keys = parse_spec("seqabl:rate=0.2"), {"gate": ("", "lr:50%", "lr:70%")}
+    settings: dict[str, BoundSpec] = {}
     tried = [Trial("", 1, 1, 0, 1)]
-    proposed = [propose(given, keys, tried, 9, random.Random(0), seen) for _ in range(5)]
-    assert len(set(proposed[:3])) == 3 and proposed[3:] == ["", ""]
+    proposed = [propose(given, keys, tried, 9, random.Random(0), settings) for _ in range(5)]
+    assert len(set(proposed[:3])) == 3 and proposed[3:] == [None, None]
 
 
 def test_the_front_has_no_setting_that_another_beats_in_both() -> None:
@@ -125,12 +127,12 @@ def test_the_front_has_no_setting_that_another_beats_in_both() -> None:
 
 def test_labels_of_another_network_are_refused(pggan: nn.Module, stylegan2: nn.Module) -> None:
     with pytest.raises(GanfixError, match="labels: are of another generator"):
-        tune(pggan, SPEC, judged(stylegan2), extractor=EXTRACTOR)
+        tune(pggan, parse_spec(SPEC), judged(stylegan2), extractor=EXTRACTOR)
 
 
 def test_nothing_left_to_search_is_an_error(pggan: nn.Module) -> None:
     with pytest.raises(GanfixError, match="no key is left to search"):
-        tune(pggan, "truncation:gate=off", judged(pggan), extractor=EXTRACTOR)
+        tune(pggan, parse_spec("truncation:gate=off"), judged(pggan), extractor=EXTRACTOR)
 
 
 def test_the_command_prints_the_spec_to_paste_and_writes_record_and_plot(

@@ -12,7 +12,7 @@ from prepared import SAMPLES, prepare
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.correctors.bind import check_spec
+from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.store import update
@@ -47,7 +47,7 @@ def test_units_of_one_layer_may_be_listed_in_parts(pggan: nn.Module) -> None:
 
 
 def test_the_list_is_its_own_canonical_text() -> None:
-    assert str(check_spec("units:units=6:12+40;7:3")) == "units:units=6:12+40;7:3"
+    assert str(parse_spec("units:units=6:12+40;7:3")) == "units:units=6:12+40;7:3"
 
 
 @pytest.mark.parametrize(

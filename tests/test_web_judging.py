@@ -10,7 +10,7 @@ from generators import dcgan
 from prepared import error, run
 from served import NETWORK, Client, Served, served
 
-from ganfix_plugin.correctors.bind import check_spec
+from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
 from ganfix_plugin.web.answers import IMPROVED, OVERALL, SAME, WORSE, Answer, Answers
@@ -188,4 +188,4 @@ def test_labels_of_another_generator_are_refused(tmp_path: Path) -> None:
 
 def test_the_correction_is_kept_as_its_canonical_spec(server: Served, file: Path) -> None:
     relabel(server.client("dora"))
-    assert Answers(file).corrections() == [str(check_spec(SPEC))]
+    assert Answers(file).corrections() == [str(parse_spec(SPEC))]

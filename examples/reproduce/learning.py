@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from case import Case, judged
 
 from ganfix_plugin.artifacts.prepare import fit_classifier, score_units
+from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.seqc import SeqcOptions, stopping_layer
 from ganfix_plugin.correctors.units import numbered
 from ganfix_plugin.evaluate.population import Population
@@ -44,7 +45,7 @@ class Learnt:
     stop: int
     units: int
 
-    def effect(self, spec: str | None, samples: Sequence[Sample] | None = None) -> Effect:
+    def effect(self, spec: BoundSpec | None, samples: Sequence[Sample] | None = None) -> Effect:
         """What a correction does to the artifacts."""
         return effect(self.people, spec, samples or self.artifacts)
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from ganfix_plugin.artifacts.discriminator import d_values as values_of
 from ganfix_plugin.artifacts.prepare import score_units_by_fid, seed_features
 from ganfix_plugin.artifacts.scores import Scoring, lr
+from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.correctors.units import numbered
-from ganfix_plugin.evaluate.sweeps import Effect, over_values
+from ganfix_plugin.evaluate.sweeps import Effect, effects
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.generators.generator import Generator
@@ -23,7 +24,6 @@ from ganfix_plugin.pictures.corrections import before_after
 from ganfix_plugin.pictures.sheet import save
 from ganfix_plugin.pictures.units import concept_sheet, unit_sheet
 from ganfix_plugin.profiling.unit_images import top_seeds
-from ganfix_plugin.spec import with_key
 
 SEQC = "seqc:mode=global"
 BY_RANK = f"{SEQC},normalize=rank"
@@ -55,8 +55,7 @@ def table2(case: Case) -> None:
     rows = [("uncorrected", "artifacts", none), ("normals", "uncorrected", normals)]
     for name, specs in systems.items():
         for spec in specs:
-            full = spec if name == "random" else with_key(spec, "samples", str(samples))
-            rows.append((name, f"`{spec}`", learnt.effect(full)))
+            rows.append((name, f"`{spec}`", learnt.effect(_measured(spec, samples))))
     published = case.published
     case.say(f"the paper's: {published.source}; shares are of the uncorrected artifacts")
     lines = [("system", "spec", "distance", "share", "realism", *published.columns)]
@@ -79,7 +78,7 @@ def table4(case: Case) -> None:
     stop = min(6, len(layers) // 2)  # 'the middle (6)': the supplement's best for StyleGAN2
     for spec in ("mode=sample", "mode=sample,normalize=rank", "mode=sample,local=yes"):
         spec = f"seqc:{spec},stop={stop}"
-        after = learnt.effect(with_key(spec, "samples", str(samples)))
+        after = learnt.effect(_measured(spec, samples))
         figures = (f"{before.distance:.2f}", f"{after.distance:.2f}")
         realism = (f"{before.realism:.3f}", f"{after.realism:.3f}")
         ratio = share(after.distance, before.distance)
@@ -106,12 +105,10 @@ def figure12(case: Case) -> None:
     for key, values in varied.items():
         lines = [(spoken[key], "`seqc` distance", "realism", "by rank: distance", "realism")]
         curves = {
-            spec: over_values(
+            spec: effects(
                 learnt.people,
+                {value: _measured(spec, samples).replaced({key: value}) for value in values},
                 learnt.artifacts,
-                with_key(spec, "samples", str(samples)),
-                key,
-                values,
             )
             for spec in (SEQC, BY_RANK)
         }
@@ -140,7 +137,7 @@ def figure26(case: Case) -> None:
     score = lr(Generator(case.G, case.adapter), Scoring(samples=samples))
     note = f"{case.name} · {' · '.join(specs)}"
     title = "Artifacts corrected by sample, then in the local region only"
-    ways = (score, shown, specs, title, note)
+    ways = (score, shown, [parse_spec(spec) for spec in specs], title, note)
     save(before_after(case.G, case.adapter, *ways), case.picture())
 
 
@@ -168,7 +165,8 @@ def units(case: Case) -> None:
     chosen = {f"the {learnt.units} of highest DS": order[: learnt.units]}
     chosen |= {f"concept {place}": group[:15] for place, group in enumerate(groups, 1)}
     for name, group in chosen.items():
-        found = learnt.effect(f"units:units={layer.index}:{'+'.join(map(str, group))}")
+        by_hand = parse_spec(f"units:units={layer.index}:{'+'.join(map(str, group))}")
+        found = learnt.effect(by_hand)
         figures = (f"{found.distance:.1f}", share(found.distance, none.distance))
         lines.append((f"{name} ({len(group)} units)", *figures, f"{found.realism:.3f}"))
     case.say("the paper shows pictures only: 15 units of one concept repair what the top 20 miss")
@@ -198,6 +196,11 @@ def d_values(case: Case) -> None:
         {kind: each.numpy() for kind, each in found.items()},
         colours=plots.KINDS,
     )
+
+
+def _measured(spec: str, samples: int) -> BoundSpec:
+    """A correction that reads the profile of so many latents."""
+    return parse_spec(spec).replaced({"samples": str(samples)})
 
 
 def _sequence(learnt: Learnt) -> str:

@@ -97,7 +97,7 @@ def evaluate(
     95 % bootstrap interval. Under torchrun (write --num-gen) the work is shared among the ranks.
     """
     from ganfix_plugin.artifacts.latent_files import check_latents
-    from ganfix_plugin.correctors.bind import check_specs
+    from ganfix_plugin.correctors.bind import parse_specs
     from ganfix_plugin.evaluate.evaluate import evaluate as measure
     from ganfix_plugin.features.images import check_images
     from ganfix_plugin.files import ready
@@ -105,7 +105,7 @@ def evaluate(
 
     source = latents or f"{seed}-{seed + (num or 10_000) - 1}"
 
-    check_specs(specs)
+    bound = parse_specs(specs)
     check_images(real)
     check_latents(source)
     if out:
@@ -115,7 +115,7 @@ def evaluate(
             G,
             real,
             source,
-            specs,
+            bound,
             extractor=extractor or seeing_best(),
             num=num,
             num_real=num_real,

@@ -76,20 +76,19 @@ def export(
     corrects on another machine, where ganfix then measures nothing.
     """
     import ganfix_plugin as ganfix
-    from ganfix_plugin.correctors.bind import BUNDLE, check_spec
+    from ganfix_plugin.correctors.bind import BUNDLE, parse_specs
     from ganfix_plugin.errors import GanfixError
     from ganfix_plugin.hosts.devices import resolve_device
     from ganfix_plugin.hosts.loading import open_networks
 
-    for spec in specs:
-        check_spec(spec)
+    bound = parse_specs(specs)
     if Path(network).exists() and out.exists() and out.samefile(network):
         raise GanfixError(f"--out {out}: is the network itself; write another file")
     if out.suffix == BUNDLE:
         with opened(network, host, device) as G:
-            ganfix.export(G, *specs, out=out, adapter=adapter)
+            ganfix.export(G, *bound, out=out, adapter=adapter)
     else:
         with open_networks(network, host, device) as networks:
             where = resolve_device(device)
-            ganfix.export(networks, *specs, out=out, adapter=adapter, measure_on=where)
+            ganfix.export(networks, *bound, out=out, adapter=adapter, measure_on=where)
     click.echo(f"written to {out}")

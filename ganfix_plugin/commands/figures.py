@@ -128,27 +128,24 @@ def options(
     --correct seqc --vary stop=1,2,3,4                                   stopping layer
     --correct seqc --vary top=5%,10%,20%,40%          portion (CVPR 2021, Figure 12)
     """
-    from ganfix_plugin.correctors.bind import check_spec
+    from ganfix_plugin.correctors.bind import parse_spec
     from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.evaluate.sweeps import effect, over_values
+    from ganfix_plugin.evaluate.sweeps import effect, effects
     from ganfix_plugin.pictures import plots
-    from ganfix_plugin.spec import with_key
 
     plots.needed()
     key, equals, listed = vary.partition("=")
     values = [value.strip() for value in listed.split(",") if value.strip()]
     if not equals or not values:
         raise GanfixError(f"--vary {vary}: expected KEY=V1,V2,… such as top=5%,20%,60%")
-    for spec in specs:
-        for value in values:
-            check_spec(with_key(spec, key, value))
+    varied = {spec: {value: parse_spec(spec, {key: value}) for value in values} for spec in specs}
     with drawing(network, host, device, adapter, out) as generator:
         people = _population(generator, num, real, extractor)
         worst = people.artifacts(artifacts)
         before = effect(people, None, worst)
         curves = {}
-        for spec in specs:
-            found = over_values(people, worst, spec, key, values)
+        for spec, by_value in varied.items():
+            found = effects(people, by_value, worst)
             curves[spec] = {value: getattr(each, measure) for value, each in found.items()}
         _show(curves, f"uncorrected {getattr(before, measure):.4g}")
         spoken = {"distance": "Fréchet distance", "realism": "realism score"}[measure]

@@ -68,7 +68,7 @@ def judge(
     Raters first label each corrected image, without its original; then they compare the two, side
     by side, the sides shuffled. These are the two questions of the CVPR 2021 paper.
     """
-    from ganfix_plugin.correctors.bind import check_specs
+    from ganfix_plugin.correctors.bind import parse_specs
     from ganfix_plugin.errors import GanfixError
     from ganfix_plugin.files import ready
     from ganfix_plugin.generators.fingerprint import fingerprint
@@ -85,7 +85,7 @@ def judge(
         raise GanfixError("judge: give --network and --correct, or --summary")
     if num < 1:
         raise GanfixError(f"--num {num}: expected at least 1")
-    check_specs(specs)
+    bound = parse_specs(specs)
     checkout, address = host_and_address(hosts)
     known = read_criteria(criteria) if criteria else ()
     merged = merge(read(each) for each in files) if files else None
@@ -102,7 +102,7 @@ def judge(
     ):
         given = merged.check(answers.generator) if merged else None
         seeds = start.artifacts(answers, given, num)
-        start.judge(G, answers, place, names, specs, seeds, criteria=known, adapter=adapter)
+        start.judge(G, answers, place, names, bound, seeds, criteria=known, adapter=adapter)
 
 
 def _show_summary(answers: Answers, out: Path | None) -> None:

@@ -98,20 +98,20 @@ def corrections(
 ) -> None:
     """Seeds before and after --correct, the difference, and the heat map of low-rate neurons."""
     from ganfix_plugin.artifacts.scores import Scoring, lr
-    from ganfix_plugin.correctors.bind import check_specs
+    from ganfix_plugin.correctors.bind import parse_specs
     from ganfix_plugin.generators.latents import check_class
     from ganfix_plugin.pictures.corrections import before_after
     from ganfix_plugin.pictures.sheet import save
 
-    canonical = [str(spec) for spec in check_specs(specs)]
+    bound = parse_specs(specs)
     with drawing(network, host, device, adapter, out) as generator:
         check_class(generator, class_index)
         score = lr(generator, Scoring(samples=samples, class_index=class_index))
-        note = f"{named(network)} · {' · '.join(canonical)}"
+        note = f"{named(network)} · {' · '.join(map(str, bound))}"
         title = "Before and after correction"
         save(
             before_after(
-                generator.G, generator.adapter, score, seeds, canonical, title, note, class_index
+                generator.G, generator.adapter, score, seeds, bound, title, note, class_index
             ),
             out,
         )

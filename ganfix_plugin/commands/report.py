@@ -86,7 +86,7 @@ def report(
     ranking, the profile, the numbers, and how to make it again. With --real it also measures
     Fréchet distance, precision, recall and realism of all the seeds, as ganfix evaluate does.
     """
-    from ganfix_plugin.correctors.bind import check_specs
+    from ganfix_plugin.correctors.bind import parse_specs
     from ganfix_plugin.errors import GanfixError
     from ganfix_plugin.evaluate.evaluate import evaluate
     from ganfix_plugin.features.images import check_images
@@ -98,7 +98,7 @@ def report(
     from ganfix_plugin.report.study import study
 
     needed()
-    bound = check_specs(specs)
+    bound = parse_specs(specs)
     latents = f"{first}-{first + num - 1}"
     if real:
         check_images(real)

@@ -63,6 +63,7 @@ def tune(
     the papers. With --out: trials.json and a plot of every trial, pareto.png.
     """
     from ganfix_plugin.artifacts.prepare import auto_labels
+    from ganfix_plugin.correctors.bind import parse_spec
     from ganfix_plugin.evaluate.tune import tune as search
     from ganfix_plugin.files import ready, write_text
     from ganfix_plugin.generators.generator import Generator
@@ -72,12 +73,13 @@ def tune(
     if out:
         ready(out, folder=True)
         plots.needed()
+    spec = parse_spec(correct)
     given = merge(read(file) for file in files) if files else None
     with opened(network, host, device) as G:
         labels = given or auto_labels(Generator.of(G, adapter), num, top)
         found = search(
             G,
-            correct,
+            spec,
             labels,
             trials=trials,
             seed=seed,
@@ -106,7 +108,7 @@ def tune(
         write_text(out / "trials.json", json.dumps(record, indent=1) + "\n")
         plots.trade(
             out / "pareto.png",
-            f"What {correct.partition(':')[0]} repairs and what it costs",
+            f"What {spec.corrector.name} repairs and what it costs",
             f"{network}, {len(found.trials) - 1} settings on the searched half; best: {best.spec}",
             (
                 "mean change of clean images, of 255",

@@ -1,69 +1,138 @@
-"""From the text after ``--correct`` to a corrector with checked options."""
+"""From the text after ``--correct`` to a corrector with checked options, once."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
-from ganfix_plugin import spec as options
 from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.correctors.corrector import Corrector
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.profiling.profile import Profile
-from ganfix_plugin.spec import CorrectionSpec, Options
+from ganfix_plugin.spec import Options, key_of, keys_text, split_spec
 
 BUNDLE = ".safetensors"
 
 
 @dataclass(frozen=True)
 class BoundSpec:
-    """A spec whose corrector exists and whose keys were checked."""
+    """A corrector and its options; ``str`` is the text that is kept as provenance.
+
+    Attributes:
+        given: the keys that its text sets. Equality does not ask who set a value.
+    """
 
     corrector: Corrector
     options: Options
+    given: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __str__(self) -> str:
-        measured = bool(self.corrector.needs or self.options.gate)
-        return options.canonical(self.corrector.name, self.options, measured)
+        """Every option spelled out. The keys that say how to measure are left out where nothing is
+        measured, or where a given profile was measured already, in a way of its own."""
+        measuring = {"samples", "class"}
+        if not self.corrector.needs and not self.options.gate:
+            left_out = {*measuring, "profile"}
+        else:
+            left_out = measuring if self.options.profile else {"profile"}
+        keys = keys_text(self.options, left_out)
+        return f"{self.corrector.name}:{keys}" if keys else self.corrector.name
+
+    def replaced(self, texts: Mapping[str, str]) -> BoundSpec:
+        """The same with some keys set otherwise; an empty text sets a key to its default.
+
+        Raises:
+            GanfixError: on an unknown key, a value out of range, or keys that exclude each other.
+        """
+        options, values = self.options, _values(self.corrector, texts, str(self))
+        changed = _checked(lambda: dataclasses.replace(options, **values), str(self))
+        return BoundSpec(self.corrector, changed, self.given | set(texts))
+
+    def __reduce__(self) -> Any:
+        # By name: what a corrector holds (a lambda, say) need not survive pickling.
+        return _loaded, (self.corrector.name, self.options, self.given)
 
 
-def check_spec(spec: str | CorrectionSpec | BoundSpec) -> BoundSpec:
-    """Check a ``--correct`` text before anything is loaded.
+def parse_spec(text: str, more: Mapping[str, str] | None = None) -> BoundSpec:
+    """Parse ``NAME[:key=value,…]``, before anything is loaded.
+
+    Args:
+        more: the texts of further keys, which the text must leave open.
 
     Raises:
-        GanfixError: on an unknown corrector or key, or a value out of range.
+        GanfixError: on an unknown corrector or key, a value out of range, or a key that is set
+            although it is to vary.
     """
-    if isinstance(spec, BoundSpec):
-        return spec
-    parsed = CorrectionSpec.parse(str(spec))
+    name, texts = split_spec(text)
+    for key in more or ():
+        if key in texts:
+            raise GanfixError(f"--correct {text}: sets {key}, which is to vary; leave it out")
+    texts |= more or {}
+    text = f"{name}:{','.join(map('='.join, texts.items()))}" if texts else name
     try:
-        corrector = correctors.load(parsed.name)
+        corrector = correctors.load(name)
     except GanfixError as error:
         raise GanfixError(f"--correct {error}") from None
-    return BoundSpec(corrector, options.bind(parsed, corrector.options))
+    values = _values(corrector, texts, text)
+    options = _checked(lambda: corrector.options(**values), text)
+    return BoundSpec(corrector, options, frozenset(texts))
 
 
-def check_specs(specs: Sequence[str | CorrectionSpec | BoundSpec]) -> list[BoundSpec]:
-    """Check several ``--correct``, bundles among them.
-
-    Raises:
-        GanfixError: as `check_spec` and `unbundled`.
-    """
-    return [check_spec(each) for spec in specs for each in unbundled(spec)]
-
-
-def unbundled(spec: str | CorrectionSpec | BoundSpec) -> list[str | CorrectionSpec | BoundSpec]:
-    """The specs in a bundle (`export`), told to read its numbers; any other spec as it is.
+def parse_specs(specs: Sequence[str | BoundSpec]) -> list[BoundSpec]:
+    """Parse several ``--correct``, bundles (`export`) among them; bound ones are as they are.
 
     Raises:
-        GanfixError: if the file is missing or damaged, or a profile without specs.
+        GanfixError: as `parse_spec`, and if a bundle is missing, damaged or without specs.
     """
-    # A name and a colon open a spec, whose last key may be a file: seqabl:profile=X.safetensors.
-    if not isinstance(spec, str) or not re.fullmatch(rf"(?![a-z][a-z0-9_-]*:).*{BUNDLE}", spec):
-        return [spec]
-    bundle = Profile.load(Path(spec))
+    bound: list[BoundSpec] = []
+    for spec in specs:
+        if isinstance(spec, BoundSpec):
+            bound.append(spec)
+        # A name and a colon open a spec, whose last key may be a file: seqabl:profile=X.safetensors
+        elif re.fullmatch(rf"(?![a-z][a-z0-9_-]*:).*{BUNDLE}", spec):
+            bound += _unbundled(spec)
+        else:
+            bound.append(parse_spec(spec))
+    return bound
+
+
+def _unbundled(file: str) -> list[BoundSpec]:
+    """The specs in a bundle, told to read its numbers."""
+    bundle = Profile.load(Path(file))
     if not bundle.correct:
-        raise GanfixError(f"--correct {spec}: a profile and no bundle; write NAME:profile={spec}")
-    return [f"{each}{',' if ':' in each else ':'}profile={spec}" for each in bundle.correct]
+        raise GanfixError(f"--correct {file}: a profile and no bundle; write NAME:profile={file}")
+    return [parse_spec(text).replaced({"profile": file}) for text in bundle.correct]
+
+
+def _values(corrector: Corrector, texts: Mapping[str, str], spec: str) -> dict[str, Any]:
+    """The values of some keys, by the names of their fields."""
+    declared = {key_of(field): field for field in fields(corrector.options)}
+    values: dict[str, Any] = {}
+    for key, text in texts.items():
+        if key not in declared:
+            raise GanfixError(
+                f"--correct {spec}: {corrector.name} has no key {key}; its keys: "
+                f"{', '.join(declared)}"
+            )
+        field = declared[key]
+        try:
+            values[field.name] = field.metadata["parse"](text) if text else field.default
+        except ValueError as error:
+            # float() and int() explain themselves in Python's words, our parsers in the user's.
+            expected = "a number" if "could not convert" in str(error) else error
+            raise GanfixError(f"--correct {spec}: {key} is {text!r}, expected {expected}") from None
+    return values
+
+
+def _checked(make: Callable[[], Options], spec: str) -> Options:
+    try:
+        return make()
+    except ValueError as error:
+        raise GanfixError(f"--correct {spec}: {error}") from None
+
+
+def _loaded(name: str, options: Options, given: frozenset[str]) -> BoundSpec:
+    return BoundSpec(correctors.load(name), options, given)

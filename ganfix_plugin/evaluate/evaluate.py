@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ganfix_plugin._version import __version__
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.latent_files import read_latents
-from ganfix_plugin.correctors.bind import BoundSpec, check_spec
+from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.features import bootstrap as comparison
 from ganfix_plugin.features.bootstrap import RESAMPLES, Bootstrap, Figure
 from ganfix_plugin.features.extractors import load_extractor
@@ -62,7 +62,7 @@ def evaluate(
     G: nn.Module,
     real: Path,
     latents: str,
-    specs: Sequence[str | BoundSpec] = (),
+    specs: Sequence[BoundSpec] = (),
     *,
     extractor: str,
     num: int | None = None,
@@ -89,8 +89,8 @@ def evaluate(
             return the same, bit for bit what one process does.
 
     Raises:
-        GanfixError: on a bad spec, latents of another width, missing or too few images, features
-            that are no numbers.
+        GanfixError: on a spec that does not suit G, latents of another width, missing or
+            too few images, features that are no numbers.
     """
     generator = Generator.of(G, adapter)
     chosen = read_latents(latents, generator, num)
@@ -126,7 +126,7 @@ def evaluate(
         texts = [correction.text for correction in made]
         profiles = sorted({correction.profile for correction in made if correction.profile})
         what = [used.name, texts, profiles, generator.adapter.name, latents, len(chosen), batch]
-        options = [check_spec(spec).options for spec in specs]
+        options = [spec.options for spec in specs]
         classifiers = [getattr(each, "classifier", None) for each in options]
         files = [Path(latents), *map(Path, filter(None, classifiers))]
         files.append(classifier_path(generator.fingerprint))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.prepare import real_features, seed_features
+from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.features.frechet import Gaussian
@@ -103,16 +104,16 @@ class Population:
         places = {seed: place for place, seed in enumerate(self.seeds)}
         return self.features[[places[seed] for seed in seeds]]
 
-    def corrected(self, spec: str, seeds: Sequence[int], batch: int = BATCH) -> Tensor:
+    def corrected(self, spec: BoundSpec, seeds: Sequence[int], batch: int = BATCH) -> Tensor:
         """Features [n, D] of some seeds generated with a correction.
 
         Raises:
-            GanfixError: on a bad spec, or one that this generator is not prepared for.
+            GanfixError: on a spec that this generator does not suit, or is not prepared for.
         """
         found = []
         extractor = self.extractor.to(device_of(self.G))
         batches = seed_batches(Generator(self.G, self.adapter), seeds, batch)
-        steps = progress(batches, -(-len(seeds) // batch), spec)
+        steps = progress(batches, -(-len(seeds) // batch), str(spec))
         with attach(self.G, spec, adapter=self.adapter.name), torch.no_grad():
             for z, c in steps:
                 with random_state_kept(self.G, seed=0):

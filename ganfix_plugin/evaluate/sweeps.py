@@ -6,12 +6,12 @@ hand).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.evaluate.population import Population
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.spec import with_key
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Effect:
     realism: float
 
 
-def effect(population: Population, spec: str | None, seeds: Sequence[int]) -> Effect:
+def effect(population: Population, spec: BoundSpec | None, seeds: Sequence[int]) -> Effect:
     """Of one correction on some seeds; None leaves them uncorrected."""
     features = population.features_of(seeds) if spec is None else population.corrected(spec, seeds)
     realism = population.manifold.realism(features).mean()
@@ -37,16 +37,16 @@ def effect(population: Population, spec: str | None, seeds: Sequence[int]) -> Ef
 RATES = (0.7, 0.5, 0.3, 0.1)
 
 
-def ablation_rows(rates: Sequence[float] = RATES, samples: int = 10_000) -> dict[str, str]:
+def ablation_rows(rates: Sequence[float] = RATES, samples: int = 10_000) -> dict[str, BoundSpec]:
     """The rows of [C22], Table 1: by name, a spec without its layers.
 
     Args:
         samples: latents of the profile.
     """
-    rows = {f"LR, R = {rate:g}": f"seqabl:rate={rate:g},samples={samples}" for rate in rates}
-    rows["HR, R = 0.7"] = f"seqabl:rate=0.7,side=high,samples={samples}"
-    rows["random 30 %"] = "random:portion=30%"
-    return rows
+    texts = {f"LR, R = {rate:g}": f"seqabl:rate={rate:g},samples={samples}" for rate in rates}
+    texts["HR, R = 0.7"] = f"seqabl:rate=0.7,side=high,samples={samples}"
+    texts["random 30 %"] = "random:portion=30%"
+    return {name: parse_spec(text) for name, text in texts.items()}
 
 
 def layer_columns(auto: Sequence[Layer], every: Sequence[Layer]) -> dict[str, str]:
@@ -63,25 +63,21 @@ def layer_columns(auto: Sequence[Layer], every: Sequence[Layer]) -> dict[str, st
 def ablation_sweep(
     population: Population,
     seeds: Sequence[int],
-    rows: dict[str, str],
-    columns: dict[str, str],
+    rows: Mapping[str, BoundSpec],
+    columns: Mapping[str, str],
 ) -> dict[str, dict[str, Effect]]:
     """[C22], Table 1: every row at every column's layers."""
     return {
         name: {
-            column: effect(population, with_key(spec, "layers", layers), seeds)
+            column: effect(population, spec.replaced({"layers": layers}), seeds)
             for column, layers in columns.items()
         }
         for name, spec in rows.items()
     }
 
 
-def over_values(
-    population: Population, seeds: Sequence[int], spec: str, key: str, values: Sequence[str]
+def effects(
+    population: Population, specs: Mapping[str, BoundSpec], seeds: Sequence[int]
 ) -> dict[str, Effect]:
-    """One correction over the values of one of its keys; [T21], Figure 12, among others.
-
-    Raises:
-        GanfixError: if the spec sets the key already.
-    """
-    return {value: effect(population, with_key(spec, key, value), seeds) for value in values}
+    """Of several corrections, by name; over the values of one key: [T21], Figure 12."""
+    return {name: effect(population, spec, seeds) for name, spec in specs.items()}

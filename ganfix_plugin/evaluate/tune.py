@@ -21,7 +21,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.prepare import real_features, seed_features
 from ganfix_plugin.correctors import corrector as correctors
-from ganfix_plugin.correctors.bind import check_spec
+from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import Extractor, default_extractor, load_extractor
 from ganfix_plugin.features.frechet import Gaussian
@@ -33,7 +33,7 @@ from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.forward import device_of
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, Sample
-from ganfix_plugin.spec import CorrectionSpec, key_of
+from ganfix_plugin.spec import key_of
 
 log = logging.getLogger("ganfix")
 FEWEST = 8  # labels of a kind in each part
@@ -88,7 +88,7 @@ class Tuning:
 
 def tune(
     G: nn.Module,
-    spec: str,
+    spec: BoundSpec,
     labels: Labels,
     *,
     trials: int = 32,
@@ -103,7 +103,7 @@ def tune(
 
     Args:
         G: the generator, in evaluation mode.
-        spec: ``NAME[:key=value,…]``; the keys given stay as they are.
+        spec: a corrector; the keys that its text sets stay as they are.
         labels: of this generator; split by chance into searched, held out and, without real
             images, clean ones to measure against.
         trials: how many settings to try.
@@ -112,11 +112,9 @@ def tune(
         real: clean images, a folder or zip.
 
     Raises:
-        GanfixError: on too few labels, labels of another generator, or a bad spec.
+        GanfixError: on too few labels, labels of another generator, or a spec that sets every key.
     """
     labels.check(fingerprint(G))
-    given = CorrectionSpec.parse(str(spec))
-    check_spec(given)
     known = find_adapter(G, adapter)
     used = load_extractor(extractor or default_extractor()).to(device_of(G))
     searched, held_out, clean = split(labels, seed, with_clean=real is None)
@@ -125,23 +123,29 @@ def tune(
     else:
         reference = Gaussian.of(real_features(Generator(G, known), real, used))
     part = _Part(G, known, used, reference, searched)
-    tried = [part.trial("")]
-    chance, open_keys = random.Random(seed), choices(given, known.auto(known.layers(G)))
-    seen: set[str] = set()
-    while len(tried) <= trials and (each := propose(given, open_keys, tried, trials, chance, seen)):
+    tried = [part.trial(None)]
+    chance, open_keys = random.Random(seed), choices(spec, known.auto(known.layers(G)))
+    settings: dict[str, BoundSpec] = {}
+    while len(tried) <= trials:
+        setting = propose(spec, open_keys, tried, trials, chance, settings)
+        if setting is None:
+            break
         try:
-            tried.append(part.trial(each))
+            tried.append(part.trial(setting))
         except GanfixError as error:
-            log.info("%s: left out (%s)", each, error)
+            log.info("%s: left out (%s)", setting, error)
         else:
-            log.info("%d/%d %s: %.2f", len(tried) - 1, trials, each, tried[-1].overall)
+            log.info("%d/%d %s: %.2f", len(tried) - 1, trials, setting, tried[-1].overall)
     if len(tried) == 1:
-        raise GanfixError(f"tune {given}: no setting could be tried; attach it once to see why")
+        raise GanfixError(f"tune {spec}: no setting could be tried; attach it once to see why")
     best = min(tried[1:], key=lambda trial: trial.overall)
     other = _Part(G, known, used, reference, held_out)
-    measured = tuple(item for item in given.items if item[0] in ("class", "profile", "samples"))
-    papers = [CorrectionSpec(name, measured) for name in PAPERS]
-    return Tuning(tuple(tried), best, tuple(other.comparison(papers, best.spec)))
+    measured = {name: getattr(spec.options, name) for name in ("samples", "class_index", "profile")}
+    papers = [
+        BoundSpec(corrector, corrector.options(**measured))
+        for corrector in map(correctors.load, PAPERS)
+    ]
+    return Tuning(tuple(tried), best, tuple(other.comparison(papers, settings[best.spec])))
 
 
 def split(labels: Labels, seed: int, with_clean: bool) -> tuple[Kinds, Kinds, list[Sample]]:
@@ -165,7 +169,7 @@ def split(labels: Labels, seed: int, with_clean: bool) -> tuple[Kinds, Kinds, li
     return parts[0], parts[1], clean
 
 
-def choices(given: CorrectionSpec, auto: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
+def choices(spec: BoundSpec, auto: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
     """The texts to try for every key that a spec leaves open; the empty text is the default.
 
     Keys say themselves what is worth trying (`options.option`), but for the layers, which are the
@@ -176,49 +180,49 @@ def choices(given: CorrectionSpec, auto: Sequence[Layer]) -> dict[str, tuple[str
     """
     numbers = [str(layer.index) for layer in auto]
     up_to = ["+".join(numbers[: end + 1]) for end in range(1, len(numbers))]
-    fixed = dict(given.items)
-    found: dict[str, tuple[str, ...]] = {}
-    for each in fields(correctors.load(given.name).options):
-        key = key_of(each)
-        texts = (*numbers, *up_to) if key == "layers" else each.metadata["tune"]
-        if key not in fixed and texts:
-            found[key] = ("", *texts)
-    if not found:
-        raise GanfixError(f"tune {given}: no key is left to search; leave some out")
-    return found
+    open_keys: dict[str, tuple[str, ...]] = {}
+    for field in fields(spec.options):
+        key = key_of(field)
+        texts = (*numbers, *up_to) if key == "layers" else field.metadata["tune"]
+        if key not in spec.given and texts:
+            open_keys[key] = ("", *texts)
+    if not open_keys:
+        raise GanfixError(f"tune {spec}: no key is left to search; leave some out")
+    return open_keys
 
 
 def propose(
-    given: CorrectionSpec,
+    spec: BoundSpec,
     open_keys: Mapping[str, Sequence[str]],
     tried: Sequence[Trial],
     trials: int,
     chance: random.Random,
-    seen: set[str],
-) -> str:
-    """A setting that was not proposed before, with every option spelled out; empty if none is left.
+    settings: dict[str, BoundSpec],
+) -> BoundSpec | None:
+    """A setting that was not proposed before; None if none is left.
 
     The defaults come first, then draws by chance, then changes of one key of the best.
+
+    Args:
+        settings: those proposed so far, by their text; the new one is added.
     """
     for draw in range(200):
-        items = dict(given.items)
-        if seen:
+        setting, changes = spec, {}
+        if settings:
             by_chance = len(tried) <= max(2, trials // 3) or draw > 100
             if not by_chance:
-                best = min(tried[1:] or tried, key=lambda trial: trial.overall).spec
-                items |= dict(CorrectionSpec.parse(best).items) if best else {}
+                best = min(tried[1:] or tried, key=lambda trial: trial.overall)
+                setting = settings.get(best.spec, spec)
             for key in open_keys if by_chance else [chance.choice(list(open_keys))]:
-                items.pop(key, None)
-                if text := chance.choice(open_keys[key]):
-                    items[key] = text
+                changes[key] = chance.choice(open_keys[key])
         try:
-            text = str(check_spec(CorrectionSpec(given.name, tuple(sorted(items.items())))))
+            setting = setting.replaced(changes)
         except GanfixError:  # two keys that exclude each other
             continue
-        if text not in seen:
-            seen.add(text)
-            return text
-    return ""
+        if str(setting) not in settings:
+            settings[str(setting)] = setting
+            return setting
+    return None
 
 
 @dataclass(frozen=True)
@@ -270,8 +274,8 @@ class _Part:
             marks += new
         return _Rendered(torch.cat(features), torch.cat(small), tuple(marks))
 
-    def trial(self, spec: str) -> Trial:
-        """What a setting does; the empty one is no correction."""
+    def trial(self, spec: BoundSpec | None) -> Trial:
+        """What a setting does; None is no correction."""
         rendered = self.plain
         if spec:
             with attach(self.G, spec):
@@ -280,19 +284,19 @@ class _Part:
         change = (rendered.small - self.plain.small)[normals].abs().mean()
         same = [a == b for a, b in zip(rendered.marks[normals], self.plain.marks[normals])]
         return Trial(
-            spec,
+            str(spec) if spec else "",
             self.reference.distance_to_samples(rendered.features),
             self.reference.distance_to_samples(rendered.features[: self.artifacts]),
             float(127.5 * change),
             sum(same) / len(same),
         )
 
-    def comparison(self, papers: Sequence[CorrectionSpec], best: str) -> Iterator[Trial]:
+    def comparison(self, papers: Sequence[BoundSpec], best: BoundSpec) -> Iterator[Trial]:
         """No correction, the papers' defaults as far as they can be attached, and the best."""
-        yield self.trial("")
+        yield self.trial(None)
         for spec in papers:
             try:
-                yield self.trial(str(check_spec(spec)))
+                yield self.trial(spec)
             except GanfixError as error:
                 log.info("%s: left out (%s)", spec, error)
         yield self.trial(best)

@@ -15,7 +15,7 @@ from pathlib import Path
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from ganfix_plugin import workers
-from ganfix_plugin.correctors.bind import check_spec, unbundled
+from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts import devices, flags, main_module
 from ganfix_plugin.hosts.console import complain, speak
@@ -81,9 +81,7 @@ def _prepare(
     errors before it runs are here."""
     values, others = flags.take(arguments, flags.CORRECT)
     screens, others = flags.take(others, flags.SCREEN)
-    specs = tuple(str(spec) for value in values for spec in unbundled(value))
-    for spec in specs:
-        check_spec(spec)
+    specs = tuple(parse_specs(values))
     screen = Screen.parse(screens[0]) if screens else None
     if not getattr(sys.flags, "safe_path", False):  # since Python 3.11
         sys.path[0] = os.getcwd() if module else str(Path(target).resolve().parent)

@@ -22,7 +22,7 @@ from torch import nn
 from ganfix_plugin import registry
 from ganfix_plugin._version import __version__
 from ganfix_plugin.api import attach
-from ganfix_plugin.correctors.bind import check_spec
+from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import write_text
 from ganfix_plugin.hooks.attachment import Attachment
@@ -71,7 +71,7 @@ class Run:
 
     situation: Situation
     host: str = ""
-    specs: tuple[str, ...] = ()
+    specs: tuple[BoundSpec, ...] = ()
     metrics: MetricOptions = MetricOptions()
     reports: Path | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
@@ -145,7 +145,7 @@ class Session:
             return
         context = click.get_current_context(silent=True)
         options = context.params if context else {}
-        measured = next((check_spec(spec).options for spec in self.run.specs), Options())
+        measured = next((spec.options for spec in self.run.specs), Options())
         with random_state_kept(G):
             self.left = apply(
                 self.screen, G, options, self.seeds_option, measured, self.run.situation.device
@@ -196,9 +196,10 @@ class Session:
             return
         spawned = self._collect()
         if not self.attachments and not spawned:
+            specs = " ".join(map(str, self.run.specs))
             raise GanfixError(
-                f"--correct {' '.join(self.run.specs)}: nothing was corrected, because no "
-                "generator was ever loaded and run; see --help of the script for what it needs"
+                f"--correct {specs}: nothing was corrected, because no generator was ever loaded "
+                "and run; see --help of the script for what it needs"
             )
         for attached in self.attachments:
             attached.check()

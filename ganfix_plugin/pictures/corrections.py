@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.scores import Score
+from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.generators.layers import Adapter
@@ -35,7 +36,7 @@ def before_after(
     adapter: Adapter,
     score: Score,
     seeds: Sequence[int],
-    specs: Sequence[str],
+    specs: Sequence[BoundSpec],
     title: str,
     note: str,
     class_index: int | None = None,
@@ -72,7 +73,7 @@ def before_after(
         some = slice(start, start + COLUMNS)
         rows = [Row("before", "as generated", before[some])]
         for spec, after, changes in pairs:
-            name = "after" if len(pairs) == 1 else spec.partition(":")[0]
+            name = "after" if len(pairs) == 1 else spec.corrector.name
             rows.append(Row(name, _own_keys(spec, specs) or "corrected", after[some]))
             rows.append(Row("difference", "", changes[some]))
         rows.append(Row("heat map", score.shown, heats[some]))
@@ -80,10 +81,10 @@ def before_after(
     return sheet(title, note, bands)
 
 
-def _own_keys(spec: str, specs: Sequence[str]) -> str:
+def _own_keys(spec: BoundSpec, specs: Sequence[BoundSpec]) -> str:
     """What a spec sets otherwise than some spec of the same corrector."""
-    name, _, keys = spec.partition(":")
-    parts = [each.partition(":") for each in specs]
+    name, _, keys = str(spec).partition(":")
+    parts = [str(other).partition(":") for other in specs]
     others = [other.split(",") for corrector, _, other in parts if corrector == name]
     return ",".join(key for key in keys.split(",") if not all(key in other for other in others))
 

@@ -11,6 +11,7 @@ from flask import Flask
 from torch import nn
 
 from ganfix_plugin.api import attach, detect
+from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import default_extractor, load_extractor
 from ganfix_plugin.generators.find import find_adapter
@@ -74,7 +75,7 @@ def judge(
     answers: Answers,
     place: Place,
     raters: Sequence[str],
-    specs: Sequence[str],
+    specs: Sequence[BoundSpec],
     seeds: Sequence[int],
     *,
     criteria: tuple[Criterion, ...] = (),
