@@ -1,5 +1,7 @@
 """Label files: which generations are artifacts, by whom, and by what criterion ([T21], 3.1).
 
+[T21]: Tousi et al., CVPR 2021.
+
 A file belongs to one generator and says so. Both formats hold the same columns; a label names the
 seed that a host's script would render, ``RandomState(seed).randn(…)``, or the latent itself.
 """
@@ -12,7 +14,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,24 +84,23 @@ class Labels:
         votes: dict[Sample, Counter[str]] = defaultdict(Counter)
         for item in self.items:
             votes[item.sample][item.label] += 1
-        return sorted(
-            (each for each, vote in votes.items() if 2 * vote[kind] > vote.total()), key=_order
-        )
+        agreed = (sample for sample, vote in votes.items() if 2 * vote[kind] > vote.total())
+        return sorted(agreed, key=_order)
 
     def seeds(self, kind: str) -> list[int]:
         """Those of `samples` that are seeds."""
-        return [each for each in self.samples(kind) if isinstance(each, int)]
+        return [sample for sample in self.samples(kind) if isinstance(sample, int)]
 
-    def check(self, mark: str) -> Labels:
+    def check(self, fingerprint: str) -> Labels:
         """The labels themselves, if they are of the generator with this fingerprint.
 
         Raises:
             GanfixError: if they are of another one.
         """
-        if self.generator != mark:
+        if self.generator != fingerprint:
             raise GanfixError(
                 f"labels: are of another generator (fingerprint {self.generator[:16]}, this one "
-                f"has {mark[:16]}); label this one, or name its own file"
+                f"has {fingerprint[:16]}); label this one, or name its own file"
             )
         return self
 
@@ -128,8 +129,8 @@ def read(path: Path) -> Labels:
         generators.add(generator)
         items.append(item)
     if len(generators) != 1:
-        found = f"{len(generators)} generators" if generators else "no labels"
-        raise GanfixError(f"labels {path}: found {found}, expected labels of one generator")
+        content = f"{len(generators)} generators" if generators else "no labels"
+        raise GanfixError(f"labels {path}: found {content}, expected labels of one generator")
     return Labels(generators.pop(), tuple(items))
 
 
@@ -139,23 +140,24 @@ def write(labels: Labels, path: Path) -> None:
     Raises:
         GanfixError: if it cannot be written.
     """
-    rows = [{"generator": labels.generator, **asdict(item)} for item in labels.items]
-    columns = ["generator", *(each.name for each in fields(Label))]
-    if all(item.latent is None for item in labels.items):
-        columns.remove("latent")
-        for row in rows:
-            del row["latent"]
+    columns = ["seed", "label", "rater", "criterion"]
+    if any(item.latent is not None for item in labels.items):
+        columns.append("latent")
+    rows: list[dict[str, Any]] = [
+        {"generator": labels.generator, **{name: getattr(item, name) for name in columns}}
+        for item in labels.items
+    ]
     if path.suffix == ".json":
         text = json.dumps(rows, indent=1) + "\n"
     else:
-        out = io.StringIO()
         for row in rows:
-            if row.get("latent") is not None:
+            if row.get("latent"):
                 row["latent"] = " ".join(map(repr, row["latent"]))
-        writer = csv.DictWriter(out, columns, lineterminator="\n")
+        table = io.StringIO()
+        writer = csv.DictWriter(table, ["generator", *columns], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        text = out.getvalue()
+        text = table.getvalue()
     write_text(path, text, "labels")
 
 

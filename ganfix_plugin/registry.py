@@ -34,18 +34,18 @@ def entry(group: str, name: str) -> EntryPoint:
             distributions declare it (both are named).
     """
     # One distribution seen twice on sys.path (an editable install, say) declares one thing once.
-    found = {(e.value, origin(e)): e for e in _declared(group) if e.name == name}
-    if not found:
+    points = {(e.value, origin(e)): e for e in _declared(group) if e.name == name}
+    if not points:
         available = names(group)
         close = difflib.get_close_matches(name, available, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise GanfixError(
             f"{name}: unknown {_KINDS[group]}{hint}; available: {', '.join(available) or 'none'}"
         )
-    if len(found) > 1:
-        sources = " and ".join(sorted(source for _, source in found))
+    if len(points) > 1:
+        sources = " and ".join(sorted(source for _, source in points))
         raise GanfixError(f"{name}: {_KINDS[group]} declared by {sources}; uninstall one of them")
-    return next(iter(found.values()))
+    return next(iter(points.values()))
 
 
 def _declared(group: str) -> tuple[EntryPoint, ...]:

@@ -4,6 +4,8 @@ The intervals are percentiles of a bootstrap (Efron, 1979). What is drawn again 
 a mean over, in pairs, the same for both sides: latents for the Fréchet distance, precision and
 realism; real images for recall, since generated samples drawn twice would have neighbours at
 distance zero.
+
+[K19]: Kynkäänniemi et al., NeurIPS 2019.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin.features.frechet import Gaussian
-from ganfix_plugin.features.manifold import K, Manifold
+from ganfix_plugin.features.manifold import Manifold
 
 RESAMPLES = 100
 CONFIDENCE = 0.95
@@ -46,13 +48,13 @@ class Figure:
         return None if self.corrected is None else self.corrected - self.uncorrected
 
     def values(self) -> dict[str, float]:
-        """Everything there is to it, by the name under which records keep it."""
-        found = {"uncorrected": self.uncorrected}
+        """All its values, by the names under which records keep them."""
+        values = {"uncorrected": self.uncorrected}
         if self.corrected is not None:
-            found |= {"corrected": self.corrected, "difference": self.corrected - self.uncorrected}
+            values |= {"corrected": self.corrected, "difference": self.corrected - self.uncorrected}
         if self.interval is not None:
-            found |= dict(zip(("difference_low", "difference_high"), self.interval))
-        return found
+            values |= dict(zip(("difference_low", "difference_high"), self.interval))
+        return values
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,12 @@ class Bootstrap:
             return None
         chance = np.random.RandomState(self.seed)
         first, second = sides
-        found = []
+        differences = []
         for _ in range(self.resamples):
             drawn = np.bincount(chance.randint(n, size=n), minlength=n)
             counts = torch.from_numpy(drawn).double()
-            found.append(second(counts) - first(counts))
-        low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+            differences.append(second(counts) - first(counts))
+        low, high = np.quantile(differences, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         return float(low), float(high)
 
 
@@ -95,49 +97,47 @@ def frechet(
     distances = [real.distance_to_samples(side) for side in sides]
     how = how or Bootstrap()
     interval = how.interval(len(before), *map(real.resampled, sides)) if how.resamples else None
-    return Figure("frechet", *_pair(distances), interval)
+    return Figure("frechet", distances[0], _second(distances), interval)
 
 
 def precision(
     real: Manifold, before: Tensor, after: Tensor | None = None, how: Bootstrap | None = None
 ) -> Figure:
     """The share of features [n, d] inside the real manifold ([K19]); higher is better."""
-    sides = [before] if after is None else [before, after]
-    return _mean("precision", [real.contains(side) for side in sides], how)
+    return _mean("precision", real.contains, before, after, how)
 
 
 def recall(
-    real: Manifold,
-    before: Tensor,
-    after: Tensor | None = None,
-    how: Bootstrap | None = None,
-    k: int = K,
+    real: Manifold, before: Tensor, after: Tensor | None = None, how: Bootstrap | None = None
 ) -> Figure:
     """The share of real samples inside the manifold of features [n, d]; higher is better."""
-    sides = [before] if after is None else [before, after]
-    inside = [Manifold.of(side, k).contains(real.features) for side in sides]
-    return _mean("recall", inside, how)
+    return _mean("recall", lambda x: Manifold.of(x).contains(real.features), before, after, how)
 
 
 def realism(
     real: Manifold, before: Tensor, after: Tensor | None = None, how: Bootstrap | None = None
 ) -> Figure:
     """The mean realism score of features [n, d] ([K19], section 5); higher is better."""
-    sides = [before] if after is None else [before, after]
-    return _mean("realism", [real.realism(side) for side in sides], how)
+    return _mean("realism", real.realism, before, after, how)
 
 
-def _mean(name: str, sides: list[Tensor], how: Bootstrap | None) -> Figure:
-    """A figure that is the mean of a number per sample."""
-    numbers = [side.double().cpu() for side in sides]
-    by_counts: list[Side] = [_weighted(side) for side in numbers]
-    interval = (how or Bootstrap()).interval(len(numbers[0]), *by_counts)
-    return Figure(name, *_pair([float(side.mean()) for side in numbers]), interval)
+def _mean(
+    name: str,
+    numbers: Callable[[Tensor], Tensor],
+    before: Tensor,
+    after: Tensor | None,
+    how: Bootstrap | None,
+) -> Figure:
+    """A figure that is the mean of a number per sample, which a function of the features gives."""
+    sides = [numbers(side).double().cpu() for side in (before, after) if side is not None]
+    interval = (how or Bootstrap()).interval(len(sides[0]), *map(_weighted, sides))
+    means = [float(side.mean()) for side in sides]
+    return Figure(name, means[0], _second(means), interval)
+
+
+def _second(values: list[float]) -> float | None:
+    return values[1] if len(values) > 1 else None
 
 
 def _weighted(numbers: Tensor) -> Side:
     return lambda counts: float(counts @ numbers / len(numbers))
-
-
-def _pair(found: list[float]) -> tuple[float, float | None]:
-    return found[0], found[1] if len(found) > 1 else None

@@ -1,11 +1,14 @@
-"""The classifier of [T21], 3.1: a linear head on a frozen extractor, and its file."""
+"""The classifier of [T21], 3.1: a linear head on a frozen extractor, and its file.
+
+[T21]: Tousi et al., CVPR 2021.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +84,9 @@ class Classifier:
         so that no backward pass is needed. A map without any positive evidence stays all zero.
         """
         weight = self.weight[self.classes.index(ARTIFACT)] / self.deviation
-        found = torch.einsum("ndhw,d->nhw", maps, weight.to(maps)).relu()
-        return found / found.amax(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(found.dtype).tiny)
+        evidence = torch.einsum("ndhw,d->nhw", maps, weight.to(maps)).relu()
+        tiny = torch.finfo(evidence.dtype).tiny
+        return evidence / evidence.amax(dim=(1, 2), keepdim=True).clamp(min=tiny)
 
     def digest(self) -> str:
         """16 hexadecimal digits that change with the head; scores are tied to it."""
@@ -136,30 +140,29 @@ def fit(
     Raises:
         GanfixError: on too few samples of a class, or NaN in features.
     """
-    for name, each in zip(classes, features):
-        if len(each) < FEWEST:
+    for name, samples in zip(classes, features):
+        if len(samples) < FEWEST:
             raise GanfixError(
-                f"class {name}: found {len(each)} samples, expected at least {FEWEST}; label more"
+                f"class {name}: found {len(samples)} samples, expected at least {FEWEST}; "
+                "label more"
             )
-        if not torch.isfinite(each).all():
+        if not torch.isfinite(samples).all():
             raise GanfixError(f"class {name}: found NaN or infinite features")
     chance = torch.Generator().manual_seed(seed)
     train, test = [], []
-    for each in features:
-        order = torch.randperm(len(each), generator=chance)
-        cut = max(1, round(held_out * len(each)))
-        test.append(each[order[:cut]].float())
-        train.append(each[order[cut:]].float())
+    for samples in features:
+        order = torch.randperm(len(samples), generator=chance)
+        cut = max(1, round(held_out * len(samples)))
+        test.append(samples[order[:cut]].float())
+        train.append(samples[order[cut:]].float())
     x, y = torch.cat(train), _targets(train)
     mean, deviation = moments(x)
     weight, bias = regression((x - mean) / deviation, y, len(classes), penalty)
-    counts = {f"{name}/train": len(each) for name, each in zip(classes, train)}
-    counts |= {f"{name}/held out": len(each) for name, each in zip(classes, test)}
-    blank = Report(0.0, 0.0, [])
-    head = Classifier(
-        weight, bias, mean, deviation, tuple(classes), extractor, generator, blank, counts
-    )
-    return Classifier(**{**head.__dict__, "held_out": _report(head, test)})
+    counts = {f"{name}/train": len(samples) for name, samples in zip(classes, train)}
+    counts |= {f"{name}/held out": len(samples) for name, samples in zip(classes, test)}
+    head = (weight, bias, mean, deviation, tuple(classes), extractor, generator)
+    classifier = Classifier(*head, held_out=Report(0.0, 0.0, []), counts=counts)
+    return replace(classifier, held_out=_report(classifier, test))
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -217,4 +220,4 @@ def _report(head: Classifier, test: Sequence[Tensor]) -> Report:
 
 
 def _targets(groups: Sequence[Tensor]) -> Tensor:
-    return torch.cat([torch.full((len(each),), i) for i, each in enumerate(groups)])
+    return torch.cat([torch.full((len(group),), i) for i, group in enumerate(groups)])

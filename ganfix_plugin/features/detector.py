@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features.extractors import import_callable, load_extractor
+from ganfix_plugin.features.extractors import import_callable, load_extractor, shape_of
 from ganfix_plugin.generators.fingerprint import fingerprint
 
 HINT = "a TorchScript file, module:callable, or the name of a feature extractor (ganfix list)"
@@ -33,11 +33,11 @@ class Detector:
 
     Attributes:
         source: as the user named it.
-        mark: 16 hexadecimal digits that change with it; what was computed with it is kept by them.
+        digest: 16 hexadecimal digits that change with it, by which what it computed is kept.
     """
 
     source: str
-    mark: str
+    digest: str
 
     @classmethod
     def named(cls, source: str) -> Detector:
@@ -48,13 +48,13 @@ class Detector:
         """
         network = _open(source)
         if os.path.isfile(source):
-            mark = hashlib.sha256(Path(source).read_bytes())
+            digest = hashlib.sha256(Path(source).read_bytes())
         else:
-            mark = hashlib.sha256(source.encode())
+            digest = hashlib.sha256(source.encode())
             if isinstance(network, nn.Module):
-                mark.update(fingerprint(network).encode())
-            mark.update(_source_of(network))
-        return cls(source, mark.hexdigest()[:16])
+                digest.update(fingerprint(network).encode())
+            digest.update(_source_of(network))
+        return cls(source, digest.hexdigest()[:16])
 
     @property
     def name(self) -> str:
@@ -62,7 +62,7 @@ class Detector:
         return Path(self.source).stem.replace(":", ".")
 
     def __str__(self) -> str:
-        return f"{self.source} {self.mark}"
+        return f"{self.source} {self.digest}"
 
     def load(self, device: torch.device) -> Features:
         """The network, on a device."""
@@ -87,11 +87,11 @@ class Features(nn.Module):
         Raises:
             GanfixError: if it fails, does not know what is wanted, or returns another shape.
         """
-        known = _keywords(self.network)
-        if known is not None:
-            if not known & {"return_features"}:
-                wanted = {key: wanted[key] for key in wanted if key != "return_features"}
-            unknown = [key for key in wanted if key not in known]
+        keywords = _keywords(self.network)
+        if keywords is not None:
+            if "return_features" not in keywords:
+                wanted.pop("return_features", None)
+            unknown = [key for key in wanted if key not in keywords]
             if unknown:
                 raise GanfixError(
                     f"detector {self.source}: takes no {unknown[0]}=, which this metric needs; "
@@ -99,19 +99,19 @@ class Features(nn.Module):
                 )
         try:
             with torch.no_grad():
-                found = self.network(images, **wanted)
+                features = self.network(images, **wanted)
         except RuntimeError as error:
             cause = str(error).strip().splitlines()[-1]
             shape = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
             raise GanfixError(
                 f"detector {self.source}: failed on images {shape}: {cause}"
             ) from error
-        if not isinstance(found, Tensor) or found.dim() != 2 or len(found) != len(images):
-            shape = str(list(found.shape)) if isinstance(found, Tensor) else type(found).__name__
+        if not isinstance(features, Tensor) or features.dim() != 2 or len(features) != len(images):
             raise GanfixError(
-                f"detector {self.source}: returned {shape}, expected features [{len(images)}, D]"
+                f"detector {self.source}: returned {shape_of(features)}, "
+                f"expected features [{len(images)}, D]"
             )
-        return found.float()
+        return features.float()
 
 
 class _OfExtractor(nn.Module):
@@ -153,9 +153,9 @@ def _keywords(network: Callable[..., Any]) -> set[str] | None:
         return {argument.name for argument in method.schema.arguments}
     call = network.forward if isinstance(network, nn.Module) else network
     declared = inspect.signature(call).parameters.values()
-    if any(each.kind is each.VAR_KEYWORD for each in declared):
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in declared):
         return None
-    return {each.name for each in declared}
+    return {parameter.name for parameter in declared}
 
 
 def _source_of(network: Callable[..., Any]) -> bytes:

@@ -64,16 +64,15 @@ class Extractor(Shared):
             side = (self.size, self.size)
             x = interpolate(x, side, mode="bilinear", align_corners=False, antialias=True)
         with torch.no_grad():
-            found = self.network(x)
-        if isinstance(found, Tensor) and found.dim() == 2:
-            found = found[:, :, None, None]
-        if not isinstance(found, Tensor) or found.dim() != 4 or len(found) != len(images):
-            shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            maps = self.network(x)
+        if isinstance(maps, Tensor) and maps.dim() == 2:
+            maps = maps[:, :, None, None]
+        if not isinstance(maps, Tensor) or maps.dim() != 4 or len(maps) != len(images):
             raise GanfixError(
-                f"extractor {self.name}: returned {shape}, "
+                f"extractor {self.name}: returned {shape_of(maps)}, "
                 f"expected feature maps [{len(images)}, D, h, w]"
             )
-        return found.float()
+        return maps.float()
 
     def features(self, images: Tensor) -> Tensor:
         """Feature vectors [N, D], the spatial mean of the maps."""
@@ -84,6 +83,11 @@ class Extractor(Shared):
         if isinstance(self.network, nn.Module):
             self.network.to(device)
         return self
+
+
+def shape_of(output: Any) -> str:
+    """The shape of what a network returned, or its type if it is no tensor, for errors."""
+    return str(list(output.shape)) if isinstance(output, Tensor) else type(output).__name__
 
 
 def load_extractor(name: str | None = None) -> Extractor:
@@ -187,8 +191,8 @@ class _OfPixels(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Any = self.network(to_pixels(x))
-        features: Tensor = found[0] if isinstance(found, tuple) else found
+        output: Any = self.network(to_pixels(x))
+        features: Tensor = output[0] if isinstance(output, tuple) else output
         return features
 
 
@@ -200,8 +204,8 @@ class _Features(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.network.extract_features(x)  # type: ignore[operator]
-        return found
+        maps: Tensor = self.network.extract_features(x)  # type: ignore[operator]
+        return maps
 
 
 class _ImageNet(nn.Module):
@@ -287,9 +291,9 @@ def import_callable(name: str, what: str) -> Callable[..., Any]:
     """
     module, _, attribute = name.partition(":")
     try:
-        found: Any = getattr(importlib.import_module(module), attribute)
+        function: Any = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise GanfixError(f"{what} {name}: cannot be imported: {error}") from error
-    if not callable(found):
-        raise GanfixError(f"{what} {name}: is {type(found).__name__}, expected a callable")
-    return _frozen(found) if isinstance(found, nn.Module) else found
+    if not callable(function):
+        raise GanfixError(f"{what} {name}: is {type(function).__name__}, expected a callable")
+    return _frozen(function) if isinstance(function, nn.Module) else function

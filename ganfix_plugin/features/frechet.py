@@ -90,13 +90,13 @@ class Gaussian:
         def distance(counts: Tensor) -> float:
             counts = counts.to(x)
             n, rows = counts.sum(), counts > 0
-            weights, some = counts[rows], x[rows]
-            mean = weights @ some / n
+            weights, drawn = counts[rows], x[rows]
+            mean = weights @ drawn / n
             inner = gram[rows][:, rows]
             to_mean = inner @ weights / n
             centred = inner - to_mean - to_mean[:, None] + weights @ to_mean / n
             scale = (weights / (n - 1)).sqrt()
-            trace = (weights[:, None] * (some - mean).square()).sum() / (n - 1)
+            trace = (weights[:, None] * (drawn - mean).square()).sum() / (n - 1)
             eigenvalues = torch.linalg.eigvalsh(scale[:, None] * centred * scale)
             return self._combine(self.mean + mean, trace, eigenvalues)
 
@@ -112,13 +112,13 @@ class Gaussian:
         def distance(counts: Tensor) -> float:
             rows = counts.to(features.device).nonzero()[:, 0]
             weights = counts.to(turned)[rows]
-            n, some = weights.sum(), turned[rows]
+            n, drawn = weights.sum(), turned[rows]
             mean = weights @ features[rows].double() / n
             trace = (weights @ lengths[rows] - n * (mean - self.mean).square().sum()) / (n - 1)
-            some -= weights @ some / n
-            some *= (weights / (n - 1)).sqrt()[:, None]
-            # Of some and its transpose, the smaller Gram matrix has all non-zero eigenvalues.
-            product = _gram(some if len(some) >= some.shape[1] else some.T)
+            drawn -= weights @ drawn / n
+            drawn *= (weights / (n - 1)).sqrt()[:, None]
+            # Of drawn and its transpose, the smaller Gram matrix has all non-zero eigenvalues.
+            product = _gram(drawn if len(drawn) >= drawn.shape[1] else drawn.T)
             return self._combine(mean, trace, torch.linalg.eigvalsh(product))
 
         return distance
@@ -135,6 +135,17 @@ class Gaussian:
         cross = eigenvalues.clamp(min=0).sqrt().sum()
         between = (self.mean - mean).square().sum()
         return float(between + self.covariance.trace() + trace - 2 * cross)
+
+
+def finite(features: Tensor) -> Tensor:
+    """The features themselves.
+
+    Raises:
+        GanfixError: if they hold NaN or infinity.
+    """
+    if not torch.isfinite(features).all():
+        raise GanfixError("features: found NaN or infinity; check the images and the extractor")
+    return features
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
@@ -157,6 +168,4 @@ def _gram(x: Tensor) -> Tensor:
 def _checked(features: Tensor) -> Tensor:
     if features.dim() != 2 or len(features) < 2:
         raise GanfixError(f"features: found {list(features.shape)}, expected at least [2, d]")
-    if not torch.isfinite(features).all():
-        raise GanfixError("features: found NaN or infinity; check the images and the extractor")
-    return features.detach()
+    return finite(features).detach()

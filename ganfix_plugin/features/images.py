@@ -32,16 +32,16 @@ def read_images(
     Raises:
         GanfixError: if there are no images or too few, one cannot be read, or one has another size.
     """
-    found: list[Tensor] = []
+    images: list[Tensor] = []
     for name, content in _files(path, num, seed):
         image = _image(path, name, content, size)
         size = image.shape[-1]
-        found.append(image)
-        if len(found) == batch:
-            yield torch.stack(found)
-            found = []
-    if found:
-        yield torch.stack(found)
+        images.append(image)
+        if len(images) == batch:
+            yield torch.stack(images)
+            images = []
+    if images:
+        yield torch.stack(images)
 
 
 def check_images(path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Precision, recall and the realism score of k-nearest-neighbour manifolds ([K19])."""
+"""Precision, recall and the realism score of k-nearest-neighbour manifolds.
+
+[K19]: Kynkäänniemi et al., NeurIPS 2019.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.frechet import finite
 
 K = 3
 _ROWS = 1024  # distances are computed by this many rows at a time
@@ -30,14 +34,14 @@ class Manifold:
         """Raises GanfixError on k or fewer samples, or NaN or infinite features."""
         if features.dim() != 2 or len(features) <= k:
             raise GanfixError(f"features: found {list(features.shape)}, expected over {k} rows")
-        x = _finite(features)
+        x = finite(features).float()
         # The nearest neighbour of a sample is itself.
         nearest = [_distances(rows, x).kthvalue(k + 1, dim=1).values for rows in x.split(_ROWS)]
         return cls(x, torch.cat(nearest))
 
     def contains(self, features: Tensor) -> Tensor:
         """Whether samples [m, d] lie in any ball: bool [m]."""
-        x = _finite(features)
+        x = finite(features).float()
         inside = [
             (_distances(rows, self.features) <= self.radii).any(dim=1) for rows in x.split(_ROWS)
         ]
@@ -52,7 +56,7 @@ class Manifold:
         balls, radii = self.features[kept], self.radii[kept]
         scores = [
             (radii / _distances(rows, balls).clamp(min=1e-12)).amax(dim=1)
-            for rows in _finite(features).split(_ROWS)
+            for rows in finite(features).float().split(_ROWS)
         ]
         return torch.cat(scores)
 
@@ -62,12 +66,6 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = K) -> tuple[float
     precision = Manifold.of(real, k).contains(generated).float().mean()
     recall = Manifold.of(generated, k).contains(real).float().mean()
     return float(precision), float(recall)
-
-
-def _finite(features: Tensor) -> Tensor:
-    if not torch.isfinite(features).all():
-        raise GanfixError("features: found NaN or infinity; check the images and the extractor")
-    return features.float()
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def cache_by_detector(session: Session, compute: Function) -> Function:
     @functools.wraps(compute)
     def compute_feature_stats_for_dataset(*args: Any, **kwargs: Any) -> Any:
         arguments = bound_arguments(compute, args, kwargs)
-        arguments["detector_url"] = f"ganfix-{detector.mark}/{detector.name}.pt"
+        arguments["detector_url"] = f"ganfix-{detector.digest}/{detector.name}.pt"
         return compute(**arguments)
 
     return compute_feature_stats_for_dataset

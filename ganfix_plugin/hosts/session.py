@@ -82,7 +82,7 @@ class Run:
         for an ordinary run."""
         parts = ["corrected"] if self.specs else []
         if self.metrics.detector:
-            parts.append(f"detector-{self.metrics.detector.mark[:8]}")
+            parts.append(f"detector-{self.metrics.detector.digest[:8]}")
         return os.path.join("", *parts)
 
 

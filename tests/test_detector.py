@@ -50,18 +50,18 @@ def test_an_extractor_of_the_registry_will_do() -> None:
     assert found(IMAGES, return_features=True).shape == (5, 1280)
 
 
-def test_the_mark_is_of_the_content_and_not_of_the_name(tmp_path: Path) -> None:
+def test_the_digest_is_of_the_content_and_not_of_the_name(tmp_path: Path) -> None:
     first, same = (saved(Pooled(), tmp_path / name) for name in ("a.pt", "b.pt"))
-    marks = [Detector.named(each).mark for each in (first, saved(Whole(), tmp_path / "c.pt"))]
+    digests = [Detector.named(each).digest for each in (first, saved(Whole(), tmp_path / "c.pt"))]
     Path(same).write_bytes(Path(first).read_bytes())
-    assert Detector.named(same).mark == marks[0] != marks[1]
+    assert Detector.named(same).digest == digests[0] != digests[1]
     Path(first).write_bytes((tmp_path / "c.pt").read_bytes())
-    assert Detector.named(first).mark == marks[1]
+    assert Detector.named(first).digest == digests[1]
 
 
-def test_different_callables_have_different_marks() -> None:
+def test_different_callables_have_different_digests() -> None:
     names = ("by_name", "list_of")
-    assert len({Detector.named(f"detectors:{name}").mark for name in names}) == 2
+    assert len({Detector.named(f"detectors:{name}").digest for name in names}) == 2
 
 
 def test_it_goes_along_to_other_processes(tmp_path: Path) -> None:
