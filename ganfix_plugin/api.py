@@ -31,7 +31,7 @@ log = logging.getLogger("ganfix")
 
 
 def attach(
-    G: nn.Module,
+    G: nn.Module | Generator,
     *specs: str | BoundSpec,
     adapter: str | None = None,
     layers: Sequence[str] | None = None,
@@ -46,7 +46,8 @@ def attach(
     store. Copies and pickles of a corrected generator are corrected too.
 
     Args:
-        G: a generator in evaluation mode, DataParallel and DistributedDataParallel included.
+        G: a generator in evaluation mode, DataParallel and DistributedDataParallel included; or a
+            `Generator`, whose adapter and discriminator are known.
         specs: one or more ``NAME[:key=value,…]``, or bundles of `export`, applied in the order
             given.
         adapter: an adapter's name, where none or several recognise G.
@@ -59,7 +60,7 @@ def attach(
     bound = parse_specs(specs)
     if not bound:
         raise GanfixError("attach: expected at least one correction, such as 'seqabl'")
-    generator = Generator.of(G, adapter, layers)
+    generator = G if isinstance(G, Generator) else Generator.of(G, adapter, layers)
     corrections = [correction_of(generator, spec, measure_on) for spec in bound]
     already, before = attached(generator.G), baked(generator.G)
     for correction in corrections:

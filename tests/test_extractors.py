@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ganfix_plugin import GanfixError, registry
 from ganfix_plugin.features import extractors
 from ganfix_plugin.features.extractors import Extractor, default_extractor, load_extractor
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.loading import open_network
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -203,13 +204,12 @@ def test_efficientnet_sees_1280_features_of_any_size_without_a_network() -> None
 
 @pytest.fixture
 def opened(network_pickle: Path) -> Any:
-    with open_network(str(network_pickle), EXAMPLES / "stylegan2_small", "cpu") as G:
-        yield G
-    extractors.discriminator_is(None)
+    with open_network(str(network_pickle), EXAMPLES / "stylegan2_small", "cpu") as generator:
+        yield generator
 
 
-def test_the_discriminator_comes_with_the_network_pickle(opened: nn.Module) -> None:
-    used = load_extractor("discriminator")
+def test_the_discriminator_comes_with_the_network_pickle(opened: Generator) -> None:
+    used = load_extractor("discriminator", opened.discriminator)
     x = pictures(3)
     found = used.maps(x)
     assert used.name == "discriminator" and found.shape[2:] == (4, 4)
@@ -218,22 +218,21 @@ def test_the_discriminator_comes_with_the_network_pickle(opened: nn.Module) -> N
     assert not torch.equal(found[0], found[1])
 
 
-def test_the_discriminator_travels_by_pickle(opened: nn.Module) -> None:
-    used = load_extractor("discriminator")
+def test_the_discriminator_travels_by_pickle(opened: Generator) -> None:
+    used = load_extractor("discriminator", opened.discriminator)
     again = pickle.loads(pickle.dumps(used))
     assert torch.equal(again.maps(pictures()), used.maps(pictures()))
 
 
 def test_without_a_network_pickle_there_is_no_discriminator() -> None:
-    extractors.discriminator_is(None)
     with pytest.raises(GanfixError, match="extractor discriminator: no discriminator was opened"):
         load_extractor("discriminator")
 
 
-def test_a_generator_without_a_discriminator_forgets_the_one_before(
-    opened: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_generator_without_a_discriminator_has_not_the_one_before(
+    opened: Generator, tmp_path: Path
 ) -> None:
-    load_extractor("discriminator")
+    load_extractor("discriminator", opened.discriminator)
     (tmp_path / "own_nets.py").write_text(
         "import torch\n\ndef build():\n    return torch.nn.Sequential(\n"
         "        torch.nn.ConvTranspose2d(8, 4, 4), torch.nn.ReLU(),\n"

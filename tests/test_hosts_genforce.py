@@ -42,7 +42,7 @@ class Runner:
         self.G, self.session, self.logger = G, session, Logger()
 
     def fid(self, fid_num: int, align_tf: bool = True) -> float:
-        self.session.correct(self.G)  # genforce's generators are corrected when first called
+        self.session.prepare(self.G)  # genforce's generators are corrected when first called
         return 12.5
 
 

@@ -18,7 +18,6 @@ from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.evaluate.population import Population
 from ganfix_plugin.evaluate.sweeps import ablation_rows, effect, effects, layer_columns
 from ganfix_plugin.features.frechet import frechet_distance
-from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.pictures.sheet import pictured
 
 EXTRACTOR = "test_sweeps:pooled"
@@ -142,7 +141,7 @@ def test_d_values_do_not_depend_on_other_images(network_pickle: Path, tmp_path: 
     from ganfix_plugin.hosts.loading import open_network
 
     host = Path(__file__).parents[1] / "examples" / "stylegan2_small"
-    with open_network(str(network_pickle), host, "cpu") as G:
-        several = d_values(Generator.of(G), [4, 5, 6])
+    with open_network(str(network_pickle), host, "cpu") as generator:
+        several = d_values(generator, [4, 5, 6])
         assert several.shape == (3,)
-        assert torch.allclose(several[1:2], d_values(Generator.of(G), [5]), atol=1e-5)
+        assert torch.allclose(several[1:2], d_values(generator, [5]), atol=1e-5)

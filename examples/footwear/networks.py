@@ -8,31 +8,28 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ganfix_plugin.features.extractors import discriminator_is
-
 HERE = Path(__file__).resolve().parent
 
 
-def stylegan2() -> nn.Module:
-    """The StyleGAN2 generator; its discriminator is the one for D-values."""
+def stylegan2() -> dict[str, nn.Module]:
+    """The StyleGAN2 generator, "G_ema", and its discriminator, "D", which D-values are of."""
     sys.path.insert(0, str(HERE.parent / "stylegan2_small"))
     from make_network import build_networks
 
     G, D = build_networks()
-    discriminator_is(D)
-    return G
+    return {"G_ema": G, "D": D}
 
 
-def pggan() -> nn.Module:
-    """The PGGAN generator; its discriminator is the one for D-values."""
+def pggan() -> dict[str, nn.Module]:
+    """The PGGAN generator, "G_ema", and its discriminator, "D", which D-values are of."""
     folder = HERE.parent / "pggan_small"
     sys.path.insert(0, str(folder))
     from models import MODEL_ZOO, build_discriminator, build_generator
 
     config = {key: value for key, value in MODEL_ZOO["pggan_footwear32"].items() if key != "url"}
     shape = {key: config[key] for key in ("gan_type", "resolution", "fmaps_base", "fmaps_max")}
-    discriminator_is(Unconditional(_frozen(build_discriminator(**shape), "_discriminator")))
-    return _frozen(build_generator(**config), "")
+    D = Unconditional(_frozen(build_discriminator(**shape), "_discriminator"))
+    return {"G_ema": _frozen(build_generator(**config), ""), "D": D}
 
 
 class Unconditional(nn.Module):

@@ -19,7 +19,6 @@ from ganfix_plugin.evaluate.population import Population
 from ganfix_plugin.features.extractors import default_extractor, has_inception
 from ganfix_plugin.features.images import check_images
 from ganfix_plugin.files import ready
-from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hosts.loading import open_network
@@ -33,11 +32,12 @@ class Case(Report):
     """A report on a generator.
 
     Attributes:
-        G, adapter: the generator.
+        G, adapter, discriminator: the generator.
     """
 
     G: nn.Module
     adapter: Adapter
+    discriminator: nn.Module | None
 
     @cached_property
     def labels(self) -> Labels | None:
@@ -144,8 +144,11 @@ def opened(asked: Asked, needs_real: bool) -> Iterator[Case]:
     ready(asked.out, folder=True)
     host = FOOTWEAR if asked.ours else asked.host
     network = OURS.get(asked.network, asked.network)
-    with _store(asked.out / "store"), open_network(network, host, asked.device) as G:
-        case = Case(asked, G, find_adapter(G, asked.adapter))
+    with (
+        _store(asked.out / "store"),
+        open_network(network, host, asked.device, asked.adapter) as generator,
+    ):
+        case = Case(asked, generator.G, generator.adapter, generator.discriminator)
         _introduce(case, needs_real)
         with reporting(case):
             yield case

@@ -177,9 +177,8 @@ def d_values(case: Case) -> None:
     """The discriminator's scores of artifacts and of normals."""
     plots.needed()
     _, labels = case.labelled(case.size("artifacts"))
-    found: dict[str, Tensor] = {
-        kind: values_of(Generator(case.G, case.adapter), labels.samples(kind)) for kind in KINDS
-    }
+    generator = Generator(case.G, case.adapter, case.discriminator)
+    found: dict[str, Tensor] = {kind: values_of(generator, labels.samples(kind)) for kind in KINDS}
     area = auc(*(-each for each in found.values()))
     case.say(f"ROC AUC of a low D-value as the sign of an artifact: {area:.3f} (chance: 0.5)")
     case.say("[T21]: histograms overlap, the D-value does not separate artifact from normal")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ganfix_plugin.features.extractors import opened_discriminator
+from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.hooks.forward import bare, random_state_kept
@@ -24,7 +24,11 @@ def d_values(
     Raises:
         GanfixError: if no discriminator came with the network.
     """
-    D = opened_discriminator().to(generator.device)
+    if generator.discriminator is None:
+        raise GanfixError(
+            "discriminator: none was opened; it comes with NVIDIA's network pickles only"
+        )
+    D = generator.discriminator.eval().requires_grad_(False).to(generator.device)
     view, found = bare(generator.G), [torch.zeros(0)]
     for z, c in seed_batches(generator, samples, class_index=class_index):
         with torch.no_grad(), random_state_kept(generator.G, seed=0):

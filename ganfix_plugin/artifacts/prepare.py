@@ -68,7 +68,7 @@ def auto_labels(
             scores = lr_counts(generator, profile.low_rates(layers), batches)
         rater = "lr-count"
     else:
-        looking = load_extractor(extractor)
+        looking = load_extractor(extractor, generator.discriminator)
         generated = seed_features(generator, looking, range(num))
         scores = -Manifold.of(real_features(generator, real, looking)).realism(generated)
         rater = "realism"
@@ -92,7 +92,7 @@ def fit_classifier(
         GanfixError: on labels of another generator, a class that is missing or too small.
     """
     labels.check(generator.fingerprint)
-    looking = load_extractor(extractor)
+    looking = load_extractor(extractor, generator.discriminator)
     log.info("feature extractor: %s", looking.name)
     for kind in KINDS:
         if not labels.samples(kind):
@@ -134,7 +134,7 @@ def score_units(
     # Saved by themselves, so that scoring that is interrupted goes on from here.
     profile, path = _with_thresholds(generator, chosen, samples, tau, batch)
     limits = {layer.name: profile.thresholds[layer.name] for layer in chosen}
-    extractor = classifier.load_extractor().to(generator.device)
+    extractor = classifier.load_extractor(generator.discriminator).to(generator.device)
     log.info("scoring the units of %d layers on %d artifacts", len(chosen), len(artifacts))
     made = f"classifier={classifier.digest()},artifacts={len(artifacts)}"
     made += f",cam={cam:g},active={active:g}"
@@ -202,7 +202,7 @@ def score_units_by_fid(
     Real images are those given, or else the generations labelled normal.
     """
     labels.check(generator.fingerprint)
-    extractor = classifier.load_extractor().to(generator.device)
+    extractor = classifier.load_extractor(generator.discriminator).to(generator.device)
     if real is not None:
         reference = real_features(generator, real, extractor)
     elif not labels.samples(NORMAL):

@@ -97,7 +97,7 @@ def lr(generator: Generator, scoring: Scoring) -> Score:
 def artifact(generator: Generator, scoring: Scoring) -> Score:
     """The classifier's probability of an artifact."""
     head = Classifier.load(scoring.classifier or classifier_path(generator.fingerprint))
-    extractor = head.load_extractor().to(generator.device)
+    extractor = head.load_extractor(generator.discriminator).to(generator.device)
     render = _renderer(generator)
 
     def cam(z: Tensor, c: Tensor | None, size: int) -> Tensor:
@@ -122,7 +122,7 @@ def realism(generator: Generator, scoring: Scoring) -> Score:
     """
     if scoring.real is None:
         raise GanfixError("--score realism: needs real images; name a folder or zip by --real")
-    extractor = load_extractor(scoring.extractor).to(generator.device)
+    extractor = load_extractor(scoring.extractor, generator.discriminator).to(generator.device)
     manifold = Manifold.of(real_features(generator, scoring.real, extractor))
     render = _renderer(generator)
     count = lr(generator, scoring)

@@ -97,8 +97,8 @@ def opened(network: str, host: Path | None, device: str | None) -> Iterator[nn.M
     """The generator that ``--network`` names, while its host's imports are in place."""
     from ganfix_plugin.hosts.loading import open_network
 
-    with open_network(network, host, device) as G:
-        yield G
+    with open_network(network, host, device) as generator:
+        yield generator.G
 
 
 def named(network: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
@@ -26,12 +26,14 @@ class CorrectorContext:
         profile: what was measured, as far as the corrector ``needs`` it.
         entry: the place of the argument that scripts hand to the generator: a latent or a w.
         mean_latent: what that argument is on average; None where the generator normalises it.
+        discriminator: the one that came with the generator, if any.
     """
 
     layers: tuple[Layer, ...]
     profile: Profile | None
     entry: Layer
     mean_latent: Tensor | None
+    discriminator: nn.Module | None = None
 
 
 @dataclass(frozen=True)

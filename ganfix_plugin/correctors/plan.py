@@ -25,7 +25,8 @@ def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any) -> Cor
     measured = measured_for(generator, spec, measure_on)
     G, adapter = generator.G, generator.adapter
     entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
-    context = CorrectorContext(chosen, measured, entry, adapter.mean_latent(G))
+    mean_latent, discriminator = adapter.mean_latent(G), generator.discriminator
+    context = CorrectorContext(chosen, measured, entry, mean_latent, discriminator)
     edits = spec.corrector.edits(given, context)
     gate = None
     if given.gate and measured and given.gate.score == "lr":
@@ -37,7 +38,7 @@ def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any) -> Cor
     elif given.gate:
         path = getattr(given, "classifier", None) or classifier_path(generator.fingerprint)
         head = Classifier.load(path)
-        scorer = ArtifactScorer(head, head.load_extractor(), entry)
+        scorer = ArtifactScorer(head, head.load_extractor(discriminator), entry)
         gate = Gated(scorer, given.gate.threshold)
     return kind_of(edits)(str(spec), entry, edits, gate, measured.text if measured else "")
 

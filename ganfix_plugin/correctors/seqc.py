@@ -132,9 +132,8 @@ def edits(options: SeqcOptions, context: CorrectorContext) -> Mapping[Layer, Edi
     if not by_sample:
         scores = {layer.name: profile.of_units("defective", layer) for layer in layers}
     classifier = Classifier.load(options.classifier or classifier_path(profile.fingerprint))
-    return ArtifactPass(
-        tuple(layers), options, classifier, classifier.load_extractor(), thresholds, scores
-    )
+    extractor = classifier.load_extractor(context.discriminator)
+    return ArtifactPass(tuple(layers), options, classifier, extractor, thresholds, scores)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ganfix_plugin.errors import GanfixError
@@ -117,9 +117,9 @@ class Classifier:
             meta["classes"] = tuple(meta["classes"])
             return cls(held_out=Report(**meta.pop("held_out")), **meta)
 
-    def load_extractor(self) -> Any:
-        """The extractor that this head was trained on."""
-        return load_extractor(self.extractor)
+    def load_extractor(self, D: nn.Module | None = None) -> Any:
+        """The extractor that this head was trained on; the discriminator D, if it was that."""
+        return load_extractor(self.extractor, D)
 
 
 def fit(

@@ -90,14 +90,18 @@ def shape_of(output: Any) -> str:
     return str(list(output.shape)) if isinstance(output, Tensor) else type(output).__name__
 
 
-def load_extractor(name: str | None = None) -> Extractor:
-    """The extractor of a name of the registry, or of ``module:callable``; None is the default one.
+def load_extractor(name: str | None = None, D: nn.Module | None = None) -> Extractor:
+    """A frozen feature extractor.
+
+    Args:
+        name: of the registry, or ``module:callable``; None is the default one.
+        D: the discriminator that came with the generator, for the extractor of that name.
 
     Raises:
         GanfixError: if there is none, or it lacks its weights (it says what to install).
     """
     # The discriminator is another one for every network.
-    return discriminator() if name == "discriminator" else _load(name or default_extractor())
+    return discriminator(D) if name == "discriminator" else _load(name or default_extractor())
 
 
 @functools.lru_cache(maxsize=4)
@@ -224,38 +228,17 @@ class _ImageNet(nn.Module):
         return ((x + 1) / 2 - self.mean) / self.deviation
 
 
-_open: list[nn.Module] = []
-
-
-def discriminator_is(D: Any) -> None:
-    """Say which discriminator came with the network that was opened last."""
-    _open[:] = [D] if isinstance(D, nn.Module) else []
-
-
-def opened_discriminator() -> nn.Module:
-    """The discriminator that came with the network that was opened last, in evaluation mode.
-
-    Raises:
-        GanfixError: if none did.
-    """
-    if not _open:
-        raise GanfixError(
-            "discriminator: none was opened; it comes with NVIDIA's network pickles only"
-        )
-    return _frozen(_open[0])
-
-
-def discriminator() -> Extractor:
+def discriminator(D: nn.Module | None = None) -> Extractor:
     """The discriminator inside an NVIDIA network pickle, up to its 4×4 feature maps.
 
     Only its residual blocks run: the minibatch statistics that follow would mix the images.
     """
-    if not _open or not hasattr(_open[0], "block_resolutions"):
+    if D is None or not hasattr(D, "block_resolutions"):
         raise GanfixError(
             "extractor discriminator: no discriminator was opened; it comes with NVIDIA's network "
             "pickles, use another extractor elsewhere"
         )
-    return Extractor("discriminator", _frozen(_Blocks(_open[0])))
+    return Extractor("discriminator", _frozen(_Blocks(D)))
 
 
 class _Blocks(nn.Module):
@@ -268,11 +251,11 @@ class _Blocks(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         D: Any = self.D
         last = Layer(-1, f"b{D.block_resolutions[-1]}", (4, 4), 0)
-        found: list[Any] = []
+        outputs: list[Any] = []
         images, c = x[:, : D.img_channels], x.new_zeros(len(x), D.c_dim)
-        observe(D, [last], lambda layer, output: found.append(output), lambda view: view(images, c))
-        features: Tensor = found[0][0] if isinstance(found[0], tuple) else found[0]
-        return features
+        observe(D, [last], lambda _, output: outputs.append(output), lambda view: view(images, c))
+        maps: Tensor = outputs[0][0] if isinstance(outputs[0], tuple) else outputs[0]
+        return maps
 
 
 def _frozen(network: nn.Module) -> nn.Module:

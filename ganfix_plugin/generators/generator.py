@@ -26,14 +26,20 @@ class Generator:
     Attributes:
         G: the generator itself, without any wrapper of DataParallel's or torch.compile's.
         adapter: the adapter that knows its family.
+        discriminator: the one that came with it, if any.
     """
 
     G: nn.Module
     adapter: Adapter
+    discriminator: nn.Module | None = None
 
     @classmethod
     def of(
-        cls, G: nn.Module, adapter_name: str | None = None, layers: Sequence[str] | None = None
+        cls,
+        G: nn.Module,
+        adapter_name: str | None = None,
+        layers: Sequence[str] | None = None,
+        discriminator: nn.Module | None = None,
     ) -> Generator:
         """Find the adapter of a generator in evaluation mode.
 
@@ -50,7 +56,7 @@ class Generator:
                 f"{type(G).__name__} is in training mode; ganfix works on finished generators: "
                 "call G.eval() first"
             )
-        return cls(G, find_adapter(G, adapter_name, layers))
+        return cls(G, find_adapter(G, adapter_name, layers), discriminator)
 
     @property
     def name(self) -> str:

@@ -42,7 +42,7 @@ def _correct_when_called(cls: Any, session: Session) -> None:
     def __call__(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if getattr(self, _WAITS, False):
             setattr(self, _WAITS, False)
-            session.correct(self)
+            session.prepare(self)
         return call(self, *args, **kwargs)
 
     setattr(__call__, _WAITS, True)

@@ -35,7 +35,7 @@ def _detect(folder: Path) -> bool:
     )
 
 
-def _load(network: str) -> nn.Module:
+def _load(network: str) -> dict[str, Any]:
     """A model of the zoo with the weights in checkpoints/ (here or in the checkout), or a file of
     weights that is named after such a model."""
     models = importlib.import_module("models")
@@ -57,7 +57,7 @@ def _load(network: str) -> nn.Module:
     except (RuntimeError, pickle.UnpicklingError) as error:
         cause = str(error).splitlines()[0]
         raise GanfixError(f"--network {network}: {file} does not fit {name}: {cause}") from error
-    return G
+    return {"G_ema": G}
 
 
 def _load_safetensors(file: Path) -> dict[str, Any]:

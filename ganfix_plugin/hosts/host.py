@@ -101,11 +101,11 @@ class Host:
         scripts: those that produce or measure images and take ``--correct``.
         imports: a script of this host imports at least one of these modules.
         wrappers: the functions to wrap.
-        load: the generator of a network's name or file, called while the checkout can be imported.
+        load: all networks of a name or file, called while the checkout can be imported: the
+            generator is "G_ema", its discriminator, if there is one, "D".
+        carries_code: whether files of networks carry the code of their classes, or weights only.
         seeds: the scripts that render one image per seed, each with the name of the click option
             that holds them as a list; ``seedless`` says why the others do not.
-        networks: everything in a network's file, the generator under "G_ema", where such files
-            carry the code of their classes; None where they hold weights only.
         flags: what scripts take besides ``--correct``.
         folders: of scripts that keep files of theirs in one folder, the option that names it; what
             is corrected, or seen by another detector, is kept in a folder of its own below it.
@@ -119,10 +119,10 @@ class Host:
     scripts: tuple[str, ...]
     imports: tuple[str, ...]
     wrappers: tuple[Wrapper, ...]
-    load: Callable[[str], Any]
+    load: Callable[[str], dict[str, Any]]
+    carries_code: bool = False
     seeds: Mapping[str, str] = field(default_factory=dict)
     seedless: str = ""
-    networks: Callable[[str], dict[str, Any]] | None = None
     flags: Mapping[str, tuple[Flag, ...]] = field(default_factory=dict)
     folders: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)

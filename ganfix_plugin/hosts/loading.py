@@ -6,7 +6,7 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features.extractors import discriminator_is
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.devices import resolve_device
 from ganfix_plugin.hosts.host import Host, Situation, find_host
 from ganfix_plugin.hosts.session import Run, Session
@@ -27,30 +27,33 @@ _BUNDLE_INSTEAD = "write spec and profile to a bundle instead: --out NAME.safete
 
 @contextmanager
 def open_network(
-    network: str, checkout: Path | None = None, device: str | None = None
-) -> Iterator[nn.Module]:
-    """The generator of a name, in evaluation mode and on a device.
+    network: str,
+    checkout: Path | None = None,
+    device: str | None = None,
+    adapter_name: str | None = None,
+) -> Iterator[Generator]:
+    """The generator of a name, in evaluation mode and on a device, and its discriminator.
 
     Args:
-        network: ``module:function`` returning a generator, or whatever the host of the checkout
-            opens: a network pickle or its URL, a genforce model name or ``.pth``.
+        network: ``module:function`` returning a generator, or, like a network pickle, a dictionary
+            with "G_ema" and perhaps "D"; or whatever the host of the checkout opens: a network
+            pickle or its URL, a genforce model name or ``.pth``.
         checkout: the host's folder; by default the current one. Its modules can be imported while
             the context lasts, and its workarounds are applied.
         device: "cpu", "cuda" or "mps"; by default CUDA where there is some.
+        adapter_name: take this adapter instead of looking for one.
 
     Raises:
-        GanfixError: if there is no such network, or no host that could open it.
+        GanfixError: if there is no such network, no host that could open it, or no adapter that
+            knows the generator.
     """
     where = resolve_device(device)
     if where == "cuda" and world() > 1:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    discriminator_is(None)
-    if _is_function(network):
-        with importable((checkout or Path.cwd()).resolve()):
-            yield _ready(_call(network), network, where)
-        return
-    with _host_of(network, checkout, where) as host:
-        yield _ready(host.load(network), network, where)
+    with _loaded(network, checkout, where) as networks:
+        G, D = _ready(networks["G_ema"], network, where), networks.get("D")
+        discriminator = D if isinstance(D, nn.Module) else None
+        yield Generator.of(G, adapter_name, discriminator=discriminator)
 
 
 @contextmanager
@@ -69,14 +72,27 @@ def open_networks(
             f"into; {_BUNDLE_INSTEAD}"
         )
     with _host_of(network, checkout, resolve_device(device)) as host:
-        if host.networks is None:
+        if not host.carries_code:
             raise GanfixError(
                 f"--network {network}: a file of {host.title} holds weights only and cannot carry "
                 f"code; {_BUNDLE_INSTEAD}"
             )
-        networks = host.networks(network)
+        networks = host.load(network)
         networks["G_ema"] = _ready(networks["G_ema"], network, "cpu")
         yield networks
+
+
+@contextmanager
+def _loaded(network: str, checkout: Path | None, device: str) -> Iterator[Mapping[str, Any]]:
+    """The networks of a name, the generator under "G_ema", while they can be used."""
+    if _is_function(network):
+        with importable((checkout or Path.cwd()).resolve()):
+            result = _call(network)
+            is_several = isinstance(result, dict) and "G_ema" in result
+            yield result if is_several else {"G_ema": result}
+        return
+    with _host_of(network, checkout, device) as host:
+        yield host.load(network)
 
 
 @contextmanager
@@ -120,7 +136,7 @@ def _is_function(network: str) -> bool:
     return bool(re.fullmatch(r"[\w.]+:\w+", network))
 
 
-def _call(network: str) -> object:
+def _call(network: str) -> Any:
     module, _, function = network.partition(":")
     try:
         build = getattr(importlib.import_module(module), function)

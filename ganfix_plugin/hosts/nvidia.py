@@ -12,7 +12,6 @@ from typing import Any
 
 from ganfix_plugin.artifacts.latent_files import read_latents
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features.extractors import discriminator_is
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.counts import uncounted
 from ganfix_plugin.hosts.compat import PERCENTILE, PKG_RESOURCES
@@ -31,14 +30,13 @@ def _detect(folder: Path) -> bool:
     return defines(folder / "legacy.py", "load_network_pkl")
 
 
-def _networks(network: str) -> dict[str, Any]:
+def _load(network: str) -> dict[str, Any]:
     """What a network pickle holds, a file or a URL: the moving average is "G_ema"."""
     legacy = importlib.import_module("legacy")
     util = importlib.import_module("dnnlib.util")
     try:
         with util.open_url(network) as file:
             networks: dict[str, Any] = legacy.load_network_pkl(file)
-        discriminator_is(networks.get("D"))
         return networks
     except OSError as error:
         raise GanfixError(f"--network {network}: cannot be read: {error}") from error
@@ -58,9 +56,8 @@ def _load_corrected(session: Session, load: Function) -> Function:
     @functools.wraps(load)
     def load_network_pkl(*args: Any, **kwargs: Any) -> Any:
         networks = load(*args, **kwargs)
-        discriminator_is(networks.get("D"))
-        G = session.correct(networks["G_ema"])
-        session.screen_seeds(G)
+        G = networks["G_ema"]
+        session.prepare(G, networks.get("D"))
         metrics = session.run.metrics
         if metrics.latents:  # errors belong here, not in the ranks
             read_latents(metrics.latents, Generator.of(G), metrics.num_gen)
@@ -133,7 +130,7 @@ HOST = Host(
         Wrapper("metrics.metric_utils", "compute_feature_stats_for_dataset", cache_by_detector),
         Wrapper("torch_utils.misc", "print_module_summary", _summarise_uncounted),
     ),
-    load=lambda network: _networks(network)["G_ema"],
-    networks=_networks,
+    load=_load,
+    carries_code=True,
     workarounds=(CUDA_ELSEWHERE, NCCL, PKG_RESOURCES, PERCENTILE, HALF_DISTANCES, NVIDIA_OPS),
 )

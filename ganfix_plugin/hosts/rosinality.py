@@ -25,7 +25,7 @@ def _detect(folder: Path) -> bool:
     )
 
 
-def _load(network: str) -> Any:
+def _load(network: str) -> dict[str, Any]:
     """The moving average "g_ema" in a checkpoint; its sizes are read off its weights."""
     model = importlib.import_module("model")
     try:
@@ -45,7 +45,7 @@ def _load(network: str) -> Any:
     size = 4 * 2 ** (blocks // 2)
     G = model.Generator(size, latent, len(layers), channel_multiplier=len(at_64) // 256)
     G.load_state_dict(weights)
-    return G
+    return {"G_ema": G}
 
 
 HOST = Host(

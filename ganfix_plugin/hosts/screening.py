@@ -65,7 +65,7 @@ class Screen:
 
 def apply(
     screen: Screen,
-    G: nn.Module,
+    generator: Generator,
     options: Mapping[str, Any],
     seeds_option: str,
     given: Options,
@@ -86,7 +86,6 @@ def apply(
     if options.get("projected_w") is not None:
         log.info("--screen %s: a projected w has no seed; it is rendered", screen)
         return 1
-    generator = Generator.of(G)
     class_index = options.get("class_idx") if generator.classes else None
     if seeds is None or (generator.classes and class_index is None):
         return 1  # the script itself will say what it needs

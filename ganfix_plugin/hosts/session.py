@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from torch import nn
@@ -25,6 +25,7 @@ from ganfix_plugin.api import attach
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import write_text
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.counts import add_counts, process_counts
 from ganfix_plugin.hooks.forward import random_state_kept
@@ -37,10 +38,9 @@ from ganfix_plugin.hosts.screening import Screen, apply
 from ganfix_plugin.spec import Options
 
 log = logging.getLogger("ganfix")
-Module = TypeVar("Module", bound=nn.Module)
 
 
-def _load_nothing(network: str) -> nn.Module:
+def _load_nothing(network: str) -> dict[str, Any]:
     raise GanfixError(f"--network {network}: no known host is here that could open it")
 
 
@@ -120,36 +120,40 @@ class Session:
         seen_by = {"detector": str(detector)} if detector else {}
         return {**self.run.provenance, **seen_by, **self.notes.get(metric, {})}
 
-    def correct(self, G: Module) -> Module:
-        """Attach the corrections, if there are any, to a generator that a wrapper has come across.
+    def prepare(self, G: nn.Module, discriminator: nn.Module | None = None) -> None:
+        """Correct a generator that a wrapper has come across, and screen the seeds that the script
+        is about to give to it, as far as the run asks for that.
 
         Measuring it first takes nothing out of the random stream that the script draws from.
         """
-        if self.run.specs:
+        if self.run.specs or self.screen:
             with random_state_kept(G):
-                attached = attach(G, *self.run.specs, measure_on=self.run.situation.device)
-            self.attachments.append(attached)
-            corrections = attached.corrections
-            provenance = {
-                "correct": " ".join(correction.text for correction in corrections),
-                "profile": " ".join(sorted({c.profile for c in corrections if c.profile})),
-                "ganfix": __version__,
-            }
-            self.run = replace(self.run, provenance=provenance)
-        return G
+                generator = Generator.of(G, discriminator=discriminator)
+                self._correct(generator)
+                self._screen_seeds(generator)
 
-    def screen_seeds(self, G: nn.Module) -> None:
-        """Take the seeds that ``--screen`` does not want out of the list that the script is about
-        to go through, now that a wrapper has come across its generator."""
+    def _correct(self, generator: Generator) -> None:
+        if not self.run.specs:
+            return
+        attached = attach(generator, *self.run.specs, measure_on=self.run.situation.device)
+        self.attachments.append(attached)
+        corrections = attached.corrections
+        provenance = {
+            "correct": " ".join(correction.text for correction in corrections),
+            "profile": " ".join(sorted({c.profile for c in corrections if c.profile})),
+            "ganfix": __version__,
+        }
+        self.run = replace(self.run, provenance=provenance)
+
+    def _screen_seeds(self, generator: Generator) -> None:
+        """Take the seeds that ``--screen`` does not want out of the list of the script."""
         if not self.screen:
             return
         context = click.get_current_context(silent=True)
         options = context.params if context else {}
         measured = next((spec.options for spec in self.run.specs), Options())
-        with random_state_kept(G):
-            self.left = apply(
-                self.screen, G, options, self.seeds_option, measured, self.run.situation.device
-            )
+        device = self.run.situation.device
+        self.left = apply(self.screen, generator, options, self.seeds_option, measured, device)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
