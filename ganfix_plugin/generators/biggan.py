@@ -21,10 +21,10 @@ class BigGAN(Family):
 
     name = "biggan"
     title = "BigGAN of BigGAN-PyTorch, and U-net GAN"
+    marks = ("blocks", "shared", "linear", "dim_z", "arch")
+    width = "dim_z"
+    called = ""
     styled = False
-
-    def matches(self, G: Any) -> bool:
-        return all(hasattr(G, name) for name in ("blocks", "shared", "linear", "dim_z", "arch"))
 
     def layers(self, G: Any) -> tuple[Layer, ...]:
         return tuple(
@@ -35,12 +35,6 @@ class BigGAN(Family):
     def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
         # There is no convolution at 4×4: the three of the lowest resolutions stand in.
         return tuple(layers[:3])
-
-    def entry(self, G: Any) -> str:
-        return ""
-
-    def latent_shape(self, G: Any) -> tuple[int, ...]:
-        return (G.dim_z,)
 
     def mean_latent(self, G: Any) -> Tensor | None:
         return torch.zeros(G.dim_z)

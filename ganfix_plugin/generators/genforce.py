@@ -1,26 +1,28 @@
 """genforce's generators: PGGAN, StyleGAN, StyleGAN2 and StyleGAN2-ADA.
 
-The authors of [C22] released their code on the same classes.
+The authors of [C22] (Choi, Chang, Choi, IJCAI 2022) released their code on the same classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
 
-from ganfix_plugin.generators.layers import Family
-from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.generators.layers import Growing
 
 
-class _Genforce(Family):
+class _Genforce(Growing):
+    kinds: tuple[str, ...]  # names of classes: their structure is the same
     prefix = "synthesis."
+    suffix = ""
+    width = "z_space_dim"
     quiet = {"randomize_noise": False}
     fused = "fused_modulate"
 
-    def latent_shape(self, G: Any) -> tuple[int, ...]:
-        return (G.z_space_dim,)
+    def matches(self, G: Any) -> bool:
+        return type(G).__name__ in self.kinds and hasattr(G, self.width)
 
     def image_item(self, G: Any) -> int | str | None:
         return "image"
@@ -37,12 +39,11 @@ class _Genforce(Family):
         images: Tensor = G(z, c)["image"]
         return images
 
-    def _convolutions(self, G: Any) -> list[tuple[str, int]]:
-        """(module name, number of units) of layer0, layer1, …"""
+    def convolutions(self, G: Any) -> Iterable[tuple[str, int]]:
         modules = dict(G.named_modules())
         names = (f"{self.prefix}layer{i}" for i in range(len(modules)))
         present = [name for name in names if name in modules]
-        return [(name, modules[name].bias.shape[0]) for name in present]
+        return [(name + self.suffix, modules[name].bias.shape[0]) for name in present]
 
 
 class StyleGAN2(_Genforce):
@@ -50,61 +51,31 @@ class StyleGAN2(_Genforce):
 
     name = "genforce-stylegan2"
     title = "StyleGAN2 and StyleGAN2-ADA of genforce"
-
-    def matches(self, G: Any) -> bool:
-        return type(G).__name__ in ("StyleGAN2Generator", "StyleGAN2ADAGenerator") and hasattr(
-            G, "z_space_dim"
-        )
-
-    def layers(self, G: Any) -> tuple[Layer, ...]:
-        sizes = (4 * 2 ** ((i + 1) // 2) for i in range(100))
-        return tuple(
-            Layer(i, name, (size, size), units, item=0, modulated=True)
-            for i, ((name, units), size) in enumerate(zip(self._convolutions(G), sizes))
-        )
+    kinds = ("StyleGAN2Generator", "StyleGAN2ADAGenerator")
+    item = 0
 
 
-class _TwoPerResolution(_Genforce):
-    """Layers 2k and 2k+1 are at 4·2^k; the papers' lists name the second."""
-
-    suffix = ""
-    modulated = False
-
-    def layers(self, G: Any) -> tuple[Layer, ...]:
-        return tuple(
-            Layer(i, name + self.suffix, (4 * 2 ** (i // 2),) * 2, units, modulated=self.modulated)
-            for i, (name, units) in enumerate(self._convolutions(G))
-        )
-
-    def at_resolution(self, layers: Sequence[Layer], size: int) -> Layer | None:
-        return super().at_resolution(layers[::-1], size)
-
-
-class PGGAN(_TwoPerResolution):
+class PGGAN(_Genforce):
     """Layer 0 is the 4×4 'dense' layer, 1 the 4×4 convolution, 2 and 3 are at 8×8, and so on."""
 
     name = "genforce-pggan"
     title = "PGGAN of genforce"
+    kinds = ("PGGANGenerator",)
+    called = ""
+    first = 2
+    modulated = False
     styled = False
     prefix = ""
-
-    def matches(self, G: Any) -> bool:
-        return type(G).__name__ == "PGGANGenerator" and hasattr(G, "z_space_dim")
-
-    def entry(self, G: Any) -> str:
-        return ""
 
     def mean_latent(self, G: Any) -> Tensor | None:
         return None  # pixel norm undoes any scaling of the latent
 
 
-class StyleGAN(_TwoPerResolution):
+class StyleGAN(_Genforce):
     """As PGGAN, read at ``.activate``: instance norm and style follow it in the same module."""
 
     name = "genforce-stylegan"
     title = "StyleGAN of genforce"
+    kinds = ("StyleGANGenerator",)
+    first = 2
     suffix = ".activate"
-    modulated = True
-
-    def matches(self, G: Any) -> bool:
-        return type(G).__name__ == "StyleGANGenerator" and hasattr(G, "z_space_dim")

@@ -6,7 +6,7 @@ module path or `isinstance`: the classes of a network pickle live in generated m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -67,14 +67,49 @@ class Family:
     """Defaults that most families share.
 
     Attributes:
+        marks: the attributes by which G is recognised.
+        width: the attribute of G that says how wide a latent is.
+        called: what `Adapter.entry` returns.
         styled: what the entry takes first is a w, or several.
         quiet: see `Adapter.quietly`.
         fused: the attribute of modules that says whether their kernels are fused with styles.
     """
 
+    marks: tuple[str, ...] = ()
+    width = ""
+    called = "synthesis"
     styled = True
     quiet: Mapping[str, Any] = {}
     fused = ""
+
+    def matches(self, G: Any) -> bool:
+        return bool(self.marks) and all(hasattr(G, name) for name in self.marks)
+
+    def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        chosen = (self.at_resolution(layers, size) for size in (4, 8, 16))
+        return tuple(layer for layer in chosen if layer)
+
+    def at_resolution(self, layers: Sequence[Layer], size: int) -> Layer | None:
+        return next((layer for layer in layers if layer.resolution == (size, size)), None)
+
+    def entry(self, G: Any) -> str:
+        return self.called
+
+    def image_item(self, G: Any) -> int | str | None:
+        return None
+
+    def latent_shape(self, G: Any) -> tuple[int, ...]:
+        return (getattr(G, self.width),)
+
+    def mean_latent(self, G: Any) -> Tensor | None:
+        return None
+
+    def num_classes(self, G: Any) -> int:
+        return 0
+
+    def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
+        images: Tensor = G(z)
+        return images
 
     def latent(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
         x = first_argument(entry, args, kwargs)
@@ -86,18 +121,33 @@ class Family:
                 setattr(module, self.fused, False)
         return self.quiet
 
-    def entry(self, G: Any) -> str:
-        return "synthesis"
 
-    def image_item(self, G: Any) -> int | str | None:
-        return None
+class Growing(Family):
+    """Square feature maps from 4×4 up, two layers per resolution.
 
-    def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
-        found = (self.at_resolution(layers, size) for size in (4, 8, 16))
-        return tuple(layer for layer in found if layer)
+    Attributes:
+        first: how many layers are at 4×4. One, as in StyleGAN2: the papers' lists name the first
+            layer of a resolution; or two: they name the second.
+        item: see `Layer`; ``modulated`` too.
+    """
+
+    first = 1
+    item: int | None = None
+    modulated = True
+
+    def convolutions(self, G: Any) -> Iterable[tuple[str, int]]:
+        """Module names and numbers of units, in the order in which they run."""
+        raise NotImplementedError
+
+    def layers(self, G: Any) -> tuple[Layer, ...]:
+        sides = (4 * 2 ** ((i + 2 - self.first) // 2) for i in range(100))
+        return tuple(
+            Layer(i, name, (side, side), units, item=self.item, modulated=self.modulated)
+            for i, ((name, units), side) in enumerate(zip(self.convolutions(G), sides))
+        )
 
     def at_resolution(self, layers: Sequence[Layer], size: int) -> Layer | None:
-        return next((layer for layer in layers if layer.resolution == (size, size)), None)
+        return super().at_resolution(layers if self.first == 1 else layers[::-1], size)
 
 
 def select(adapter: Adapter, layers: Sequence[Layer], choice: LayerChoice) -> tuple[Layer, ...]:
@@ -115,12 +165,12 @@ def select(adapter: Adapter, layers: Sequence[Layer], choice: LayerChoice) -> tu
     wanted = []
     for item in choice.items:
         square = item.partition("x")[0]
-        found = adapter.at_resolution(layers, int(square)) if "x" in item else by_number.get(item)
-        if found is None:
+        layer = adapter.at_resolution(layers, int(square)) if "x" in item else by_number.get(item)
+        if layer is None:
             raise GanfixError(f"layers={choice}: no layer {item}; there are {_numbers(layers)}")
-        wanted.append(found)
+        wanted.append(layer)
     return tuple(layer for layer in layers if layer in wanted)
 
 
 def _numbers(layers: Sequence[Layer]) -> str:
-    return ", ".join(f"{each.index} ({each.resolution[0]}x{each.resolution[1]})" for each in layers)
+    return ", ".join("{} ({}x{})".format(layer.index, *layer.resolution) for layer in layers)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
-from ganfix_plugin.generators.layers import Family
+from ganfix_plugin.generators.layers import Family, Growing
 from ganfix_plugin.hooks.layer import Layer
 
 
 class _Nvidia(Family):
+    width = "z_dim"
     quiet: Mapping[str, Any] = {"noise_mode": "const"}
-
-    def latent_shape(self, G: Any) -> tuple[int, ...]:
-        return (G.z_dim,)
 
     def mean_latent(self, G: Any) -> Tensor | None:
         mean: Tensor | None = getattr(G.mapping, "w_avg", None)
@@ -33,7 +31,7 @@ class _Nvidia(Family):
         return images
 
 
-class StyleGAN2(_Nvidia):
+class StyleGAN2(_Nvidia, Growing):
     """Layer 0 is b4.conv1; 2k−1 and 2k are conv0 (upsampling) and conv1 of b{4·2^k}."""
 
     name = "nvidia-stylegan2"
@@ -44,16 +42,10 @@ class StyleGAN2(_Nvidia):
         synthesis = getattr(G, "synthesis", None)
         return hasattr(synthesis, "block_resolutions") and hasattr(G, "mapping")
 
-    def layers(self, G: Any) -> tuple[Layer, ...]:
-        found: list[Layer] = []
-        for size in G.synthesis.block_resolutions:
-            for conv in ("conv0", "conv1"):
-                name = f"synthesis.b{size}.{conv}"
-                if size == 4 and conv == "conv0":
-                    continue
-                units = G.get_submodule(name).bias.shape[0]
-                found.append(Layer(len(found), name, (size, size), units, modulated=True))
-        return tuple(found)
+    def convolutions(self, G: Any) -> Iterable[tuple[str, int]]:
+        sizes = G.synthesis.block_resolutions
+        names = [f"synthesis.b{size}.conv{k}" for size in sizes for k in (0, 1)][1:]
+        return [(name, G.get_submodule(name).bias.shape[0]) for name in names]
 
 
 class StyleGAN3(_Nvidia):
@@ -67,15 +59,13 @@ class StyleGAN3(_Nvidia):
         return hasattr(synthesis, "layer_names") and hasattr(synthesis, "input")
 
     def layers(self, G: Any) -> tuple[Layer, ...]:
-        found: list[Layer] = []
-        for name in G.synthesis.layer_names[:-1]:
-            module = G.get_submodule(f"synthesis.{name}")
+        layers = []
+        for i, name in enumerate(G.synthesis.layer_names[:-1]):
+            module = getattr(G.synthesis, name)
             width, height = (int(size) for size in module.out_size)
-            units = int(module.out_channels)
-            found.append(
-                Layer(len(found), f"synthesis.{name}", (height, width), units, modulated=True)
-            )
-        return tuple(found)
+            units, name = int(module.out_channels), f"synthesis.{name}"
+            layers.append(Layer(i, name, (height, width), units, modulated=True))
+        return tuple(layers)
 
     def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
         # The feature maps carry a margin and start at a sampling rate of 16, so that 4x4, 8x8 and

@@ -19,13 +19,8 @@ _WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 class _Unconditional(Family):
+    called = ""
     styled = False
-
-    def entry(self, G: Any) -> str:
-        return ""
-
-    def num_classes(self, G: Any) -> int:
-        return 0
 
     def mean_latent(self, G: Any) -> Tensor | None:
         return torch.zeros(self.latent_shape(G))
