@@ -77,7 +77,7 @@ def evaluate(
     Args:
         G: a generator in evaluation mode; it is left as it was.
         real: a folder or zip of images of the generator's size.
-        latents: as `latents.read_latents` takes them.
+        latents: as `latent_files.read_latents` takes them.
         specs: corrections, in order; none measures the generator as it is.
         extractor: of features, by name.
         num: at most this many latents, from the top.
@@ -154,8 +154,8 @@ def evaluate(
 
 def _states(*paths: Path | None) -> list[tuple[str, int, int]]:
     """What tells whether files, and those in folders, are still the same: size and time."""
-    every = (file for path in paths if path for file in (path, *path.rglob("*")))
-    states = ((str(file), file.stat()) for file in sorted(every) if file.is_file())
+    files = sorted(file for path in paths if path for file in (path, *path.rglob("*")))
+    states = ((str(file), file.stat()) for file in files if file.is_file())
     return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
 
 
