@@ -102,12 +102,14 @@ setup(
     entry_points={
         "console_scripts": ["ganfix = ganfix_plugin.cli:main"],
         "ganfix.correctors": [
+            "boundary = ganfix_plugin.correctors.boundary:CORRECTOR",
             "none = ganfix_plugin.correctors.none:CORRECTOR",
             "random = ganfix_plugin.correctors.random:CORRECTOR",
             "ds = ganfix_plugin.correctors.units:DS",
             "fid-units = ganfix_plugin.correctors.units:FID_UNITS",
             "seqabl = ganfix_plugin.correctors.seqabl:CORRECTOR",
             "seqc = ganfix_plugin.correctors.seqc:CORRECTOR",
+            "steer = ganfix_plugin.correctors.steer:CORRECTOR",
             "truncation = ganfix_plugin.correctors.truncation:CORRECTOR",
             "units = ganfix_plugin.correctors.units:UNITS",
         ],

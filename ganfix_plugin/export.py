@@ -100,6 +100,8 @@ def export(
     """
     bound = parse_specs(specs)
     for spec in bound:
+        if spec.options.gate and spec.options.gate.score == "probe":
+            raise GanfixError(f"export: {spec}: a file cannot carry gate=probe; use gate=lr")
         if spec.options.gate and spec.options.gate.score == "artifact":
             raise _needs_classifier(str(spec), "gate=artifact asks it about every image")
     networks = generator if isinstance(generator, dict) else {"G_ema": generator}
@@ -215,6 +217,11 @@ _TWINS: dict[type, tuple[type, Callable[[Any, Make], dict[str, Any]]]] = {
 
 
 def _refuse_second_pass(correction: Correction) -> None:
+    if correction.moves:
+        raise GanfixError(
+            f"export: {correction.text} moves latents by a probe of this ganfix, which a network "
+            "pickle or bundle cannot carry; use seqabl, ds, fid-units or units"
+        )
     if not correction.one_pass:
         raise _needs_classifier(correction.text, "it decides about each image by looking at it")
 

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.files import write_text
+from ganfix_plugin.files import cache_folder, write_text
 
 ARTIFACT, NORMAL = "artifact", "normal"
 KINDS = (ARTIFACT, NORMAL)
+LR_COUNT = "lr-count"  # the rater of labels that the LR count stood in for
 LAST_SEED = 2**32 - 1  # numpy's
 
 Sample = int | tuple[float, ...]  # a seed, or the values of a latent
@@ -159,6 +160,24 @@ def write(labels: Labels, path: Path) -> None:
         writer.writerows(rows)
         text = table.getvalue()
     write_text(path, text, "labels")
+
+
+def stored_path(generator: str) -> Path:
+    """Where the labels of a generator, by its fingerprint, are kept for those who name no file."""
+    return cache_folder() / "labels" / f"{generator[:16]}.csv"
+
+
+def keep(labels: Labels) -> None:
+    """Add labels to those that the store has of their generator.
+
+    Those by the LR count stay out: they are no more than what a probe finds by itself.
+    """
+    items = tuple(item for item in labels.items if item.rater != LR_COUNT)
+    if not items:
+        return
+    path = stored_path(labels.generator)
+    before = [read(path)] if path.exists() else []
+    write(merge([*before, Labels(labels.generator, items)]), path)
 
 
 def merge(files: Iterable[Labels]) -> Labels:

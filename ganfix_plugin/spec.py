@@ -169,7 +169,8 @@ class Gate:
     """Which samples are corrected: those whose ``score`` exceeds ``threshold``.
 
     "lr" is the count of active low-rate neurons: a `Portion` as threshold is a quantile of the
-    generator's own counts, a number is absolute. "artifact" is the classifier's probability.
+    generator's own counts, a number is absolute. "artifact" is the classifier's probability, and
+    "probe" the probe's score, whose threshold is always a quantile.
     """
 
     score: str
@@ -177,13 +178,14 @@ class Gate:
 
     @classmethod
     def parse(cls, text: str) -> Gate | None:
-        """Parse ``off``, ``lr:70%``, ``lr:1200`` or ``artifact:0.5``."""
+        """Parse ``off``, ``probe:70%``, ``lr:70%``, ``lr:1200`` or ``artifact:0.5``."""
         if text == "off":
             return None
         score, _, value = text.partition(":")
         number = re.fullmatch(r"\d+(\.\d+)?(%?)", value)
-        if score not in ("lr", "artifact") or not number or (score == "artifact" and number[2]):
-            raise ValueError("off, lr:QUANTILE%, lr:COUNT or artifact:PROBABILITY")
+        as_share = {"lr": (True, False), "probe": (True,), "artifact": (False,)}.get(score, ())
+        if not number or bool(number[2]) not in as_share:
+            raise ValueError("off, probe:QUANTILE%, lr:QUANTILE%, lr:COUNT or artifact:PROBABILITY")
         threshold = portion(value) if number[2] else float(value)
         if score == "artifact" and threshold > 1:
             raise ValueError("artifact:PROBABILITY from 0 to 1")
@@ -201,9 +203,9 @@ class Options:
     gate: Gate | None = option(
         None,
         Gate.parse,
-        "correct only samples whose artifact score exceeds this: off, lr:QUANTILE% of the "
-        "generator's own counts of active low-rate neurons, lr:COUNT of them, or "
-        "artifact:PROBABILITY by the classifier",
+        "correct only samples whose artifact score exceeds this: off, probe:QUANTILE% of the "
+        "generator's own scores by a probe of its first layers, lr:QUANTILE% of its own counts of "
+        "active low-rate neurons, lr:COUNT of them, or artifact:PROBABILITY by the classifier",
         tune=("lr:50%", "lr:60%", "lr:70%", "lr:80%", "lr:90%"),
     )
     samples: int = option(10_000, whole(2), "latents to measure the generator on, if need be")

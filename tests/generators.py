@@ -283,8 +283,13 @@ class RosinalityShaped(nn.Module):
         self.to_rgb = nn.Conv2d(6, 3, 1)
         self.eval()
 
-    def forward(self, styles: list[Tensor], randomize_noise: bool = True) -> tuple[Tensor, None]:
-        w = self.style(styles[0])
+    def forward(
+        self,
+        styles: list[Tensor],
+        input_is_latent: bool = False,
+        randomize_noise: bool = True,
+    ) -> tuple[Tensor, None]:
+        w = styles[0] if input_is_latent else self.style(styles[0])
         x = self.constant.repeat(len(w), 1, 1, 1)
         for index, conv in enumerate((self.conv1, *self.convs)):
             kept = None if randomize_noise else self.noises.get_buffer(f"noise_{index}")

@@ -13,7 +13,17 @@ from prepared import error, run
 
 from ganfix_plugin import GanfixError
 from ganfix_plugin.generators.latents import latents_of
-from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, merge, read, write
+from ganfix_plugin.labels import (
+    ARTIFACT,
+    NORMAL,
+    Label,
+    Labels,
+    keep,
+    merge,
+    read,
+    stored_path,
+    write,
+)
 
 MARK, OTHER = "a" * 64, "b" * 64
 LABELS = Labels(
@@ -285,3 +295,14 @@ def test_labels_check_fails_in_one_line_and_writes_nothing(tmp_path: Path) -> No
     write(Labels(OTHER, LABELS.items), two)
     assert "2 generators" in error(run("labels", "check", one, two, f"--out={out}"))
     assert not out.exists()
+
+
+def test_the_store_keeps_what_people_said_and_their_last_word(own_cache: Path) -> None:
+    by_rule = Label(9, ARTIFACT, "lr-count")
+    keep(Labels("abc", (by_rule,)))
+    assert not stored_path("abc").exists()
+    keep(Labels("abc", (Label(1, ARTIFACT, "ann"), by_rule)))
+    keep(Labels("abc", (Label(1, NORMAL, "ann"), Label(2, ARTIFACT, "ben"))))
+    kept = read(stored_path("abc"))
+    assert kept.items == (Label(1, NORMAL, "ann"), Label(2, ARTIFACT, "ben"))
+    assert kept.generator == "abc"

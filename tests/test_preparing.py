@@ -26,7 +26,7 @@ from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
-from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, read, write
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, read, stored_path, write
 from ganfix_plugin.profiling.profile import Profile
 
 TESTS = Path(__file__).parent
@@ -277,6 +277,7 @@ def test_a_classifier_may_be_kept_elsewhere(
     where = network("stylegan2", network_pickle)
     shown = run("fit", *where, f"--labels={labels}", f"--extractor={EXTRACTOR}", f"--out={head}")
     assert shown.exit_code == 0 and f"classifier: {head}" in shown.output
+    assert read(stored_path(fingerprint(stylegan2))) == read(labels)
     trained = Classifier.load(head)
     options = [f"--classifier={head}", "--samples=50", "--layers=1+2", "--tau=0.1", "--cam=0.3"]
     shown = run("score", *where, f"--labels={labels}", *options)

@@ -32,7 +32,7 @@ def samples(n: int, seed: int, shift: float = 0.0) -> Tensor:
 def test_unit_means_are_those_of_the_whole_pass(G: nn.Module) -> None:
     generator, z = Generator.of(G), latents(G, 5)
     layers = generator.layers[:3]
-    means, _ = read_batches(generator, Reader.of(generator, layers), [(z, None)])
+    means = read_batches(generator, Reader.of(generator, layers), [(z, None)]).means
     with recorded(G, layers) as maps, torch.no_grad():
         generator.synthesize(z, None)
     expected = [maps[layer.name].clamp(min=0).mean(dim=(2, 3)) for layer in layers]
@@ -44,19 +44,21 @@ def test_noise_is_constant_and_the_random_state_kept(build: type[nn.Module]) -> 
     generator = Generator.of(build())
     reader, z = Reader.of(generator, generator.layers[:3]), latents(generator.G, 3)
     before = torch.get_rng_state()
-    first, _ = read_batches(generator, reader, [(z, None)])
+    first = read_batches(generator, reader, [(z, None)]).means
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(5)
-    assert torch.equal(read_batches(generator, reader, [(z, None)])[0], first)
+    assert torch.equal(read_batches(generator, reader, [(z, None)]).means, first)
 
 
 def test_the_latents_are_those_of_the_entry(stylegan2: nn.Module, face: nn.Module) -> None:
     for G in (stylegan2, face):
         generator, z = Generator.of(G), latents(G, 4)
-        _, found = read_batches(generator, Reader.of(generator, ()), [(z, None)])
+        found = read_batches(generator, Reader.of(generator, ()), [(z, None)])
         styled = hasattr(G, "mapping")
         expected = G.mapping(z, None).mean(dim=1) if styled else z.flatten(1)
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(found.means, expected)
+        scale = (expected - expected.mean(dim=0)).norm(dim=1).mean() if styled else 0
+        assert found.scale == pytest.approx(float(scale), rel=1e-5)
 
 
 def test_a_conditional_generator_is_read_with_its_classes() -> None:
@@ -64,8 +66,8 @@ def test_a_conditional_generator_is_read_with_its_classes() -> None:
     z, c = latents(generator.G, 3), torch.eye(3)
     reader = Reader.of(generator, generator.layers[:2])
     one_by_one = [read_batches(generator, reader, [(z[i : i + 1], c[i : i + 1])]) for i in range(3)]
-    together, _ = read_batches(generator, reader, [(z, c)])
-    torch.testing.assert_close(together, torch.cat([means for means, _ in one_by_one]))
+    together = read_batches(generator, reader, [(z, c)]).means
+    torch.testing.assert_close(together, torch.cat([each.means for each in one_by_one]))
 
 
 def test_nan_in_units_is_said(face: nn.Module) -> None:

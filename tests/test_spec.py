@@ -150,7 +150,7 @@ def test_an_unknown_key_lists_the_known() -> None:
         ("seqabl:lowest=30 percent", "lowest is '30 percent', expected a number"),
         ("seqabl:side=left", "side is 'left', expected low or high"),
         ("seqabl:layers=4x8", "layers is '4x8', expected auto, layer numbers"),
-        ("seqabl:gate=lr:x", "gate is 'lr:x', expected off, lr:QUANTILE%"),
+        ("seqabl:gate=lr:x", "gate is 'lr:x', expected off, probe:QUANTILE%"),
         ("seqabl:samples=1", "samples is '1', expected a whole number of at least 2"),
         ("seqabl:rate=0.3,lowest=30%", "rate and lowest are two ways"),
         ("random:seed=-1", "seed is '-1', expected a whole number of at least 0"),

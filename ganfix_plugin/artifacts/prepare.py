@@ -26,14 +26,14 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents, seed_batches
 from ganfix_plugin.hooks.forward import bare, random_state_kept
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Label, Labels, Sample
+from ganfix_plugin.labels import ARTIFACT, KINDS, LR_COUNT, NORMAL, Label, Labels, Sample
 from ganfix_plugin.profiling.defective import TAU, Overlap, artifact_sums, mean_overlaps, thresholds
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import ensure, update
 from ganfix_plugin.profiling.unit_fid import unit_fids
 from ganfix_plugin.spec import LayerChoice
-from ganfix_plugin.workers import Tensors, meeting_folder, shared, world
+from ganfix_plugin.workers import Tensors, shared, world
 
 log = logging.getLogger("ganfix")
 REAL = "real"
@@ -66,7 +66,7 @@ def auto_labels(
         with random_state_kept(generator.G, seed=0):
             batches = seed_batches(generator, range(num))
             scores = lr_counts(generator, profile.low_rates(layers), batches)
-        rater = "lr-count"
+        rater = LR_COUNT
     else:
         looking = load_extractor(extractor, generator.discriminator)
         generated = seed_features(generator, looking, range(num))
@@ -148,7 +148,8 @@ def score_units(
         partial = path.with_suffix(f".{digest}-{part}-{parts}.partial")
         return artifact_sums(generator, chosen, overlap, batches[part::parts], partial)
 
-    parts = shared(meeting_folder(path, digest), sums) if world() > 1 else []
+    ranks = f"{world()}-{torch.get_num_threads()}"
+    parts = shared(path.with_suffix(f".{digest}-{ranks}.parts"), sums) if world() > 1 else []
 
     def with_scores(profile: Profile) -> Profile:
         scores = mean_overlaps(parts or [sums(0, 1)], chosen, len(artifacts))

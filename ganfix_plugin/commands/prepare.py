@@ -114,7 +114,7 @@ def fit(
     from ganfix_plugin.artifacts.prepare import fit_classifier
     from ganfix_plugin.files import ready
     from ganfix_plugin.generators.generator import Generator
-    from ganfix_plugin.labels import merge, read
+    from ganfix_plugin.labels import keep, merge, read
     from ganfix_plugin.profiling.store import classifier_path
 
     merged = merge(read(file) for file in files)
@@ -125,6 +125,7 @@ def fit(
         head = fit_classifier(generator, merged, real=real, extractor=extractor, seed=seed)
     path = out or classifier_path(head.generator)
     head.save(path)
+    keep(merged)
     _show(head)
     click.echo(f"classifier: {path}")
 

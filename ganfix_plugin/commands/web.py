@@ -153,7 +153,7 @@ def export(answers: Path, out: Path) -> None:
     """Write the ANSWERS of ganfix label as a label file; skipped images are left out."""
     from ganfix_plugin.errors import GanfixError
     from ganfix_plugin.files import ready
-    from ganfix_plugin.labels import KINDS, write
+    from ganfix_plugin.labels import KINDS, keep, write
     from ganfix_plugin.web.answers import Answers
 
     found = Answers(answers).labels()
@@ -161,6 +161,7 @@ def export(answers: Path, out: Path) -> None:
     if not found.items:
         raise GanfixError(f"answers {answers}: nothing is labelled yet; run ganfix label")
     write(found, out)
+    keep(found)
     counts = ", ".join(f"{len(found.seeds(kind))} {kind}" for kind in KINDS)
     click.echo(f"{len(found.items)} labels, by majority {counts}: {out}")
 

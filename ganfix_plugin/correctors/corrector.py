@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganfix_plugin import registry
+from ganfix_plugin.correctors.gates import ProbeScorer
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hooks.correction import SecondPass
+from ganfix_plugin.hooks.correction import Move, SecondPass
 from ganfix_plugin.hooks.edits import Edit
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile
@@ -27,6 +28,7 @@ class CorrectorContext:
         entry: the place of the argument that scripts hand to the generator: a latent or a w.
         mean_latent: what that argument is on average; None where the generator normalises it.
         discriminator: the one that came with the generator, if any.
+        probe: what scores calls by the first layers, if the corrector ``needs`` it.
     """
 
     layers: tuple[Layer, ...]
@@ -34,6 +36,7 @@ class CorrectorContext:
     entry: Layer
     mean_latent: Tensor | None
     discriminator: nn.Module | None = None
+    probe: ProbeScorer | None = None
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,18 @@ class Corrector:
         help: one line for people.
         options: a frozen dataclass deriving from `Options`; its fields are the keys.
         edits: called with (options, context) → edits by layer, or, where they differ by sample, a
-            `SecondPass` that decides about them when it has seen a first pass.
-        needs: what the profile must hold: "rates" (activation rates of the context's layers),
-            which are measured on first use, "defective" or "unit_fid", which `ganfix score` makes.
+            `SecondPass` that decides about them when it has seen a first pass, or a `Move` of the
+            latents.
+        needs: what the profile must hold: "rates" (activation rates of the context's layers) and
+            "probe", which are measured on first use, "defective" or "unit_fid", which `ganfix
+            score` makes. Options of correctors that need a probe say which by a property ``probe``
+            (a `ProbeChoice`).
     """
 
     name: str
     help: str
     options: type[Options]
-    edits: Callable[[Any, CorrectorContext], Mapping[Layer, Edit] | SecondPass]
+    edits: Callable[[Any, CorrectorContext], Mapping[Layer, Edit] | SecondPass | Move]
     needs: tuple[str, ...] = ()
 
 

@@ -14,8 +14,10 @@ from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.hooks.edits import Shared
 from ganfix_plugin.hooks.forward import bare
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.profiling.probe import Probe
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile
 from ganfix_plugin.profiling.rates import lr_count
+from ganfix_plugin.profiling.unit_means import Reader
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,18 @@ def lr_scorer(profile: Profile, layers: Sequence[Layer], entry: str = "") -> LRS
     return LRScorer(
         tuple((layer.within(entry), profile.low_rate(layer, GATE_RATE)) for layer in layers)
     )
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeScorer(Shared):
+    """Reads the first layers of a call, before it is rendered, and scores them by a probe."""
+
+    reader: Reader
+    probe: Probe
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        with torch.no_grad():
+            return self.probe.score(self.reader.read(module, args, kwargs))
 
 
 @dataclass(frozen=True, eq=False)

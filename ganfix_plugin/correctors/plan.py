@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ganfix_plugin.artifacts.probes import ProbeChoice, ensure_probe
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.corrector import CorrectorContext
-from ganfix_plugin.correctors.gates import ArtifactScorer, lr_scorer
+from ganfix_plugin.correctors.gates import ArtifactScorer, ProbeScorer, lr_scorer
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.correction import Correction, Gated, kind_of
@@ -26,10 +29,13 @@ def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any) -> Cor
     G, adapter = generator.G, generator.adapter
     entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
     mean_latent, discriminator = adapter.mean_latent(G), generator.discriminator
-    context = CorrectorContext(chosen, measured, entry, mean_latent, discriminator)
+    probe = probe_for(generator, spec, measure_on)
+    context = CorrectorContext(chosen, measured, entry, mean_latent, discriminator, probe)
     edits = spec.corrector.edits(given, context)
     gate = None
-    if given.gate and measured and given.gate.score == "lr":
+    if given.gate and probe and given.gate.score == "probe":
+        gate = Gated(probe, float(probe.probe.threshold(torch.tensor([given.gate.threshold]))))
+    elif given.gate and measured and given.gate.score == "lr":
         gate_layers = generator.select(LayerChoice())
         threshold = given.gate.threshold
         if isinstance(threshold, Portion):
@@ -40,7 +46,24 @@ def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any) -> Cor
         head = Classifier.load(path)
         scorer = ArtifactScorer(head, head.load_extractor(discriminator), entry)
         gate = Gated(scorer, given.gate.threshold)
-    return kind_of(edits)(str(spec), entry, edits, gate, measured.text if measured else "")
+    numbers = measured.text if measured else ""
+    if probe:
+        numbers += f",probe={probe.probe.request}"
+    return kind_of(edits)(str(spec), entry, edits, gate, numbers)
+
+
+def probe_for(generator: Generator, spec: BoundSpec, measure_on: Any = None) -> ProbeScorer | None:
+    """The probe that a spec's corrector or gate reads, fitted if it is not there; None where they
+    read none."""
+    options = spec.options
+    if "probe" not in spec.corrector.needs and not (options.gate and options.gate.score == "probe"):
+        return None
+    choice = getattr(options, "probe", ProbeChoice())
+    settings = Settings(options.samples, class_index=options.class_index)
+    reader, probe, _ = ensure_probe(
+        generator, choice, settings, profile=options.profile, measure_on=measure_on
+    )
+    return ProbeScorer(reader, probe)
 
 
 def measured_for(generator: Generator, spec: BoundSpec, measure_on: Any = None) -> Profile | None:
@@ -50,7 +73,8 @@ def measured_for(generator: Generator, spec: BoundSpec, measure_on: Any = None) 
     """
     given = spec.options
     needed, gate_layers = layers_read(generator, spec)
-    if not spec.corrector.needs and not gate_layers:
+    by_probe = given.gate is not None and given.gate.score == "probe"
+    if not spec.corrector.needs and not gate_layers and not by_probe:
         return None
     if given.profile is not None:
         return checked(Path(given.profile), generator.fingerprint)

@@ -88,8 +88,7 @@ class BeforeHook(Hook):
             # On the CPU, where layers can ask how many rows there are without a synchronisation.
             call.rows = (scores > gate.threshold).cpu()
         _calls.states[self.token] = call
-        x = self.correction.before(call, module, args, kwargs)
-        return None if x is None else with_first(module, args, kwargs, x)
+        return self.correction.before(call, module, args, kwargs)
 
 
 @dataclass
@@ -200,7 +199,7 @@ class Attachment:
         """One line: what was asked for, where, and how many samples it changed."""
         parts = []
         for correction, count in zip(self.corrections, self.counts):
-            numbers = "+".join(str(layer.index) for layer in correction.layers) or "none"
+            numbers = "+".join(layer.number for layer in correction.layers) or "none"
             share = f"{count.corrected} of {count.samples} samples corrected"
             parts.append(f"{correction.text} · layers {numbers} · {share}")
         return "; ".join(parts)
@@ -245,10 +244,10 @@ def placed(G: nn.Module) -> Iterator[tuple[dict[int, Any], int, Any]]:
 def _hooks(token: str, correction: Correction) -> Iterator[tuple[str, Hook]]:
     """The hooks of a correction, each with the name of the module it goes to."""
     entry, layers, one_pass = correction.entry.name, correction.layers, correction.one_pass
-    of_call = layers and (correction.gate or not one_pass)
+    of_call = layers and (correction.gate or correction.moves or not one_pass)
     if of_call:
         yield entry, BeforeHook(token, correction)
-    for layer in layers:
+    for layer in () if correction.moves else layers:
         kind = InputHook if layer.of_input else LayerHook
         yield layer.name, kind(token, correction, layer)
     if layers and not one_pass:

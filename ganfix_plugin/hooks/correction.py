@@ -7,7 +7,7 @@ entry runs, at each of its layers, and after the entry, with the `CallState` of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -57,6 +57,22 @@ class SecondPass(Protocol):
         and the edits of the second pass, which must leave all other rows as they are."""
 
 
+class Move(Protocol):
+    """Moves the latents of a call before anything is rendered.
+
+    A frozen, picklable object.
+    """
+
+    def latent(self, entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """The latents [N, …] that the entry is called with."""
+
+    def __call__(
+        self, entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], rows: Tensor
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of the same call with the latents of some rows, bool [N], moved; all other
+        rows, and the module, stay as they are."""
+
+
 @dataclass
 class CallState:
     """What belongs to one call of an entry, in one thread and for one correction.
@@ -95,6 +111,7 @@ class Correction(Shared):
     profile: str = ""
 
     one_pass: ClassVar[bool] = True
+    moves: ClassVar[bool] = False  # what is edited is the latent, before the entry runs
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -104,9 +121,9 @@ class Correction(Shared):
     def before(
         self, call: CallState, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Before the entry runs: another first argument for it, or None.
+        """Before the entry runs: other arguments (args, kwargs) for it, or None.
 
-        Only gated corrections, and those that are not ``one_pass``, are asked.
+        Only gated corrections, those that are not ``one_pass`` and those that move are asked.
         """
 
     def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
@@ -188,6 +205,32 @@ class SecondPassCorrection(Correction):
         return self.entry.write(output, where(call.rows, second, images))
 
 
-def kind_of(edits: Mapping[Layer, Edit] | SecondPass) -> type[Correction]:
+class MoveCorrection(Correction):
+    """Latents that are moved before anything is rendered."""
+
+    edits: Move
+    moves = True
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return (replace(self.entry, of_input=True),)
+
+    def before(
+        self, call: CallState, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        x = self.edits.latent(module, args, kwargs)
+        if torch.is_grad_enabled() and x.requires_grad:
+            raise GanfixError(
+                f"{self.text}: cannot run under gradients of the latent, since it moves the latent "
+                "by gradients of its own; use torch.no_grad(), or a corrector of feature maps"
+            )
+        rows = torch.ones(len(x), dtype=torch.bool) if call.rows is None else call.rows
+        count(call.token, 1, len(x), int(rows.sum()))
+        return self.edits(module, args, kwargs, rows) if rows.any() else None
+
+
+def kind_of(edits: Mapping[Layer, Edit] | SecondPass | Move) -> type[Correction]:
     """Which kind of correction the result of a `Corrector` asks for."""
-    return EditsCorrection if isinstance(edits, Mapping) else SecondPassCorrection
+    if isinstance(edits, Mapping):
+        return EditsCorrection
+    return SecondPassCorrection if hasattr(edits, "decide") else MoveCorrection

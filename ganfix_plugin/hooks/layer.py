@@ -49,6 +49,13 @@ class Layer:
         """The same layer, named relative to a module that contains it."""
         return replace(self, name=self.name.removeprefix(f"{module}.")) if module else self
 
+    @property
+    def number(self) -> str:
+        """Its number in the papers, for people."""
+        return "latent" if self.of_input else str(self.index)
+
     def __str__(self) -> str:
+        if self.of_input:
+            return self.number
         height, width = self.resolution
         return f"{self.index} ({self.name}, {self.channels}×{height}×{width})"

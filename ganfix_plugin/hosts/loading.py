@@ -100,17 +100,16 @@ def _host_of(network: str, checkout: Path | None, device: str) -> Iterator[Host]
     """The host that opens a network, while its checkout can be imported, with its workarounds."""
     folder = (checkout or Path.cwd()).resolve()
     with importable(folder):
-        hosted = find_host(folder)
-        if not hosted:
+        found = find_host(folder)
+        if not found:
             if "://" not in network and Path(network).suffix and not Path(network).is_file():
                 raise GanfixError(f"--network {network}: no such file")
             raise GanfixError(
                 f"--network {network}: {folder} is no checkout of a known host, which its classes "
                 "are imported from; run this there, or give --host DIR"
             )
-        host, _ = hosted
-        with Session(Run(Situation(folder, device), host.name)).installed():
-            yield host
+        with Session(Run(Situation(folder, device), found[0].name)).installed():
+            yield found[0]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -32,8 +32,8 @@ class Probe:
         mean, deviation: [D], of the unit means that it was fitted on.
         quantiles: [1001], of its scores over the population.
         scale: the mean distance of the population's ws from their mean; 0 where there are none.
-        auc: area under the ROC curve of artifact against normal, cross-validated.
-        interval: its 95 % interval.
+        auc: area under the ROC curve of artifact against normal, cross-validated, and its 95 %
+            ``interval``; None if it was fitted elsewhere.
         made: how it was fitted, for people.
         request: what it was fitted on, to know whether it must be fitted again.
     """
@@ -43,8 +43,8 @@ class Probe:
     deviation: Tensor
     quantiles: Tensor
     scale: float
-    auc: float
-    interval: tuple[float, float]
+    auc: float | None
+    interval: tuple[float, float] | None
     made: str
     request: str
 
@@ -64,6 +64,8 @@ class Probe:
     @property
     def text(self) -> str:
         """What it is and how well it does, in one line."""
+        if self.auc is None or self.interval is None:
+            return self.made
         low, high = self.interval
         return f"{self.made}, cross-validated AUC {self.auc:.3f} ({low:.3f} to {high:.3f})"
 
@@ -80,7 +82,7 @@ class Probe:
     def of(cls, tensors: Mapping[str, Tensor], note: str) -> Probe:
         """The probe of `tensors` and `note`."""
         numbers: dict[str, Any] = json.loads(note)
-        numbers["interval"] = tuple(numbers["interval"])
+        numbers["interval"] = numbers["interval"] and tuple(numbers["interval"])
         numbers |= {name: tensors[name] for name in _TENSORS}
         return cls(**numbers)
 
@@ -110,20 +112,25 @@ def fit_probe(
             f"least {FOLDS} of each; label more"
         )
     mean, deviation, weight = _fitted(artifacts, normals)
-    scores = (((population - mean) / deviation) @ weight).double()
-    shares = torch.linspace(0, 1, QUANTILES, dtype=torch.float64)
     area = cross_validated(artifacts, normals)
-    return Probe(
-        weight,
-        mean,
-        deviation,
-        torch.quantile(scores, shares).float(),
-        scale,
-        area,
-        interval(area, len(artifacts), len(normals)),
-        made,
-        request,
+    probe = calibrated(weight, (population - mean) / deviation, scale, made, request)
+    return replace(
+        probe,
+        mean=mean,
+        deviation=deviation,
+        auc=area,
+        interval=interval(area, len(artifacts), len(normals)),
     )
+
+
+def calibrated(
+    weight: Tensor, population: Tensor, scale: float = 0.0, made: str = "", request: str = ""
+) -> Probe:
+    """A probe of weights [D] that were found elsewhere, on features [N, D] as they are."""
+    shares = torch.linspace(0, 1, QUANTILES, dtype=torch.float64)
+    quantiles = torch.quantile((population @ weight).double(), shares).float()
+    mean, deviation = torch.zeros_like(weight), torch.ones_like(weight)
+    return Probe(weight, mean, deviation, quantiles, scale, None, None, made, request)
 
 
 def cross_validated(artifacts: Tensor, normals: Tensor) -> float:

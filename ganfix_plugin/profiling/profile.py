@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import reading, save_tensors
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.profiling.probe import Probe
 
 FORMAT = "ganfix-profile-1"
-_GROUPS = ("counts", "thresholds", "defective", "unit_fid")  # tensors by layer name
+_GROUPS = ("counts", "thresholds", "defective", "unit_fid", "probes")  # tensors by name
 _SPOKEN = {
     "thresholds": "unit thresholds",
     "defective": "defective scores",
@@ -70,7 +71,8 @@ class Profile:
         thresholds: by layer name, float64 [C]: each unit's T_u ([T21], 3.2).
         defective: by layer name, float64 [C]: each unit's defective score, not normalised.
         unit_fid: by layer name, float64 [C]: FID of each unit's top-activating images ([B19]).
-        made: how thresholds, defective and unit_fid were made.
+        probes: the tensors of each probe, by ``NAME/tensor``; see `probe`.
+        made: how thresholds, defective, unit_fid and each of the probes were made.
         correct: the specs that the file was exported with; a bundle has some, the store's has none.
     """
 
@@ -85,6 +87,7 @@ class Profile:
     thresholds: dict[str, Tensor] = field(default_factory=dict)
     defective: dict[str, Tensor] = field(default_factory=dict)
     unit_fid: dict[str, Tensor] = field(default_factory=dict)
+    probes: dict[str, Tensor] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
     correct: tuple[str, ...] = ()
 
@@ -145,6 +148,22 @@ class Profile:
                 f"{', '.join(found)}; run ganfix score --layers"
             )
         raise GanfixError(f"profile of {self.generator}: holds no {_SPOKEN[what]}; {_HOW[what]}")
+
+    def probe(self, name: str) -> Probe | None:
+        """The probe of a name, such as ``labels:0+1+2``, if there is one."""
+        prefix, note = f"{name}/", self.made.get(f"probe {name}")
+        tensors = {
+            key.removeprefix(prefix): tensor
+            for key, tensor in self.probes.items()
+            if key.startswith(prefix)
+        }
+        return Probe.of(tensors, note) if note else None
+
+    def with_probe(self, name: str, probe: Probe) -> Profile:
+        """The same with a probe, in the place of an earlier one of that name."""
+        tensors = {f"{name}/{key}": tensor for key, tensor in probe.tensors().items()}
+        made = {**self.made, f"probe {name}": probe.note()}
+        return replace(self, probes={**self.probes, **tensors}, made=made)
 
     def has_scores(self, layers: Sequence[Layer]) -> bool:
         """Whether LR scores over these layers were measured."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.entry import with_keywords
+from ganfix_plugin.generators.entry import Latent, with_keywords
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch
 from ganfix_plugin.generators.layers import Adapter
@@ -67,10 +67,21 @@ class Reader:
         return torch.cat([means[layer.name] for layer in self.layers], dim=1)
 
 
-def read_batches(
-    generator: Generator, reader: Reader, batches: Iterable[Batch]
-) -> tuple[Tensor, Tensor]:
-    """Unit means [N, D] and latents at the entry [N, d] of batches (z, c) of a generator.
+@dataclass(frozen=True)
+class Readings:
+    """What was read of many latents.
+
+    Attributes:
+        means: [N, D], float32.
+        scale: the mean distance of ws from their mean; 0 where the entry takes z.
+    """
+
+    means: Tensor
+    scale: float
+
+
+def read_batches(generator: Generator, reader: Reader, batches: Iterable[Batch]) -> Readings:
+    """Read batches (z, c) of a generator, at psi 1.
 
     Raises:
         GanfixError: if a unit is NaN or infinite.
@@ -78,14 +89,15 @@ def read_batches(
     adapter = generator.adapter
     name = adapter.entry(generator.G)
     entry = generator.G.get_submodule(name)
-    features: list[Tensor] = []
-    latents: list[Tensor] = []
+    means: list[Tensor] = []
+    latents: list[Latent] = []
     for z, c in batches:
         args, kwargs = called_with(generator.G, name, lambda view: adapter.synthesize(view, z, c))
         with torch.no_grad():
-            features.append(reader.read(entry, args, kwargs).cpu())
-            latents.append(adapter.latent(entry, args, kwargs).vectors.cpu())
-    found = torch.cat(features)
-    if not torch.isfinite(found).all():
+            means.append(reader.read(entry, args, kwargs).cpu())
+            latents.append(adapter.latent(entry, args, kwargs))
+    if not all(torch.isfinite(x).all() for x in means):
         raise GanfixError(f"{generator.name}: found NaN or infinity in the units of its layers")
-    return found, torch.cat(latents)
+    vectors = torch.cat([latent.vectors.cpu() for latent in latents])
+    distances = (vectors - vectors.mean(dim=0)).norm(dim=1)
+    return Readings(torch.cat(means), float(distances.mean()) if latents[0].styled else 0.0)

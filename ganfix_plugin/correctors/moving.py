@@ -1,0 +1,157 @@
+"""Moving the latents of flagged samples, before anything is rendered, to where a probe is content.
+
+What is moved is what the entry takes. All ws of a sample get one and the same shift, so that style
+mixing and truncation keep their meaning. Rows that are not flagged stay bit for bit, and where a
+row goes depends neither on its batch nor on anybody's random numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.artifacts.probes import SOURCES
+from ganfix_plugin.correctors.gates import ProbeScorer
+from ganfix_plugin.generators.entry import Latent, of_rows
+from ganfix_plugin.hooks.edits import Shared
+from ganfix_plugin.hooks.forward import Call
+from ganfix_plugin.spec import Gate, Options, Portion, choice, option, some
+
+BELOW = 0.7  # the default gate
+_WAVES = 16  # ups and downs of the spread's wave over a standard deviation of the projection
+
+
+@dataclass(frozen=True)
+class Target:
+    """Down to which quantile of the generator's own scores; None spreads samples over all those
+    below the gate."""
+
+    share: Portion | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Parse ``spread`` or ``30%``."""
+        if text == "spread":
+            return cls()
+        try:
+            return cls(some(text))
+        except ValueError:
+            raise ValueError("spread, or a share above 0% and up to 100%") from None
+
+    def __str__(self) -> str:
+        return "spread" if self.share is None else str(self.share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovingOptions(Options):
+    """The keys of correctors that move latents by a probe."""
+
+    gate: Gate | None = option(
+        Gate("probe", Portion(BELOW)),
+        Gate.parse,
+        "which samples are moved, as of all correctors",
+        tune=("probe:50%", "probe:60%", "probe:80%", "probe:90%"),
+    )
+    target: Target = option(
+        Target(),
+        Target.parse,
+        "to below which quantile of the generator's own scores flagged samples are moved; spread: "
+        "each to one of its own, evenly below the gate",
+        tune=("20%", "30%", "50%"),
+    )
+    source: str = option(
+        "auto",
+        choice("auto", *SOURCES),
+        "what tells artifacts: labels of people; the network's own discriminator, where its file "
+        "has one; lr, the count of low-rate neurons; auto: the first of these that there is",
+        key="from",
+    )
+    labels: Path | None = option(
+        None, Path, "a label file [default: the labels that ganfix fit was given]"
+    )
+
+    def __post_init__(self) -> None:
+        if self.target.share is not None and self.target.share > self.below:
+            raise ValueError(f"target={self.target} lies above the gate, {Portion(self.below)}")
+        if self.labels is not None and self.source not in ("auto", "labels"):
+            raise ValueError(f"labels= and from={self.source} exclude each other; give one")
+
+    @property
+    def below(self) -> float:
+        """The share of the population that a gate by the probe leaves alone; its default's, where
+        another gate decides."""
+        by_probe = self.gate is not None and self.gate.score == "probe"
+        return self.gate.threshold if self.gate and by_probe else BELOW
+
+
+@dataclass(frozen=True, eq=False)
+class Moving(Shared):
+    """Moves latents of a call.
+
+    Attributes:
+        scorer: says how artifact-like a call is.
+        target: where flagged samples are to go.
+        below: the share of the population that the gate leaves alone.
+    """
+
+    scorer: ProbeScorer
+    target: Target
+    below: float
+
+    def latent(self, entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """The latents [N, …] that the entry is called with."""
+        return self._opened(entry, args, kwargs).x
+
+    def _opened(self, entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
+        return self.scorer.reader.adapter.latent(entry, args, kwargs)
+
+    def __call__(
+        self, entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], rows: Tensor
+    ) -> Call:
+        """The same call with the latents of some rows moved.
+
+        Args:
+            entry: the module that is called, which stays as it is.
+            rows: bool [N].
+        """
+        # Tensors that were made in inference mode take part in no gradient; copies of them do.
+        with torch.inference_mode(False), torch.no_grad():
+            latent = self._opened(entry, args, kwargs)
+            chosen, n = rows.nonzero()[:, 0].to(latent.x.device), len(latent.x)
+            part = self._opened(entry, *of_rows(latent.call(latent.x), chosen, n))
+            x = latent.x.clone()
+            x[chosen] = self._moved(entry, part).to(x.dtype)
+        return latent.call(x)
+
+    def _moved(self, entry: nn.Module, latent: Latent) -> Tensor:
+        """The moved latents, like ``latent.x`` but not of less than single precision."""
+        raise NotImplementedError
+
+    def stops(self, latent: Latent) -> Tensor:
+        """The scores [n] to get below."""
+        vectors, probe = latent.vectors, self.scorer.probe
+        if self.target.share is None:
+            shares = self.below * portions(vectors, probe.scale)
+        else:
+            shares = torch.full_like(vectors[:, 0], self.target.share)
+        return probe.threshold(shares)
+
+
+def portions(vectors: Tensor, scale: float) -> Tensor:
+    """A number from 0 to 1 for each row of latents' vectors [n, d], spread evenly over rows.
+
+    A triangle wave of a projection. A hash of the bits would do for z, but a w differs in its last
+    bits from one size of batch to another, and so would its hash, and all that depends on it.
+
+    Args:
+        scale: the mean distance of ws from their mean; 0 takes each row's own length instead.
+    """
+    signs = np.random.RandomState(0).choice([-1.0, 1.0], vectors.shape[1])
+    projection = vectors @ torch.from_numpy(signs).to(vectors)
+    lengths = scale or vectors.norm(dim=1).clamp(min=1e-12)
+    return ((_WAVES * projection / lengths).remainder(2) - 1).abs()

@@ -1,0 +1,129 @@
+"""`steer`: move the latents of flagged samples until the generator's own units call them normal.
+
+A probe reads the first layers' units, at the price of an early exit, and its gradient with respect
+to the latent costs the same few layers backwards. One or two Newton steps bring a flagged sample
+under the probe's threshold, and the generator renders an image of its own making.
+
+Kin: InterFaceGAN's artifact boundary (Shen et al., CVPR 2020; here `boundary`), discriminator
+gradient flow (DGflow; Ansari et al., ICLR 2021), discriminator optimal transport (Tanaka, NeurIPS
+2019), truncation, rejection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.artifacts.probes import ProbeChoice
+from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
+from ganfix_plugin.correctors.moving import Moving, MovingOptions
+from ganfix_plugin.generators.entry import Latent, of_rows
+from ganfix_plugin.spec import LayerChoice, Portion, option, some, whole
+
+SHORTEST = 0.005  # of a step, as a share of the scale
+_HALF_GAIN = 1024.0  # keeps gradients through half precision from vanishing
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteerOptions(MovingOptions):
+    """How far, and by whose word."""
+
+    layers: LayerChoice = option(
+        LayerChoice(),
+        LayerChoice.parse,
+        "whose units are read: auto (the first three), numbers as 0+1+2, or resolutions as 4x4+8x8",
+    )
+    steps: int = option(3, whole(1), "at most so many steps for a sample")
+    cap: Portion = option(
+        Portion(0.3),
+        some,
+        "the longest step, as a share of the norm of z, or of the mean distance of ws from their "
+        "mean",
+    )
+
+    @property
+    def probe(self) -> ProbeChoice:
+        """By which artifacts are told."""
+        return ProbeChoice(self.source, self.labels, self.layers)
+
+
+@dataclass(frozen=True, eq=False)
+class Steering(Moving):
+    """Newton steps along the probe's gradient.
+
+    Attributes:
+        steps: at most so many.
+        cap: the longest step, as a share of the scale: the norm of a z, and the mean distance of
+            ws from their mean.
+    """
+
+    steps: int
+    cap: float
+
+    def _moved(self, entry: nn.Module, latent: Latent) -> Tensor:
+        stops = self.stops(latent)
+        x = latent.x.to(torch.promote_types(latent.x.dtype, torch.float32), copy=True)
+        norms = x.flatten(1).norm(dim=1)
+        scales = torch.full_like(norms, self.scorer.probe.scale) if latent.styled else norms
+        left = torch.arange(len(x), device=x.device)
+        for _ in range(self.steps):
+            score, shift = self._scored(entry, latent, x, left)
+            above = score.detach() > stops[left]
+            if not above.all():
+                left = left[above]
+                if not len(left):
+                    break
+                score, shift = self._scored(entry, latent, x, left)
+            gain = _HALF_GAIN if latent.x.dtype == torch.float16 else 1.0
+            (gradient,) = torch.autograd.grad(score, shift, torch.full_like(score, gain))
+            gradient = gradient.flatten(1) / gain
+            here = x[left]
+            if not latent.styled:
+                outward = here.flatten(1) / norms[left, None]
+                gradient = gradient - outward * (gradient * outward).sum(dim=1, keepdim=True)
+            slope = gradient.norm(dim=1).clamp(min=1e-12)
+            length = (score.detach() - stops[left]) / slope
+            length = length.clamp(SHORTEST * scales[left], self.cap * scales[left])
+            step = (gradient * (length / slope)[:, None]).view_as(shift)
+            here = here - step
+            if not latent.styled:
+                here = here * _rows_like(norms[left] / here.flatten(1).norm(dim=1), here)
+            x[left] = here
+        return x
+
+    def _scored(
+        self, entry: nn.Module, latent: Latent, x: Tensor, rows: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Scores [n] of some rows at x, and the shift from there that they can be derived by."""
+        here = x[rows]
+        shape = (len(here), *(1 for _ in here.shape[1:-1]), here.shape[-1])
+        with torch.enable_grad():
+            shift = here.new_zeros(shape if latent.styled else here.shape).requires_grad_()
+            call = of_rows(latent.call(latent.x), rows, len(latent.x))
+            part = self._opened(entry, *call)
+            args, kwargs = part.call((here + shift).to(part.x.dtype))
+            units = self.scorer.reader.read(entry, args, kwargs, gradients=True)
+            score = self.scorer.probe.score(units)
+        return score, shift
+
+
+def _rows_like(factor: Tensor, x: Tensor) -> Tensor:
+    """One number for each row [n], in a shape that multiplies x [n, …]."""
+    return factor.view(-1, *(1 for _ in x.shape[1:]))
+
+
+def edits(options: SteerOptions, context: CorrectorContext) -> Steering:
+    """What moves the latents of a call."""
+    assert context.probe is not None
+    return Steering(context.probe, options.target, options.below, options.steps, options.cap)
+
+
+CORRECTOR = Corrector(
+    name="steer",
+    help="move the latent until the generator's own units call the image normal",
+    options=SteerOptions,
+    edits=edits,
+    needs=("probe",),
+)
