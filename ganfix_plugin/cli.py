@@ -64,9 +64,10 @@ def patch(checkout: Path, action: str | None) -> None:
     --check: already) every script is patched, with --revert if none is, and 1 otherwise.
     """
     from ganfix_plugin.hosts import patching
+    from ganfix_plugin.hosts.host import checkout_of
 
     if action == "check":
-        results = patching.states(*patching.checkout_of(checkout))
+        results = patching.states(*checkout_of(checkout))
     else:
         results = patching.patch(checkout, revert=action == "revert")
     wanted = patching.UNPATCHED if action == "revert" else patching.PATCHED

@@ -6,6 +6,7 @@ nobody, and a part that a killed rank has begun is done by another, or by the ne
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -101,6 +102,13 @@ def _said_by_first(message: str) -> bool:
     return False
 
 
+def meeting_folder(place: Path, *depends_on: object) -> Path:
+    """A folder beside ``place`` for `shared`: its name changes with everything that the numbers
+    depend on, which is what is given here and how many ranks and threads there are."""
+    what = repr((depends_on, world(), torch.get_num_threads()))
+    return place.with_suffix(f".{hashlib.sha256(what.encode()).hexdigest()[:16]}.parts")
+
+
 def shared(
     folder: Path,
     work: Callable[[int, int], Tensors],
@@ -110,8 +118,7 @@ def shared(
     """What ``work`` returns for each part, every part done by one process.
 
     Args:
-        folder: where the ranks leave their parts; its name must hold everything that the numbers
-            depend on. The last rank removes it.
+        folder: a `meeting_folder`, where the ranks leave their parts. The last one removes it.
         work: called with a part's number and how many there are.
         done: whether another rank has already used all parts and removed the folder.
         group: this process's rank and how many there are; by default as they were started.

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from ganfix_plugin.evaluate.evaluate import evaluate, figures
 from ganfix_plugin.features.bootstrap import Bootstrap
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.images import to_pixels
+from ganfix_plugin.files import cache_folder
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hooks.forward import bare
@@ -208,8 +210,12 @@ def test_an_error_of_both_ranks_ends_both_with_one_message(real: Path, tmp_path:
 
 
 def second_fails(images: Tensor) -> Tensor:
-    if os.environ.get("RANK") == "1":
+    failed = cache_folder() / "rank 1 failed"
+    if os.environ["RANK"] == "1":
+        failed.touch()
         raise GanfixError("rank 1 failed")
+    while not failed.exists():
+        time.sleep(0.01)
     return torch.ones(len(images), 4)
 
 

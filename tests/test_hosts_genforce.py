@@ -97,8 +97,10 @@ def test_one_rank_keeps_the_record(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_an_ordinary_fid_is_the_host_s_own() -> None:
-    assert _fid_marked(session(), Runner.fid) is Runner.fid
+def test_an_ordinary_fid_is_the_host_s_own(tmp_path: Path) -> None:
+    runner = Runner(tmp_path, dcgan(), session())
+    assert _fid_marked(session(), Runner.fid)(runner, 7) == 12.5
+    assert runner.inception_model is None and not list(tmp_path.iterdir())
 
 
 def test_a_detector_of_any_width_takes_inception_s_place(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from ganfix_plugin import GanfixError, registry
 from ganfix_plugin.cli import main
 from ganfix_plugin.hosts import patching
-from ganfix_plugin.hosts.host import Host
+from ganfix_plugin.hosts.host import Host, checkout_of
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NVIDIA: Host = registry.load(registry.HOSTS, "nvidia")
@@ -121,10 +121,7 @@ def test_an_unknown_file_is_refused_and_left_as_it_is(checkout: Path) -> None:
 
 
 def test_permissions_and_links_stay(checkout: Path) -> None:
-    _, (script, _) = (
-        patching.checkout_of(checkout),
-        next(patching.states(*patching.checkout_of(checkout))),
-    )
+    script, _ = next(patching.states(*checkout_of(checkout)))
     file = checkout / script
     real = checkout / "real.py"
     file.rename(real)

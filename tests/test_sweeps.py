@@ -17,7 +17,7 @@ from ganfix_plugin.cli import main
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.evaluate.population import Population
 from ganfix_plugin.evaluate.sweeps import ablation_rows, effect, effects, layer_columns
-from ganfix_plugin.features.frechet import frechet_distance
+from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.pictures.sheet import pictured
 
 EXTRACTOR = "test_sweeps:pooled"
@@ -49,7 +49,8 @@ def test_artifacts_are_the_generations_of_least_realism(people: Population) -> N
 def test_an_effect_is_a_distance_and_a_realism(people: Population) -> None:
     seeds = people.artifacts(10)
     plain = effect(people, None, seeds)
-    assert plain.distance == pytest.approx(frechet_distance(people.real, people.features[seeds]))
+    real = Gaussian.of(people.real)
+    assert plain.distance == pytest.approx(real.distance_to_samples(people.features[seeds]))
     assert plain.realism == pytest.approx(float(people.realism[seeds].mean()))
     same = effect(people, parse_spec("none"), seeds)
     assert same.distance == pytest.approx(plain.distance, rel=1e-4)

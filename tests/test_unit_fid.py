@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ganfix_plugin import GanfixError
 from ganfix_plugin.artifacts.prepare import score_units_by_fid
 from ganfix_plugin.features.extractors import load_extractor
-from ganfix_plugin.features.frechet import Gaussian, frechet_distance
+from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.labels import NORMAL, Labels
@@ -50,7 +50,7 @@ def test_is_the_distance_of_each_units_top_activating_images_to_real_ones(
         assert found[layer.name].shape == (layer.channels,)
         for unit in range(0, layer.channels, 9):
             order = sorted(range(64), key=lambda i: -float(highest[i, unit]))[:top]
-            expected = frechet_distance(real, features(images[order]))
+            expected = Gaussian.of(real).distance_to_samples(features(images[order]))
             assert float(found[layer.name][unit]) == pytest.approx(expected, rel=1e-3)
 
 
@@ -77,7 +77,7 @@ def test_without_real_images_those_labelled_normal_stand_in(
     with torch.no_grad():
         all_of_them = features(generator.synthesize(z, None))
     normals = features(uncorrected(pggan, labels.seeds(NORMAL)))
-    expected = frechet_distance(normals, all_of_them)
+    expected = Gaussian.of(normals).distance_to_samples(all_of_them)
     found = profile.unit_fid["layer1"]
     torch.testing.assert_close(found, torch.full_like(found, expected), rtol=1e-3, atol=0)
 

@@ -33,7 +33,7 @@ from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import ensure, update
 from ganfix_plugin.profiling.unit_fid import unit_fids
 from ganfix_plugin.spec import LayerChoice
-from ganfix_plugin.workers import Tensors, shared, world
+from ganfix_plugin.workers import Tensors, meeting_folder, shared, world
 
 log = logging.getLogger("ganfix")
 REAL = "real"
@@ -148,8 +148,7 @@ def score_units(
         partial = path.with_suffix(f".{digest}-{part}-{parts}.partial")
         return artifact_sums(generator, chosen, overlap, batches[part::parts], partial)
 
-    ranks = f"{world()}-{torch.get_num_threads()}"
-    parts = shared(path.with_suffix(f".{digest}-{ranks}.parts"), sums) if world() > 1 else []
+    parts = shared(meeting_folder(path, digest), sums) if world() > 1 else []
 
     def with_scores(profile: Profile) -> Profile:
         scores = mean_overlaps(parts or [sums(0, 1)], chosen, len(artifacts))

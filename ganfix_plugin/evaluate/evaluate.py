@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ from ganfix_plugin.files import cache_folder, write_text
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.forward import bare, device_of
 from ganfix_plugin.profiling.store import classifier_path
-from ganfix_plugin.workers import Tensors, joined, numbered, shared, world
+from ganfix_plugin.workers import Tensors, joined, meeting_folder, numbered, shared
 
 log = logging.getLogger("ganfix")
 
@@ -78,7 +77,7 @@ def evaluate(
     Args:
         G: a generator in evaluation mode; it is left as it was.
         real: a folder or zip of images of the generator's size.
-        latents: as `latents.read_latents` takes them.
+        latents: as `latent_files.read_latents` takes them.
         specs: corrections, in order; none measures the generator as it is.
         extractor: of features, by name.
         num: at most this many latents, from the top.
@@ -98,12 +97,11 @@ def evaluate(
     z, c = chosen.part(slice(1), device_of(G))
     with torch.no_grad():
         size = generator.adapter.synthesize(bare(G), z, c).shape[-1]
-
     group = None if share else (0, 1)
 
     def of_real(part: int, parts: int) -> Tensors:
-        images = islice(read_images(real, size, num=num_real, seed=seed), part, None, parts)
-        features = ({"real": used.features(some.to(device_of(G))).cpu()} for some in images)
+        batches = islice(read_images(real, size, num=num_real, seed=seed), part, None, parts)
+        features = ({"real": used.features(images.to(device_of(G))).cpu()} for images in batches)
         return numbered(features, part, parts)
 
     def of_generated(part: int, parts: int) -> Tensors:
@@ -119,18 +117,19 @@ def evaluate(
         )
         return numbered(sides, part, parts)
 
-    what: list[Any] = [used.name, num_real, seed, size]
-    real_parts = shared(_meeting_folder(generator, what, [real]), of_real, group=group)
+    place = cache_folder() / "evaluations" / generator.fingerprint[:16]
+    depends_on: tuple[object, ...] = (__version__, device_of(G).type, used.name)
+    folder = meeting_folder(place, *depends_on, num_real, seed, size, _states(real))
+    real_parts = shared(folder, of_real, group=group)
     with attach(G, *specs, adapter=adapter) if specs else nullcontext() as attached:
         made = attached.corrections if attached else ()
         texts = [correction.text for correction in made]
         profiles = sorted({correction.profile for correction in made if correction.profile})
-        what = [used.name, texts, profiles, generator.adapter.name, latents, len(chosen), batch]
-        options = [spec.options for spec in specs]
-        classifiers = [getattr(each, "classifier", None) for each in options]
-        files = [Path(latents), *map(Path, filter(None, classifiers))]
-        files.append(classifier_path(generator.fingerprint))
-        parts = shared(_meeting_folder(generator, what, files), of_generated, group=group)
+        classifiers = [getattr(spec.options, "classifier", None) for spec in specs]
+        files = _states(Path(latents), classifier_path(generator.fingerprint), *classifiers)
+        depends_on = (*depends_on, generator.adapter.name, latents, len(chosen), batch)
+        folder = meeting_folder(place, *depends_on, texts, profiles, files)
+        parts = shared(folder, of_generated, group=group)
     where = device_of(G) if device_of(G).type == "cuda" else torch.device("cpu")
     reference, before = joined(real_parts, "real").to(where), joined(parts, "uncorrected").to(where)
     after = joined(parts, "corrected").to(where) if specs else None
@@ -153,14 +152,11 @@ def evaluate(
     return Evaluation(figures(reference, before, after, Bootstrap(resamples, seed)), record)
 
 
-def _meeting_folder(generator: Generator, what: list[Any], paths: list[Path]) -> Path:
-    """Where ranks meet whose features are the same: its name holds everything that these depend
-    on, files and what is in folders by when they changed."""
-    files = sorted(file for path in paths for file in (path, *path.rglob("*")) if file.is_file())
-    states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    run = (__version__, device_of(generator.G).type, torch.get_num_threads(), world())
-    key = hashlib.sha256(json.dumps([what, states, run]).encode()).hexdigest()
-    return cache_folder() / "evaluations" / f"{generator.fingerprint[:16]}-{key[:16]}.parts"
+def _states(*paths: Path | None) -> list[tuple[str, int, int]]:
+    """What tells whether files, and those in folders, are still the same: size and time."""
+    files = sorted(file for path in paths if path for file in (path, *path.rglob("*")))
+    states = ((str(file), file.stat()) for file in files if file.is_file())
+    return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
 
 
 def figures(

@@ -2,6 +2,8 @@
 
 An extractor turns images into feature maps; their spatial mean is the feature vector. That is all
 that a linear head, Grad-CAM and the Fréchet distance need.
+
+[T21]: Tousi et al., CVPR 2021.
 """
 
 from __future__ import annotations

@@ -148,15 +148,6 @@ def finite(features: Tensor) -> Tensor:
     return features
 
 
-def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """The Fréchet distance between two sets of features [n, d] and [m, d].
-
-    Raises:
-        GanfixError: if a set has fewer than two samples or holds NaN, or the widths differ.
-    """
-    return Gaussian.of(a).distance_to_samples(b)
-
-
 def _gram(x: Tensor) -> Tensor:
     """xᵀx. On a CPU by numpy, which has BLAS compute one triangle; PyTorch computes both."""
     if x.device.type != "cpu":

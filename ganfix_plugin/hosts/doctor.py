@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from ganfix_plugin.hosts.devices import resolve_device
-from ganfix_plugin.hosts.host import Situation
-from ganfix_plugin.hosts.patching import checkout_of, states
+from ganfix_plugin.hosts.host import Situation, checkout_of
+from ganfix_plugin.hosts.patching import states
 
 
 def examine(folder: Path, device: str | None = None) -> Iterator[str]:
@@ -65,9 +65,9 @@ def _custom_ops(checkout: Path, device: str) -> Iterator[str]:
         "CUDA device": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
     yield f"custom CUDA ops: {', '.join(sources)}"
-    for tool, found in tools.items():
-        yield f"  {tool:<16} {found or 'missing'}"
-    missing = [tool for tool, found in tools.items() if not found]
+    for tool, place in tools.items():
+        yield f"  {tool:<16} {place or 'missing'}"
+    missing = [tool for tool, place in tools.items() if not place]
     if device != "cuda":
         yield f"  not used on {device}: its slower reference ops run, with the same results"
     elif missing:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -20,7 +19,15 @@ from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.hosts.compat import ANTIALIAS, LOCAL_RANK, SAMPLER, TORCHVISION_UTILS, TOSTRING
 from ganfix_plugin.hosts.deferred import build_corrected
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
-from ganfix_plugin.hosts.host import Function, Host, Workaround, Wrapper, defines, where_used
+from ganfix_plugin.hosts.host import (
+    Function,
+    Host,
+    Workaround,
+    Wrapper,
+    around,
+    defines,
+    where_used,
+)
 from ganfix_plugin.hosts.import_hooks import wrapped_when_imported
 from ganfix_plugin.hosts.metric_options import DETECTOR
 from ganfix_plugin.hosts.session import Session
@@ -39,12 +46,12 @@ def _load(network: str) -> dict[str, Any]:
     """A model of the zoo with the weights in checkpoints/ (here or in the checkout), or a file of
     weights that is named after such a model."""
     models = importlib.import_module("models")
-    given, zoo = Path(network), Path(str(models.__file__)).parents[1]
-    name = given.stem if given.suffix in _READERS else network
+    path, zoo = Path(network), Path(str(models.__file__)).parents[1]
+    name = path.stem if path.suffix in _READERS else network
     if name not in models.MODEL_ZOO:
         raise GanfixError(f"--network {network}: {name} is not registered in models/model_zoo.py")
-    files = [given]
-    if given.suffix not in _READERS:
+    files = [path]
+    if path.suffix not in _READERS:
         places = (Path("checkpoints"), zoo / "checkpoints")
         files = [place / (name + suffix) for place in places for suffix in _READERS]
     file = next((file for file in files if file.is_file()), None)
@@ -82,42 +89,33 @@ def _weights(file: Path) -> dict[str, Any]:
 # --- wrappers
 
 
-def _fid_marked(session: Session, fid: Function) -> Function:
+@around
+def _fid_marked(
+    session: Session, fid: Function, runner: Any, fid_num: int, *args: Any, **kwargs: Any
+) -> Any:
     """BaseGANRunner.fid: the log says what was corrected, and a record beside it keeps the result.
 
     Its features are kept in the work folder, which is one of our own (`Host.folders`).
     """
-    if not session.run.apart:
-        return fid
-
-    @functools.wraps(fid)
-    def marked(runner: Any, fid_num: int, *args: Any, **kwargs: Any) -> Any:
-        detector = session.run.metrics.detector
-        if detector and runner.inception_model is None:
-            runner.inception_model = detector.load(torch.device(session.run.situation.device))
-        value = fid(runner, fid_num, *args, **kwargs)
-        if runner.rank == 0:
-            record = session.record("fid")
-            runner.logger.info("; ".join(f"{key} {value}" for key, value in record.items()))
-            line = {"results": {"fid": float(value)}, "metric": "fid", "fid_num": fid_num, **record}
-            with Path(runner.work_dir, "metric-fid.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**line, "timestamp": time.time()}) + "\n")
-        return value
-
-    return marked
+    detector = session.run.metrics.detector
+    if detector and runner.inception_model is None:
+        runner.inception_model = detector.load(torch.device(session.run.situation.device))
+    value = fid(runner, fid_num, *args, **kwargs)
+    if session.run.apart and runner.rank == 0:
+        record = session.record("fid")
+        runner.logger.info("; ".join(f"{key} {value}" for key, value in record.items()))
+        line = {"results": {"fid": float(value)}, "metric": "fid", "fid_num": fid_num, **record}
+        with Path(runner.work_dir, "metric-fid.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**line, "timestamp": time.time()}) + "\n")
+    return value
 
 
-def _any_width(session: Session, extract: Function) -> Function:
+@around
+def _any_width(session: Session, extract: Function, detector: Any, images: torch.Tensor) -> Any:
     """fid.extract_feature, which knows Inception's 2048 features only."""
     if not session.run.metrics.detector:
-        return extract
-
-    @functools.wraps(extract)
-    def extract_feature(detector: Any, images: torch.Tensor) -> np.ndarray:
-        found: np.ndarray = detector(to_pixels(images), return_features=True).cpu().numpy()
-        return found
-
-    return extract_feature
+        return extract(detector, images)
+    return detector(to_pixels(images), return_features=True).cpu().numpy()
 
 
 # --- workaround

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -90,6 +91,20 @@ class Wrapper:
     wrap: Callable[[Any, Function], Function]
 
 
+def around(call: Callable[..., Any]) -> Callable[[Any, Function], Function]:
+    """A decorator: makes a `Wrapper.wrap` of what is to be called in place of the host's function,
+    with the session, the host's function, and the arguments."""
+
+    def wrap(session: Any, function: Function) -> Function:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            return call(session, function, *args, **kwargs)
+
+        return wrapped
+
+    return wrap
+
+
 @dataclass(frozen=True)
 class Host:
     """A codebase.
@@ -158,6 +173,18 @@ def find_host(*folders: Path) -> tuple[Host, Path] | None:
         if fitting:
             return fitting[0], folder
     return None
+
+
+def checkout_of(folder: Path) -> tuple[Host, Path]:
+    """The host of a folder that must be a checkout of one, and that folder.
+
+    Raises:
+        GanfixError: if it is none.
+    """
+    checkout = find_host(folder.resolve())
+    if not checkout:
+        raise no_host(folder)
+    return checkout
 
 
 def no_host(folder: Path) -> GanfixError:

@@ -109,17 +109,17 @@ def _prepare(
 
 def _surroundings(script: Path, device: str | None, corrects: bool) -> tuple[Host, Situation]:
     """Whose script it is, in which checkout, and where its networks are to run."""
-    found = find_host(script.parent, Path.cwd())
-    if not found:
+    checkout = find_host(script.parent, Path.cwd())
+    if not checkout:
         if corrects:
             raise no_host(script.parent)
         # A script of which nothing is known keeps its devices, unless another was asked for.
         where = devices.resolve_device(device) if device else "cuda"
         return UNKNOWN, Situation(script.parent, where)
-    host, checkout = found
+    host, folder = checkout
     if script.name in host.refused:
         raise GanfixError(f"{script.name}: {host.refused[script.name]}")
-    return host, Situation(checkout, devices.resolve_device(device))
+    return host, Situation(folder, devices.resolve_device(device))
 
 
 def _flags(script: Path, host: Host) -> tuple[Flag, ...]:

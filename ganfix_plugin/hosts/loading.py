@@ -100,16 +100,17 @@ def _host_of(network: str, checkout: Path | None, device: str) -> Iterator[Host]
     """The host that opens a network, while its checkout can be imported, with its workarounds."""
     folder = (checkout or Path.cwd()).resolve()
     with importable(folder):
-        found = find_host(folder)
-        if not found:
+        hosted = find_host(folder)
+        if not hosted:
             if "://" not in network and Path(network).suffix and not Path(network).is_file():
                 raise GanfixError(f"--network {network}: no such file")
             raise GanfixError(
                 f"--network {network}: {folder} is no checkout of a known host, which its classes "
                 "are imported from; run this there, or give --host DIR"
             )
-        with Session(Run(Situation(folder, device), found[0].name)).installed():
-            yield found[0]
+        host, _ = hosted
+        with Session(Run(Situation(folder, device), host.name)).installed():
+            yield host
 
 
 @contextmanager

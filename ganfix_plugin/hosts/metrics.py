@@ -30,7 +30,7 @@ from ganfix_plugin.features.render import both_sides
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import LatentList
-from ganfix_plugin.hosts.host import Function
+from ganfix_plugin.hosts.host import Function, around
 from ganfix_plugin.hosts.import_hooks import replaced
 from ganfix_plugin.hosts.metric_detector import bound_arguments
 from ganfix_plugin.hosts.metric_options import LATENTS, NUM_GEN
@@ -94,16 +94,12 @@ def join_registry(session: Session, register: Function) -> Function:
     return register
 
 
-def check_metric(session: Session, is_valid: Function) -> Function:
+@around
+def check_metric(session: Session, is_valid: Function, metric: str) -> bool:
     """metric_main.is_valid_metric: asked about every metric before anything is loaded."""
-
-    @functools.wraps(is_valid)
-    def is_valid_metric(metric: str) -> bool:
-        if metric in _OF_LATENTS and not session.run.metrics.latents:
-            raise GanfixError(f"--metrics {metric}: give the latents by {LATENTS.name} FILE")
-        return bool(is_valid(metric))
-
-    return is_valid_metric
+    if metric in _OF_LATENTS and not session.run.metrics.latents:
+        raise GanfixError(f"--metrics {metric}: give the latents by {LATENTS.name} FILE")
+    return bool(is_valid(metric))
 
 
 def _measure(session: Session, name: str, kept: dict[Any, Any], opts: Any) -> dict[str, float]:

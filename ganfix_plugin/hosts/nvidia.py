@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import logging
 import os
@@ -17,7 +16,7 @@ from ganfix_plugin.hooks.counts import uncounted
 from ganfix_plugin.hosts.compat import PERCENTILE, PKG_RESOURCES
 from ganfix_plugin.hosts.custom_ops import NVIDIA_OPS
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, HALF_DISTANCES, NCCL
-from ganfix_plugin.hosts.host import Function, Host, Wrapper, defines
+from ganfix_plugin.hosts.host import Function, Host, Wrapper, around, defines
 from ganfix_plugin.hosts.metric_detector import cache_by_detector, give_detector
 from ganfix_plugin.hosts.metric_options import FLAGS
 from ganfix_plugin.hosts.metrics import check_metric, join_registry
@@ -50,38 +49,36 @@ def _load(network: str) -> dict[str, Any]:
 # --- wrappers
 
 
-def _load_corrected(session: Session, load: Function) -> Function:
+@around
+def _load_corrected(session: Session, load: Function, *args: Any, **kwargs: Any) -> Any:
     """legacy.load_network_pkl: every script takes its generator from here, under "G_ema"."""
-
-    @functools.wraps(load)
-    def load_network_pkl(*args: Any, **kwargs: Any) -> Any:
-        networks = load(*args, **kwargs)
-        G = networks["G_ema"]
-        session.prepare(G, networks.get("D"))
-        metrics = session.run.metrics
-        if metrics.latents:  # errors belong here, not in the ranks
-            read_latents(metrics.latents, Generator.of(G), metrics.num_gen)
-        return networks
-
-    return load_network_pkl
+    networks = load(*args, **kwargs)
+    G, metrics = networks["G_ema"], session.run.metrics
+    session.prepare(G, networks.get("D"))
+    if metrics.latents:  # errors belong here, not in the ranks
+        read_latents(metrics.latents, Generator.of(G), metrics.num_gen)
+    return networks
 
 
-def _report_apart(session: Session, report: Function) -> Function:
+@around
+def _report_apart(
+    session: Session,
+    report: Function,
+    result_dict: Any,
+    run_dir: Any = None,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
     """metric_main.report_metric: a corrected result never joins the uncorrected run's records."""
-
-    @functools.wraps(report)
-    def report_metric(result_dict: Any, run_dir: Any = None, *args: Any, **kwargs: Any) -> Any:
-        metric = result_dict["metric"]
-        if session.run.apart and run_dir is not None and os.path.isdir(run_dir):
-            run_dir = os.path.join(run_dir, session.run.apart)
-            os.makedirs(run_dir, exist_ok=True)
-        record = dict(result_dict, **session.record(metric))
-        if session.run.specs and metric.startswith("ppl"):
-            record["note"] = PPL_NOTE
-            log.info("%s: %s", metric, PPL_NOTE)
-        return report(record, run_dir, *args, **kwargs)
-
-    return report_metric
+    metric, apart = result_dict["metric"], session.run.apart
+    if apart and run_dir is not None and os.path.isdir(run_dir):
+        run_dir = os.path.join(run_dir, apart)
+        os.makedirs(run_dir, exist_ok=True)
+    record = dict(result_dict, **session.record(metric))
+    if session.run.specs and metric.startswith("ppl"):
+        record["note"] = PPL_NOTE
+        log.info("%s: %s", metric, PPL_NOTE)
+    return report(record, run_dir, *args, **kwargs)
 
 
 PPL_NOTE = (
@@ -90,15 +87,11 @@ PPL_NOTE = (
 )
 
 
-def _summarise_uncounted(session: Session, summarise: Function) -> Function:
+@around
+def _summarise_uncounted(session: Session, summarise: Function, *args: Any, **kwargs: Any) -> Any:
     """misc.print_module_summary: calc_metrics runs its generator once on empty latents."""
-
-    @functools.wraps(summarise)
-    def print_module_summary(*args: Any, **kwargs: Any) -> Any:
-        with uncounted():
-            return summarise(*args, **kwargs)
-
-    return print_module_summary
+    with uncounted():
+        return summarise(*args, **kwargs)
 
 
 HOST = Host(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ganfix_plugin.files import written
-from ganfix_plugin.hosts.host import Host, find_host, no_host
+from ganfix_plugin.hosts.host import Host, checkout_of
 
 LINE = (
     b'if __name__ == "__main__": import ganfix_plugin.hosts.door as door; door.enter(__file__)'
@@ -40,17 +40,17 @@ def patched(source: bytes) -> bytes:
     there already."""
     if is_patched(source):
         return source
-    mark, text = _split_mark(source)
+    opening, text = _split_byte_order_mark(source)
     lines = text.splitlines(keepends=True)
     at = _preamble(ast.parse(text))
     ending = b"\r\n" if lines[0].endswith(b"\r\n") else b"\n"
-    return b"".join([mark, *lines[:at], LINE + ending, *lines[at:]])
+    return b"".join([opening, *lines[:at], LINE + ending, *lines[at:]])
 
 
 def reverted(source: bytes) -> bytes:
     """The source without our line."""
-    mark, text = _split_mark(source)
-    return mark + _OURS.sub(b"", text)
+    opening, text = _split_byte_order_mark(source)
+    return opening + _OURS.sub(b"", text)
 
 
 def why_unknown(source: bytes, host: Host) -> str:
@@ -93,19 +93,7 @@ def patch(folder: Path, revert: bool = False) -> Iterator[tuple[str, str]]:
         yield name, state
 
 
-def checkout_of(folder: Path) -> tuple[Host, Path]:
-    """The host of a folder that the user named.
-
-    Raises:
-        GanfixError: if it is no checkout of a known host.
-    """
-    found = find_host(folder.resolve())
-    if not found:
-        raise no_host(folder)
-    return found
-
-
-def _split_mark(source: bytes) -> tuple[bytes, bytes]:
+def _split_byte_order_mark(source: bytes) -> tuple[bytes, bytes]:
     """The byte order mark, if there is one, and the rest."""
     end = len(codecs.BOM_UTF8) if source.startswith(codecs.BOM_UTF8) else 0
     return source[:end], source[end:]

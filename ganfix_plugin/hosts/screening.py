@@ -68,7 +68,7 @@ def apply(
     generator: Generator,
     options: Mapping[str, Any],
     seeds_option: str,
-    given: Options,
+    measuring: Options,
     device: str,
 ) -> int:
     """Screen the list of seeds among a script's parsed options, in place, and say which went.
@@ -76,7 +76,7 @@ def apply(
     Args:
         options: by the names of the script's function; psi and class are taken into account, and a
             projected w has no seed and is left alone.
-        given: how to measure the generator, as after ``--correct``.
+        measuring: how to measure the generator, as after ``--correct``.
         device: where to score.
 
     Returns:
@@ -90,15 +90,15 @@ def apply(
     if seeds is None or (generator.classes and class_index is None):
         return 1  # the script itself will say what it needs
     psi = options.get("truncation_psi")
-    score = Scorer.of(generator, screen, given, device, 1 if psi is None else psi)
-    bad = score.exceeding(seeds, class_index)
+    scorer = Scorer.of(generator, screen.share, measuring, device, 1 if psi is None else psi)
+    bad = scorer.exceeding(seeds, class_index)
     kept = [seed for seed in seeds if seed not in bad]
     line = f"{len(seeds) - len(kept)} of {len(seeds)} seeds not rendered, their LR count is over "
-    line += f"{score.threshold:g}, in the worst {screen.share}"
+    line += f"{scorer.threshold:g}, in the worst {screen.share}"
     line += f": {', '.join(map(str, sorted(bad)))}" if bad else ""
     log.info("--screen %s: %s", screen, line)
     if screen.replace and len(kept) < len(seeds):
-        instead = score.good_after(max(seeds), len(seeds) - len(kept), class_index)
+        instead = scorer.good_after(max(seeds), len(seeds) - len(kept), class_index)
         log.info("--screen %s: in their place %s", screen, ", ".join(map(str, instead)))
         places = iter(instead)
         kept = [next(places) if seed in bad else seed for seed in seeds]
@@ -125,31 +125,28 @@ class Scorer:
 
     @classmethod
     def of(
-        cls,
-        generator: Generator,
-        screen: Screen,
-        given: Options,
-        device: str,
-        psi: float,
+        cls, generator: Generator, share: Portion, measuring: Options, device: str, psi: float
     ) -> Scorer:
         """The scorer of a generator, measured if need be.
 
         Raises:
-            GanfixError: if a profile that was given is of another generator, or lacks what is
-                needed.
+            GanfixError: if the profile to be read is of another generator, or lacks what is needed.
         """
         layers = generator.auto
-        if given.profile is not None:
-            profile = checked(Path(given.profile), generator.fingerprint)
+        if measuring.profile is not None:
+            profile = checked(Path(measuring.profile), generator.fingerprint)
         else:
-            settings = Settings(given.samples, class_index=given.class_index)
+            settings = Settings(measuring.samples, class_index=measuring.class_index)
             profile, _ = ensure(generator, settings, layers, layers, measure_on=device)
-        low_rate = profile.low_rates(layers)
-        threshold = profile.score_at(1 - screen.share, layers)
-        there = on_device(generator, device)
-        batch = fitting_batch(layers, there.device)
-        more = {"truncation_psi": psi} if psi != 1 else {}
-        return cls(there, low_rate, threshold, {**more, **fastest(there.G)}, batch)
+        generator = on_device(generator, device)
+        options = {"truncation_psi": psi} if psi != 1 else {}
+        return cls(
+            generator,
+            profile.low_rates(layers),
+            profile.score_at(1 - share, layers),
+            {**options, **fastest(generator.G)},
+            fitting_batch(layers, generator.device),
+        )
 
     def exceeding(self, seeds: Sequence[int], class_index: int | None) -> set[int]:
         """The seeds whose score is over the threshold."""
@@ -163,27 +160,24 @@ class Scorer:
         Raises:
             GanfixError: if a thousand in a row are.
         """
-        found: list[int] = []
-        start = last + 1
-        latest = start
-        while len(found) < count:
-            some = range(start, start + max(2 * (count - len(found)), self.batch))
-            bad = self.exceeding(some, class_index)
-            found += [seed for seed in some if seed not in bad]
-            latest = found[-1] if found else latest
-            start = some.stop
+        good: list[int] = []
+        start = latest = last + 1
+        while len(good) < count:
+            seeds = range(start, start + max(2 * (count - len(good)), self.batch))
+            bad = self.exceeding(seeds, class_index)
+            good += [seed for seed in seeds if seed not in bad]
+            start, latest = seeds.stop, good[-1] if good else latest
             if start - latest > 1000:
                 raise GanfixError(
                     f"--screen: all seeds from {latest + 1} to {start - 1} are over the threshold; "
                     "choose a smaller share"
                 )
-        return found[:count]
+        return good[:count]
 
     def _call(self, view: Any, z: Tensor, c: Tensor | None) -> Any:
         if not self.options:
             return self.generator.synthesize(z, c, view)
-        if c is None:
-            c = z.new_zeros(len(z), 0)
+        c = z.new_zeros(len(z), 0) if c is None else c
         return view(z, c, noise_mode="const", **self.options)
 
 
@@ -194,5 +188,5 @@ def fastest(G: nn.Module) -> dict[str, bool]:
     input and output instead; the activations are the same but for the last bits.
     """
     forwards = {type(module).forward for module in G.modules()}
-    known = any("fused_modconv" in inspect.signature(each).parameters for each in forwards)
-    return {"fused_modconv": False} if known and device_of(G).type == "cpu" else {}
+    can_fuse = any("fused_modconv" in inspect.signature(run).parameters for run in forwards)
+    return {"fused_modconv": False} if can_fuse and device_of(G).type == "cpu" else {}

@@ -126,15 +126,17 @@ class Session:
 
         Measuring it first takes nothing out of the random stream that the script draws from.
         """
-        if self.run.specs or self.screen:
-            with random_state_kept(G):
-                generator = Generator.of(G, discriminator=discriminator)
+        if not self.run.specs and not self.screen:
+            return
+        with random_state_kept(G):
+            generator = Generator.of(G, discriminator=discriminator)
+            if self.run.specs:
                 self._correct(generator)
-                self._screen_seeds(generator)
+        if self.screen:
+            with random_state_kept(G):
+                self._screen_seeds(generator, self.screen)
 
     def _correct(self, generator: Generator) -> None:
-        if not self.run.specs:
-            return
         attached = attach(generator, *self.run.specs, measure_on=self.run.situation.device)
         self.attachments.append(attached)
         corrections = attached.corrections
@@ -145,15 +147,12 @@ class Session:
         }
         self.run = replace(self.run, provenance=provenance)
 
-    def _screen_seeds(self, generator: Generator) -> None:
-        """Take the seeds that ``--screen`` does not want out of the list of the script."""
-        if not self.screen:
-            return
+    def _screen_seeds(self, generator: Generator, screen: Screen) -> None:
         context = click.get_current_context(silent=True)
         options = context.params if context else {}
-        measured = next((spec.options for spec in self.run.specs), Options())
+        measuring = next((spec.options for spec in self.run.specs), Options())
         device = self.run.situation.device
-        self.left = apply(self.screen, generator, options, self.seeds_option, measured, device)
+        self.left = apply(screen, generator, options, self.seeds_option, measuring, device)
 
     @contextmanager
     def installed(self) -> Iterator[None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
 import os
 import shutil
@@ -24,7 +23,7 @@ from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import count_active, lr_counts
-from ganfix_plugin.workers import Tensors, shared, world
+from ganfix_plugin.workers import Tensors, meeting_folder, shared, world
 
 log = logging.getLogger("ganfix")
 
@@ -95,7 +94,7 @@ def ensure(
         with random_state_kept(measured.G, settings.seed):
             return _measure(measured, profile, layers, scored, batch, share)
 
-    new, folder = None, path.with_suffix(f".{_key(layers, scored, batch)}.parts")
+    new, folder = None, meeting_folder(path, *_names(layers, scored), batch)
     if world() > 1:
         with _writable(path):
             folder.mkdir(parents=True, exist_ok=True)
@@ -188,12 +187,8 @@ def _sum(counts: Sequence[Tensor]) -> Tensor:
     return torch.stack(tuple(counts)).sum(dim=0, dtype=counts[0].dtype)
 
 
-def _key(layers: Sequence[Layer], scored: Sequence[Layer], batch: int) -> str:
-    """A short name for a work that ranks share: everything that the numbers of a part depend on,
-    beside the generator and the settings."""
-    names = [[layer.name for layer in some] for some in (layers, scored)]
-    what = f"{names} {batch} {world()} {torch.get_num_threads()}"
-    return hashlib.sha256(what.encode()).hexdigest()[:16]
+def _names(*choices: Sequence[Layer]) -> list[list[str]]:
+    return [[layer.name for layer in layers] for layers in choices]
 
 
 def on_device(generator: Generator, device: torch.device | str | None) -> Generator:
