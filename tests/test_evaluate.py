@@ -29,6 +29,7 @@ from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.files import cache_folder
 from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hooks.forward import bare
 
@@ -71,7 +72,9 @@ def line(real: Path, *more: object) -> list[object]:
 
 def test_figures_are_those_of_the_features_of_both_sides(real: Path) -> None:
     G, look = dcgan(), load_extractor(LOOK)
-    found = evaluate(G, real, "0-49", [parse_spec(SPEC)], extractor=LOOK, resamples=20)
+    found = evaluate(
+        Generator.of(G), real, "0-49", [parse_spec(SPEC)], extractor=LOOK, resamples=20
+    )
     z = latents_of(range(50), (8, 1, 1))
     with ganfix.attach(G, SPEC), torch.no_grad():
         before, after = look.features(bare(G)(z)), look.features(G(z))
@@ -84,7 +87,7 @@ def test_figures_are_those_of_the_features_of_both_sides(real: Path) -> None:
 
 def test_the_generator_is_left_without_corrections(real: Path) -> None:
     G = dcgan()
-    evaluate(G, real, "0-9", [parse_spec(SPEC)], extractor=LOOK, resamples=0)
+    evaluate(Generator.of(G), real, "0-9", [parse_spec(SPEC)], extractor=LOOK, resamples=0)
     assert ganfix.attach(G, SPEC).detach() is None
 
 

@@ -29,6 +29,7 @@ from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.evaluate.evaluate import evaluate
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.pictures.sheet import pictured
 from ganfix_plugin.report.pairs import LARGEST, Pair, encoded
@@ -306,7 +307,9 @@ def test_with_real_images_the_figures_are_those_of_evaluate(real: Path, tmp_path
     how = ["--extractor=prepared:look", "--resamples=10"]
     page = made(tmp_path, *TINY, f"--correct={SPEC}", f"--real={real}", *how)
     spec = parse_spec(SPEC)
-    found = evaluate(tiny(), real, "0-19", [spec], extractor="prepared:look", resamples=10)
+    found = evaluate(
+        Generator.of(tiny()), real, "0-19", [spec], extractor="prepared:look", resamples=10
+    )
     for figure in found.figures:
         assert f"{figure.uncorrected:.4g} {figure.corrected:.4g} {figure.difference:+.4g}" in (
             page.text

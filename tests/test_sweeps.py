@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from ganfix_plugin import GanfixError
 from ganfix_plugin.cli import main
 from ganfix_plugin.correctors.bind import parse_spec
-from ganfix_plugin.evaluate.population import Population
-from ganfix_plugin.evaluate.sweeps import ablation_rows, effect, effects, layer_columns
+from ganfix_plugin.evaluate.population import Population, ablation_rows, layer_columns
 from ganfix_plugin.features.frechet import Gaussian
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.pictures.sheet import pictured
 
 EXTRACTOR = "test_sweeps:pooled"
@@ -35,7 +35,7 @@ def people(face: nn.Module, tmp_path: Path) -> Population:
     folder.mkdir()
     for number, image in enumerate(pictured(face(torch.randn(20, 100, 1, 1)))):
         image.save(folder / f"{number}.png")
-    return Population.of(face, range(60), folder, EXTRACTOR)
+    return Population.of(Generator.of(face), range(60), folder, EXTRACTOR)
 
 
 def test_artifacts_are_the_generations_of_least_realism(people: Population) -> None:
@@ -48,18 +48,17 @@ def test_artifacts_are_the_generations_of_least_realism(people: Population) -> N
 
 def test_an_effect_is_a_distance_and_a_realism(people: Population) -> None:
     seeds = people.artifacts(10)
-    plain = effect(people, None, seeds)
+    plain = people.effect(None, seeds)
     real = Gaussian.of(people.real)
     assert plain.distance == pytest.approx(real.distance_to_samples(people.features[seeds]))
     assert plain.realism == pytest.approx(float(people.realism[seeds].mean()))
-    same = effect(people, parse_spec("none"), seeds)
+    same = people.effect(parse_spec("none"), seeds)
     assert same.distance == pytest.approx(plain.distance, rel=1e-4)
-    assert effect(people, parse_spec("random:portion=90%"), seeds) != plain
+    assert people.effect(parse_spec("random:portion=90%"), seeds) != plain
 
 
-def test_the_table_has_the_paper_s_rows_and_columns(face: nn.Module, people: Population) -> None:
-    every = people.adapter.layers(face)
-    assert list(layer_columns(people.adapter.auto(every), every)) == [
+def test_the_table_has_the_paper_s_rows_and_columns(people: Population) -> None:
+    assert list(layer_columns(people.generator)) == [
         "0",
         "1",
         "2",
@@ -78,20 +77,18 @@ def test_the_table_has_the_paper_s_rows_and_columns(face: nn.Module, people: Pop
 
 
 def test_an_option_is_varied_and_the_rest_kept(people: Population) -> None:
-    seeds = people.artifacts(8)
-    random = parse_spec("random:seed=3")
-    found = effects(
-        people, {text: random.replaced({"portion": text}) for text in ("10%", "90%")}, seeds
-    )
+    seeds, effects = people.artifacts(8), []
     for text in ("10%", "90%"):
-        assert found[text] == effect(people, parse_spec(f"random:portion={text},seed=3"), seeds)
-    assert found["10%"] != found["90%"]
+        spec = parse_spec("random:seed=3").replaced({"portion": text})
+        assert spec == parse_spec(f"random:portion={text},seed=3")
+        effects.append(people.effect(spec, seeds))
+    assert effects[0] != effects[1]
 
 
 def test_the_value_that_changes_nothing_comes_to_no_correction(people: Population) -> None:
     seeds = people.artifacts(8)
-    found = effect(people, parse_spec("truncation:psi=1"), seeds)
-    assert found.distance == pytest.approx(effect(people, None, seeds).distance, rel=1e-4)
+    same = people.effect(parse_spec("truncation:psi=1"), seeds)
+    assert same.distance == pytest.approx(people.effect(None, seeds).distance, rel=1e-4)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.evaluate.tune import Trial, Tuning, choices, propose, split, tune
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
 
 SPEC = f"seqabl:samples={SAMPLES}"
@@ -28,7 +28,9 @@ NETWORK = [f"--network={PGGAN / 'checkpoints' / 'pggan_footwear32.safetensors'}"
 
 @pytest.fixture(scope="module")
 def found(cache: Path, _pggan: nn.Module) -> Tuning:
-    return tune(_pggan, parse_spec(SPEC), judged(_pggan), trials=7, extractor=EXTRACTOR)
+    return tune(
+        Generator.of(_pggan), parse_spec(SPEC), judged(_pggan), trials=7, extractor=EXTRACTOR
+    )
 
 
 def test_no_correction_comes_first_and_the_defaults_second(found: Tuning) -> None:
@@ -53,10 +55,16 @@ def test_the_papers_defaults_and_the_best_are_judged_on_held_out_images(found: T
 
 
 def test_the_same_seed_finds_the_same(found: Tuning, pggan: nn.Module) -> None:
-    again = tune(pggan, parse_spec(SPEC), judged(pggan), trials=3, extractor=EXTRACTOR)
-    other = tune(pggan, parse_spec(SPEC), judged(pggan), trials=3, seed=1, extractor=EXTRACTOR)
+    again = tune(
+        Generator.of(pggan), parse_spec(SPEC), judged(pggan), trials=3, extractor=EXTRACTOR
+    )
+    other = tune(
+        Generator.of(pggan), parse_spec(SPEC), judged(pggan), trials=3, seed=1, extractor=EXTRACTOR
+    )
     assert again.trials[0] == found.trials[0] != other.trials[0]
-    assert again == tune(pggan, parse_spec(SPEC), judged(pggan), trials=3, extractor=EXTRACTOR)
+    assert again == tune(
+        Generator.of(pggan), parse_spec(SPEC), judged(pggan), trials=3, extractor=EXTRACTOR
+    )
 
 
 def test_a_trial_is_what_attaching_the_setting_does(found: Tuning, pggan: nn.Module) -> None:
@@ -79,7 +87,11 @@ def test_a_trial_is_what_attaching_the_setting_does(found: Tuning, pggan: nn.Mod
 def test_gated_settings_leave_normals_untouched(pggan: nn.Module) -> None:
     fixed = f"{SPEC},gate=lr:50%,rate=0.3,layers=1"
     found = tune(
-        pggan, parse_spec(f"{fixed},side=low"), judged(pggan), trials=2, extractor=EXTRACTOR
+        Generator.of(pggan),
+        parse_spec(f"{fixed},side=low"),
+        judged(pggan),
+        trials=2,
+        extractor=EXTRACTOR,
     )
     assert 0 < found.trials[1].untouched < 1
 
@@ -103,9 +115,7 @@ def test_too_few_labels_are_refused_with_the_number_needed(
 def test_keys_that_are_given_stay_and_the_layers_are_each_alone_and_all_up_to_each(
     pggan: nn.Module,
 ) -> None:
-    known = find_adapter(pggan)
-    auto = known.auto(known.layers(pggan))
-    open_keys = choices(parse_spec("seqabl:rate=0.2,side=low"), auto)
+    open_keys = choices(parse_spec("seqabl:rate=0.2,side=low"), Generator.of(pggan).auto)
     assert set(open_keys) == {"gate", "layers", "lowest"}
     assert open_keys["layers"] == ("", "1", "3", "5", "1+3", "1+3+5")
 
@@ -127,12 +137,17 @@ def test_the_front_has_no_setting_that_another_beats_in_both() -> None:
 
 def test_labels_of_another_network_are_refused(pggan: nn.Module, stylegan2: nn.Module) -> None:
     with pytest.raises(GanfixError, match="labels: are of another generator"):
-        tune(pggan, parse_spec(SPEC), judged(stylegan2), extractor=EXTRACTOR)
+        tune(Generator.of(pggan), parse_spec(SPEC), judged(stylegan2), extractor=EXTRACTOR)
 
 
 def test_nothing_left_to_search_is_an_error(pggan: nn.Module) -> None:
     with pytest.raises(GanfixError, match="no key is left to search"):
-        tune(pggan, parse_spec("truncation:gate=off"), judged(pggan), extractor=EXTRACTOR)
+        tune(
+            Generator.of(pggan),
+            parse_spec("truncation:gate=off"),
+            judged(pggan),
+            extractor=EXTRACTOR,
+        )
 
 
 def test_the_command_prints_the_spec_to_paste_and_writes_record_and_plot(

@@ -16,13 +16,13 @@ from prepared import uncorrected
 from torch import nn
 
 from ganfix_plugin import attach
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.web.renderer import Picture, Renderer, encoded
 
 
 @contextmanager
 def rendering(G: nn.Module, **options: int) -> Iterator[Renderer]:
-    renderer = Renderer(G, find_adapter(G), **options)
+    renderer = Renderer(Generator.of(G), **options)
     thread = Thread(target=renderer.run)
     thread.start()
     try:
@@ -78,7 +78,7 @@ def test_the_cache_stays_within_its_limit_and_keeps_what_was_used_last() -> None
 def test_what_was_prefetched_is_rendered_once_however_many_ask() -> None:
     G = dcgan()
     calls = _counted(G)
-    renderer = Renderer(G, find_adapter(G))
+    renderer = Renderer(Generator.of(G))
     wanted = [Picture(seed) for seed in range(5)]
     renderer.prefetch(wanted)
     renderer.prefetch(wanted)
@@ -99,7 +99,7 @@ def test_what_was_prefetched_is_rendered_once_however_many_ask() -> None:
 def test_who_waits_comes_before_what_is_prefetched_and_before_the_learner() -> None:
     G = dcgan()
     order: list[str] = []
-    renderer = Renderer(G, find_adapter(G))
+    renderer = Renderer(Generator.of(G))
     threads = [Thread(target=lambda: (renderer.image(0), order.append("idle")))]
     threads[0].start()
     while not renderer._jobs:

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from ganfix_plugin.artifacts.ranking import Ranking, score_seeds
 from ganfix_plugin.artifacts.scores import Scoring, lr
-from ganfix_plugin.evaluate.sweeps import ablation_rows, ablation_sweep, effect, layer_columns
+from ganfix_plugin.evaluate.population import ablation_rows, ablation_sweep, layer_columns
 from ganfix_plugin.features.manifold import precision_recall
-from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.labels import ARTIFACT, Sample
 from ganfix_plugin.pictures import plots
@@ -28,9 +27,8 @@ def table1(case: Case) -> None:
     plots.needed()
     people, labels = case.labelled(case.size("artifacts"), [ARTIFACT])
     worst = labels.samples(ARTIFACT)
-    every = case.adapter.layers(case.G)
-    columns = layer_columns(case.adapter.auto(every), every)
-    none = effect(people, None, worst)
+    columns = layer_columns(case.generator)
+    none = people.effect(None, worst)
     rows = ablation_rows(samples=case.size("latents"))
     found = ablation_sweep(people, worst, rows, columns)
     published = case.published
@@ -91,7 +89,7 @@ def figure4(case: Case) -> None:
     note = f"{case.name} · LR-neurons at R = {PAPER_RATE} · {case.size('latents'):,} latents"
     title = "Sequential ablation, layer by layer"
     ways = (profile, layers, PAPER_RATE, batch, names, title, note)
-    save(layer_by_layer(case.G, case.adapter, *ways), case.picture())
+    save(layer_by_layer(case.generator, *ways), case.picture())
 
 
 def figure5(case: Case) -> None:
@@ -100,13 +98,13 @@ def figure5(case: Case) -> None:
     note = f"{case.name} · {case.size('latents'):,} latents"
     title = "Ablation of high- and low-rate neurons over rates"
     ways = (profile, layers, (0.1, 0.3, 0.5, 0.7, 0.9), batch, names, title, note)
-    save(over_rates(case.G, case.adapter, *ways), case.picture())
+    save(over_rates(case.generator, *ways), case.picture())
 
 
 def lr_counts(case: Case, rate: float, samples: list[int] | tuple[int, ...]) -> Tensor:
     """The number of active LR-neurons of each generation, [n]."""
-    score = lr(Generator(case.G, case.adapter), Scoring(rate, samples=case.size("latents")))
-    return score_seeds(Generator(case.G, case.adapter), score, samples)
+    score = lr(case.generator, Scoring(rate, samples=case.size("latents")))
+    return score_seeds(case.generator, score, samples)
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> float:
@@ -131,7 +129,7 @@ def _conspicuous(case: Case, count: int) -> list[Sample]:
 
 def _shown(case: Case, samples: list[Sample]) -> tuple[Profile, tuple, Batch, list[str]]:
     """The profile, the default layers, and the images' latents and names."""
-    layers = tuple(case.adapter.auto(case.adapter.layers(case.G)))
-    profile, _ = ensure(Generator(case.G, case.adapter), Settings(case.size("latents")), layers)
-    batch = next(seed_batches(Generator(case.G, case.adapter), samples, len(samples)))
+    layers = case.generator.auto
+    profile, _ = ensure(case.generator, Settings(case.size("latents")), layers)
+    batch = next(seed_batches(case.generator, samples, len(samples)))
     return profile, layers, batch, [f"Seed {s}" if isinstance(s, int) else "" for s in samples]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from protocol import PROTOCOL
 from report import FOOTWEAR, OURS, Asked, Report, reporting
-from torch import nn
 
 from ganfix_plugin.commands.options import named
 from ganfix_plugin.errors import GanfixError
@@ -19,8 +18,7 @@ from ganfix_plugin.evaluate.population import Population
 from ganfix_plugin.features.extractors import default_extractor, has_inception
 from ganfix_plugin.features.images import check_images
 from ganfix_plugin.files import ready
-from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.loading import open_network
 from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Label, Labels, Sample, read
 
@@ -29,15 +27,9 @@ REAL = FOOTWEAR.parent / "stylegan2_small" / "data" / "footwear32_test.zip"
 
 @dataclass(frozen=True, eq=False)
 class Case(Report):
-    """A report on a generator.
+    """A report on a generator."""
 
-    Attributes:
-        G, adapter, discriminator: the generator.
-    """
-
-    G: nn.Module
-    adapter: Adapter
-    discriminator: nn.Module | None
+    generator: Generator
 
     @cached_property
     def labels(self) -> Labels | None:
@@ -48,11 +40,11 @@ class Case(Report):
         """
         if self.asked.labels is None:
             return None
-        found = read(self.asked.labels).check(fingerprint(self.G))
+        labels = read(self.asked.labels).check(self.generator.fingerprint)
         for kind in KINDS:
-            if len(found.samples(kind)) < 2:
+            if len(labels.samples(kind)) < 2:
                 raise GanfixError(f"labels {self.asked.labels}: expected at least 2 of {kind}")
-        return found
+        return labels
 
     @property
     def name(self) -> str:
@@ -83,14 +75,8 @@ class Case(Report):
 
     def population(self, samples: Sequence[Sample]) -> Population:
         """Generations beside the protocol's number of real images."""
-        return Population.of(
-            self.G,
-            samples,
-            self.real,
-            self.extractor,
-            self.asked.adapter,
-            self.size("num_real"),
-        )
+        num_real = self.size("num_real")
+        return Population.of(self.generator, samples, self.real, self.extractor, num_real)
 
     def labelled(self, count: int, kinds: Sequence[str] = KINDS) -> tuple[Population, Labels]:
         """Up to ``count`` generations of each kind, by people or, without labels, by realism.
@@ -116,7 +102,7 @@ class Case(Report):
             raise GanfixError("normals: found none of realism 1 or more; raise --generations")
         self.say(who + " and ".join(f"{len(some):,} {kind}s" for kind, some in found.items()))
         items = [judged(sample, kind) for kind, some in found.items() for sample in some]
-        return people, Labels(fingerprint(self.G), tuple(items))
+        return people, Labels(self.generator.fingerprint, tuple(items))
 
 
 def judged(sample: Sample, kind: str) -> Label:
@@ -148,7 +134,7 @@ def opened(asked: Asked, needs_real: bool) -> Iterator[Case]:
         _store(asked.out / "store"),
         open_network(network, host, asked.device, asked.adapter) as generator,
     ):
-        case = Case(asked, generator.G, generator.adapter, generator.discriminator)
+        case = Case(asked, generator)
         _introduce(case, needs_real)
         with reporting(case):
             yield case

@@ -14,10 +14,8 @@ from ganfix_plugin.artifacts.prepare import fit_classifier, score_units
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.seqc import SeqcOptions, stopping_layer
 from ganfix_plugin.correctors.units import numbered
-from ganfix_plugin.evaluate.population import Population
-from ganfix_plugin.evaluate.sweeps import Effect, effect
+from ganfix_plugin.evaluate.population import Effect, Population
 from ganfix_plugin.features.classifier import Classifier
-from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Labels, Sample
 from ganfix_plugin.profiling.profile import Profile
 from ganfix_plugin.profiling.store import classifier_path
@@ -47,7 +45,7 @@ class Learnt:
 
     def effect(self, spec: BoundSpec | None, samples: Sequence[Sample] | None = None) -> Effect:
         """What a correction does to the artifacts."""
-        return effect(self.people, spec, samples or self.artifacts)
+        return self.people.effect(spec, samples or self.artifacts)
 
 
 def learn(case: Case) -> Learnt:
@@ -61,15 +59,14 @@ def learn(case: Case) -> Learnt:
         for each in [sample for sample in some if sample not in set(rest[kind])]
     ]
     seen = Labels(labels.generator, tuple(half))
-    ways = {"adapter": case.asked.adapter}
-    head = fit_classifier(Generator.of(case.G), seen, real=case.real, extractor=case.maps, **ways)
+    head = fit_classifier(case.generator, seen, real=case.real, extractor=case.maps)
     head.save(classifier_path(head.generator))
     case.say(
         f"classifier: features of {head.extractor}, held-out AUC artifact/normal "
         f"{head.held_out.auc:.2f}; learned from {len(half):,} generations, measured on others"
     )
-    profile, _ = score_units(Generator.of(case.G), seen, head, samples=case.size("latents"), **ways)
-    layers = case.adapter.layers(case.G)
+    profile, _ = score_units(case.generator, seen, head, samples=case.size("latents"))
+    layers = case.generator.layers
     stop = stopping_layer(SeqcOptions(), layers)
     units = min(20, numbered(layers, stop).channels // 6)
     return Learnt(people, profile, head, seen, rest[ARTIFACT], rest[NORMAL], stop, units)

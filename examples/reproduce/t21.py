@@ -10,14 +10,14 @@ from papers import share
 from torch import Tensor
 
 from ganfix_plugin.artifacts.discriminator import d_values as values_of
-from ganfix_plugin.artifacts.prepare import score_units_by_fid, seed_features
+from ganfix_plugin.artifacts.prepare import score_units_by_fid
 from ganfix_plugin.artifacts.scores import Scoring, lr
 from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.correctors.units import numbered
-from ganfix_plugin.evaluate.sweeps import Effect, effects
+from ganfix_plugin.evaluate.population import Effect
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.features.extractors import load_extractor
-from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.features.render import seed_features
 from ganfix_plugin.labels import KINDS
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.corrections import before_after
@@ -34,10 +34,9 @@ def table2(case: Case) -> None:
     """Distance of artifacts corrected by each system."""
     learnt, samples = learn(case), case.size("latents")
     score_units_by_fid(
-        Generator.of(case.G),
+        case.generator,
         learnt.labels,
         learnt.head,
-        adapter=case.asked.adapter,
         layers=str(learnt.stop),
         samples=samples,
         real=case.real,
@@ -74,7 +73,7 @@ def table4(case: Case) -> None:
     learnt, samples = learn(case), case.size("latents")
     lines = [("", "uncorrected", "corrected", "share", "realism before", "after")]
     before = learnt.effect(None)
-    layers = case.adapter.layers(case.G)
+    layers = case.generator.layers
     stop = min(6, len(layers) // 2)  # 'the middle (6)': the supplement's best for StyleGAN2
     for spec in ("mode=sample", "mode=sample,normalize=rank", "mode=sample,local=yes"):
         spec = f"seqc:{spec},stop={stop}"
@@ -94,7 +93,7 @@ def figure12(case: Case) -> None:
     plots.needed()
     learnt, samples = learn(case), case.size("latents")
     none = learnt.effect(None)
-    last = case.adapter.layers(case.G)[-1].index
+    last = case.generator.layers[-1].index
     varied = {"top": PORTIONS, "stop": [str(stop) for stop in range(1, last + 1)]}
     spoken = {"top": "portion n of units", "stop": "stopping layer l"}
     best = dict(zip(varied, case.published.rows["PGGAN"]))
@@ -105,11 +104,10 @@ def figure12(case: Case) -> None:
     for key, values in varied.items():
         lines = [(spoken[key], "`seqc` distance", "realism", "by rank: distance", "realism")]
         curves = {
-            spec: effects(
-                learnt.people,
-                {value: _measured(spec, samples).replaced({key: value}) for value in values},
-                learnt.artifacts,
-            )
+            spec: {
+                value: learnt.effect(_measured(spec, samples).replaced({key: value}))
+                for value in values
+            }
             for spec in (SEQC, BY_RANK)
         }
         lines.append(("none", *2 * (f"{none.distance:.1f}", f"{none.realism:.3f}")))
@@ -125,39 +123,39 @@ def figure12(case: Case) -> None:
 def figure26(case: Case) -> None:
     """Artifacts before and after correction by sample, in the whole image and locally."""
     learnt, samples = learn(case), case.size("latents")
-    layers = case.adapter.layers(case.G)
+    layers = case.generator.layers
     keys = f"mode=sample,stop={min(6, len(layers) // 2)},samples={samples}"
     specs = [f"seqc:{keys}", f"seqc:{keys},local=yes"]
     extractor = learnt.head.load_extractor()
-    features = seed_features(Generator(case.G, case.adapter), extractor, learnt.artifacts)
+    features = seed_features(case.generator, extractor, learnt.artifacts)
     order = learnt.head.artifact_probability(features).argsort(descending=True).tolist()
     called = int(learnt.head.is_artifact(features).sum())
     case.say(f"the classifier calls {called} of {len(order)} artifacts so; the surest are shown")
     shown = [learnt.artifacts[place] for place in order[: min(called, 12)]]
-    score = lr(Generator(case.G, case.adapter), Scoring(samples=samples))
+    score = lr(case.generator, Scoring(samples=samples))
     note = f"{case.name} · {' · '.join(specs)}"
     title = "Artifacts corrected by sample, then in the local region only"
     ways = (score, shown, [parse_spec(spec) for spec in specs], title, note)
-    save(before_after(case.G, case.adapter, *ways), case.picture())
+    save(before_after(case.generator, *ways), case.picture())
 
 
 def units(case: Case) -> None:
     """What the most defective units draw: representative generations, and shared concepts."""
     learnt = learn(case)
-    layer = numbered(case.adapter.layers(case.G), learnt.stop)
+    layer = numbered(case.generator.layers, learnt.stop)
     scores = learnt.profile.of_units("defective", layer)
     order: list[int] = scores.argsort(descending=True, stable=True).tolist()
     num, top = case.size("unit_generations"), case.size("unit_top")
-    best = top_seeds(Generator(case.G, case.adapter), layer, range(num), top)
+    best = top_seeds(case.generator, layer, range(num), top)
     tops = {unit: best[unit].tolist() for unit in order[:60]}
     note = f"{case.name} · layer {layer} · each the image of the mean feature map of its {top} of "
     note += f"{num:,} seeds"
     first = {unit: tops[unit] for unit in order[:3]}
     ways = (layer, first, "What the most defective units draw", note, scores)
-    save(unit_sheet(case.G, case.adapter, *ways), case.picture())
+    save(unit_sheet(case.generator, *ways), case.picture())
     extractor = load_extractor(case.extractor)
     named = (layer, tops, extractor, 6, "Units by shared concept", note)
-    picture, groups = concept_sheet(case.G, case.adapter, *named)
+    picture, groups = concept_sheet(case.generator, *named)
     save(picture, case.picture("-concepts"))
     none = learnt.effect(None)
     lines = [("units zeroed by hand", "distance", "share", "realism")]
@@ -177,8 +175,9 @@ def d_values(case: Case) -> None:
     """The discriminator's scores of artifacts and of normals."""
     plots.needed()
     _, labels = case.labelled(case.size("artifacts"))
-    generator = Generator(case.G, case.adapter, case.discriminator)
-    found: dict[str, Tensor] = {kind: values_of(generator, labels.samples(kind)) for kind in KINDS}
+    found: dict[str, Tensor] = {
+        kind: values_of(case.generator, labels.samples(kind)) for kind in KINDS
+    }
     area = auc(*(-each for each in found.values()))
     case.say(f"ROC AUC of a low D-value as the sign of an artifact: {area:.3f} (chance: 0.5)")
     case.say("[T21]: histograms overlap, the D-value does not separate artifact from normal")

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
-from ganfix_plugin.hooks.forward import bare, random_state_kept
 from ganfix_plugin.labels import Sample
 
 
@@ -29,11 +29,11 @@ def d_values(
             "discriminator: none was opened; it comes with NVIDIA's network pickles only"
         )
     D = generator.discriminator.eval().requires_grad_(False).to(generator.device)
-    view, found = bare(generator.G), [torch.zeros(0)]
+    values = [torch.zeros(0)]
     for z, c in seed_batches(generator, samples, class_index=class_index):
-        with torch.no_grad(), random_state_kept(generator.G, seed=0):
-            images = generator.synthesize(z, c, view)
-            labels = images.new_zeros(len(images), 0) if c is None else c
-            parts = [D(images[n : n + 1], labels[n : n + 1]) for n in range(len(images))]
-        found.append(torch.cat(parts).flatten().cpu())
-    return torch.cat(found)
+        images = render(generator, z, c)
+        classes = images.new_zeros(len(images), 0) if c is None else c
+        with torch.no_grad():
+            alone = [D(images[n : n + 1], classes[n : n + 1]) for n in range(len(images))]
+        values.append(torch.cat(alone).flatten().cpu())
+    return torch.cat(values)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hooks.layer import Layer
 
 
@@ -41,5 +42,6 @@ def lr_heatmap(
         maps.append(interpolate(share, size=(size, size), mode="bilinear", align_corners=False))
 
     layers = [layer for layer, _ in low_rate]
-    generator.observe(layers, z, c, visit)
+    with random_state_kept(generator.G, seed=0):  # the noise of `features.render`
+        generator.observe(layers, z, c, visit)
     return torch.stack(maps).mean(dim=0)[:, 0].cpu()

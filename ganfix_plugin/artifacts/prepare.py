@@ -13,20 +13,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.classifier import FEWEST, Classifier, fit
-from ganfix_plugin.features.extractors import Extractor, load_extractor
+from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
-from ganfix_plugin.features.images import read_images
 from ganfix_plugin.features.manifold import Manifold
+from ganfix_plugin.features.render import real_features, seed_features
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents, seed_batches
-from ganfix_plugin.hooks.forward import bare, random_state_kept
+from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.labels import ARTIFACT, KINDS, LR_COUNT, NORMAL, Label, Labels, Sample
+from ganfix_plugin.labels import ARTIFACT, KINDS, LR_COUNT, NORMAL, Label, Labels
 from ganfix_plugin.profiling.defective import TAU, Overlap, artifact_sums, mean_overlaps, thresholds
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import lr_counts
@@ -218,32 +215,3 @@ def score_units_by_fid(
         return replace(profile, unit_fid=fids, made={**profile.made, "unit_fid": made})
 
     return update(generator, Settings(samples), with_fids)
-
-
-def seed_features(
-    generator: Generator,
-    extractor: Extractor,
-    samples: Sequence[Sample],
-    batch: int = BATCH,
-) -> Tensor:
-    """Features [n, D] of the uncorrected generations of seeds or latents."""
-    extractor.to(generator.device)
-    view = bare(generator.G)
-    features = []
-    with torch.no_grad():
-        for z, c in seed_batches(generator, samples, batch):
-            features.append(extractor.features(generator.synthesize(z, c, view)).cpu())
-    return torch.cat(features)
-
-
-def real_features(
-    generator: Generator, path: Path, extractor: Extractor, num: int | None = None
-) -> Tensor:
-    """Features [n, D] of real images, which must be of the generator's size; of ``num`` of them,
-    chosen by a seed, or of all."""
-    z, c = next(seed_batches(generator, [0], 1))
-    with torch.no_grad():
-        size = generator.synthesize(z, c, bare(generator.G)).shape[-1]
-    where = generator.device
-    batches = read_images(path, size, num=num)
-    return torch.cat([extractor.to(where).features(batch.to(where)).cpu() for batch in batches])

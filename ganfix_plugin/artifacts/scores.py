@@ -9,21 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganfix_plugin.artifacts.heatmap import lr_heatmap
-from ganfix_plugin.artifacts.prepare import real_features
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.manifold import Manifold
+from ganfix_plugin.features.render import real_features, render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, fitting_batch
-from ganfix_plugin.hooks.forward import bare
 from ganfix_plugin.profiling.profile import GATE_RATE, Settings
 from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import classifier_path, ensure
@@ -98,17 +95,16 @@ def artifact(generator: Generator, scoring: Scoring) -> Score:
     """The classifier's probability of an artifact."""
     head = Classifier.load(scoring.classifier or classifier_path(generator.fingerprint))
     extractor = head.load_extractor(generator.discriminator).to(generator.device)
-    render = _renderer(generator)
 
     def cam(z: Tensor, c: Tensor | None, size: int) -> Tensor:
-        maps = head.cam(extractor.maps(render(z, c)))[:, None]
+        maps = head.cam(extractor.maps(render(generator, z, c)))[:, None]
         return interpolate(maps, (size, size), mode="bilinear", align_corners=False)[:, 0].cpu()
 
     return Score(
         "artifact",
         "probability of an artifact, by the classifier",
         f"classifier {head.digest()} on {head.extractor}, held-out AUC {head.held_out.auc:.2f}",
-        lambda z, c: head.artifact_probability(extractor.features(render(z, c))),
+        lambda z, c: head.artifact_probability(extractor.features(render(generator, z, c))),
         cam,
         "Grad-CAM",
     )
@@ -124,13 +120,12 @@ def realism(generator: Generator, scoring: Scoring) -> Score:
         raise GanfixError("--score realism: needs real images; name a folder or zip by --real")
     extractor = load_extractor(scoring.extractor, generator.discriminator).to(generator.device)
     manifold = Manifold.of(real_features(generator, scoring.real, extractor))
-    render = _renderer(generator)
     count = lr(generator, scoring)
     return Score(
         "realism",
         "realism score (1 and above: among the real images)",
         f"realism against {len(manifold.features)} images of {scoring.real.name}, {extractor.name}",
-        lambda z, c: manifold.realism(extractor.features(render(z, c)).cpu()),
+        lambda z, c: manifold.realism(extractor.features(render(generator, z, c)).cpu()),
         count.heat,
         count.shown,
         worst_first=False,
@@ -142,13 +137,3 @@ SCORES: dict[str, Callable[[Generator, Scoring], Score]] = {
     "artifact": artifact,
     "realism": realism,
 }
-
-
-def _renderer(generator: Generator) -> Callable[[Any, Any], Tensor]:
-    view = bare(generator.G)
-
-    def render(z: Tensor, c: Tensor | None) -> Tensor:
-        with torch.no_grad():
-            return generator.synthesize(z, c, view)
-
-    return render

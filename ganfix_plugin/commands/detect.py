@@ -118,8 +118,7 @@ def detect(
         ranking = Ranking.of(seeds, scores, made.worst_first)
         ranking.write(out / "scores.csv")
         draw(
-            G,
-            generator.adapter,
+            generator,
             made,
             ranking,
             out,

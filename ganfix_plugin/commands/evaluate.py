@@ -101,6 +101,7 @@ def evaluate(
     from ganfix_plugin.evaluate.evaluate import evaluate as measure
     from ganfix_plugin.features.images import check_images
     from ganfix_plugin.files import ready
+    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.workers import rank
 
     source = latents or f"{seed}-{seed + (num or 10_000) - 1}"
@@ -112,7 +113,7 @@ def evaluate(
         ready(out)
     with opened(network, host, device) as G:
         found = measure(
-            G,
+            Generator.of(G, adapter),
             real,
             source,
             bound,
@@ -121,7 +122,6 @@ def evaluate(
             num_real=num_real,
             resamples=resamples,
             seed=seed,
-            adapter=adapter,
             batch=batch,
             share=True,
         )

@@ -65,19 +65,19 @@ def sweep(
     out: Path,
 ) -> None:
     """Distance of ablated artifacts to real images by rate and layers (IJCAI 2022, Table 1)."""
-    from ganfix_plugin.evaluate.sweeps import ablation_rows, ablation_sweep, effect, layer_columns
+    from ganfix_plugin.evaluate.population import ablation_rows, ablation_sweep, layer_columns
     from ganfix_plugin.pictures import plots
 
     plots.needed()
     with drawing(network, host, device, adapter, out) as generator:
         people = _population(generator, num, real, extractor)
         worst = people.artifacts(artifacts)
-        columns = layer_columns(generator.auto, generator.layers)
-        before = effect(people, None, worst).distance
-        found = ablation_sweep(people, worst, ablation_rows(rates, samples), columns)
+        columns = layer_columns(generator)
+        before = people.effect(None, worst).distance
+        effects = ablation_sweep(people, worst, ablation_rows(rates, samples), columns)
         figures = {
             name: {column: cell.distance for column, cell in row.items()}
-            for name, row in found.items()
+            for name, row in effects.items()
         }
         _show(figures, f"uncorrected {before:.4g}")
         note = f"{_described(network, people, artifacts, real)} · {samples} latents · "
@@ -130,7 +130,6 @@ def options(
     """
     from ganfix_plugin.correctors.bind import parse_spec
     from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.evaluate.sweeps import effect, effects
     from ganfix_plugin.pictures import plots
 
     plots.needed()
@@ -142,11 +141,14 @@ def options(
     with drawing(network, host, device, adapter, out) as generator:
         people = _population(generator, num, real, extractor)
         worst = people.artifacts(artifacts)
-        before = effect(people, None, worst)
-        curves = {}
-        for spec, by_value in varied.items():
-            found = effects(people, by_value, worst)
-            curves[spec] = {value: getattr(each, measure) for value, each in found.items()}
+        before = people.effect(None, worst)
+        curves = {
+            text: {
+                value: getattr(people.effect(spec, worst), measure)
+                for value, spec in by_value.items()
+            }
+            for text, by_value in varied.items()
+        }
         _show(curves, f"uncorrected {getattr(before, measure):.4g}")
         spoken = {"distance": "Fréchet distance", "realism": "realism score"}[measure]
         plots.lines(
@@ -229,7 +231,7 @@ def _show(rows: Mapping[str, Mapping[str, float]], before: str) -> None:
 def _population(generator: Generator, num: int, real: Path, extractor: str | None) -> Population:
     from ganfix_plugin.evaluate.population import Population
 
-    return Population.of(generator.G, range(num), real, extractor, generator.adapter.name)
+    return Population.of(generator, range(num), real, extractor)
 
 
 def _described(network: str, people: Population, artifacts: int, real: Path) -> str:

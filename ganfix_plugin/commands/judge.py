@@ -71,7 +71,7 @@ def judge(
     from ganfix_plugin.correctors.bind import parse_specs
     from ganfix_plugin.errors import GanfixError
     from ganfix_plugin.files import ready
-    from ganfix_plugin.generators.fingerprint import fingerprint
+    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.labels import merge, read
     from ganfix_plugin.web.answers import Answers
     from ganfix_plugin.web.criteria import read_criteria
@@ -95,14 +95,12 @@ def judge(
 
         names = raters_of(raters)
         place = Place.open(address, port)
-    with (
-        suppress(KeyboardInterrupt),
-        opened(network, checkout, device) as G,
-        closing(Answers(file, fingerprint(G))) as answers,
-    ):
-        given = merged.check(answers.generator) if merged else None
-        seeds = start.artifacts(answers, given, num)
-        start.judge(G, answers, place, names, bound, seeds, criteria=known, adapter=adapter)
+    with suppress(KeyboardInterrupt), opened(network, checkout, device) as G:
+        generator = Generator.of(G, adapter)
+        with closing(Answers(file, generator.fingerprint)) as answers:
+            given = merged.check(answers.generator) if merged else None
+            seeds = start.artifacts(answers, given, num)
+            start.judge(generator, answers, place, names, bound, seeds, criteria=known)
 
 
 def _show_summary(answers: Answers, out: Path | None) -> None:

@@ -18,7 +18,6 @@ from ganfix_plugin.commands.options import (
     named,
     network_options,
     one_line_errors,
-    opened,
 )
 from ganfix_plugin.commands.prepare import extractor_option
 
@@ -109,12 +108,7 @@ def corrections(
         score = lr(generator, Scoring(samples=samples, class_index=class_index))
         note = f"{named(network)} · {' · '.join(map(str, bound))}"
         title = "Before and after correction"
-        save(
-            before_after(
-                generator.G, generator.adapter, score, seeds, bound, title, note, class_index
-            ),
-            out,
-        )
+        save(before_after(generator, score, seeds, bound, title, note, class_index), out)
 
 
 @plot.command("ablation")
@@ -150,7 +144,7 @@ def ablation(
         note = f"{named(network)} · LR-neurons at R = {rate:g} · {samples} latents"
         title = "Sequential ablation, layer by layer"
         save(
-            layer_by_layer(generator.G, generator.adapter, *found, rate, batch, names, title, note),
+            layer_by_layer(generator, *found, rate, batch, names, title, note),
             out,
         )
 
@@ -188,7 +182,7 @@ def rates(
         note = f"{named(network)} · {samples} latents"
         title = "Ablation of high- and low-rate neurons over rates"
         save(
-            over_rates(generator.G, generator.adapter, *found, rates, batch, names, title, note),
+            over_rates(generator, *found, rates, batch, names, title, note),
             out,
         )
 
@@ -233,9 +227,7 @@ def unit(
         note += "unit most, the strongest first, and the image of their mean feature map"
         scores = _defective(generator, samples).get(layer.name)
         save(
-            unit_sheet(
-                generator.G, generator.adapter, layer, tops, "What units draw", note, scores
-            ),
+            unit_sheet(generator, layer, tops, "What units draw", note, scores),
             out,
         )
 
@@ -290,9 +282,7 @@ def concepts(
         note = f"{named(network)} · layer {layer} · its {len(tops)} {which} units, each the image "
         note += f"of the mean feature map of its {top} of {num:,} seeds · grouped by {used.name}"
         title = "Units by shared concept"
-        picture, found = concept_sheet(
-            generator.G, generator.adapter, layer, tops, used, groups, title, note
-        )
+        picture, found = concept_sheet(generator, layer, tops, used, groups, title, note)
         save(picture, out)
     for place, group in enumerate(found, 1):
         click.echo(f"concept {place}: --correct units:units={number}:{'+'.join(map(str, group))}")
@@ -304,15 +294,15 @@ class drawing:
     def __init__(
         self, network: str, host: Path | None, device: str | None, adapter: str | None, out: Path
     ) -> None:
-        self.out, self.adapter = out, adapter
-        self.opened = opened(network, host, device)
+        from ganfix_plugin.hosts.loading import open_network
+
+        self.out, self.opened = out, open_network(network, host, device, adapter)
 
     def __enter__(self) -> Generator:
         from ganfix_plugin.files import ready
-        from ganfix_plugin.generators.generator import Generator
 
         ready(self.out)
-        return Generator.of(self.opened.__enter__(), self.adapter)
+        return self.opened.__enter__()
 
     def __exit__(self, *error: Any) -> None:
         self.opened.__exit__(*error)

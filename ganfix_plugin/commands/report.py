@@ -93,7 +93,6 @@ def report(
     from ganfix_plugin.files import ready, write_text
     from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.generators.latents import check_class
-    from ganfix_plugin.hooks.forward import device_of
     from ganfix_plugin.report.page import NAME, Measured, Setting, needed, page
     from ganfix_plugin.report.study import study
 
@@ -113,15 +112,15 @@ def report(
         check_class(generator, class_index)
         measured = None
         if real:
-            chosen = {"num_real": num_real, "resamples": resamples, "adapter": adapter}
+            chosen = {"num_real": num_real, "resamples": resamples}
             how: dict[str, Any] = {**chosen, "extractor": extractor or seeing_best()}
-            found = evaluate(G, real, latents, bound, **how)
+            found = evaluate(generator, real, latents, bound, **how)
             measured = Measured([row(each) for each in found.figures], found.record)
         measured_on = samples or bound[0].options.samples
         seeds = range(first, first + num)
-        seen = study(generator.G, generator.adapter, bound, seeds, top, measured_on, class_index)
+        seen = study(generator, bound, seeds, top, measured_on, class_index)
         commands = _commands(context, latents, seen.seeds_shown, measured_on)
-        setting = Setting(named(network), commands, str(device_of(G)), measured)
+        setting = Setting(named(network), commands, str(generator.device), measured)
         write_text(path, page(seen, setting))
     click.echo(f"written to {path} ({path.stat().st_size / 1e6:.1f} MB)")
 

@@ -76,16 +76,10 @@ def tune(
     spec = parse_spec(correct)
     given = merge(read(file) for file in files) if files else None
     with opened(network, host, device) as G:
-        labels = given or auto_labels(Generator.of(G, adapter), num, top)
+        generator = Generator.of(G, adapter)
+        labels = given or auto_labels(generator, num, top)
         found = search(
-            G,
-            spec,
-            labels,
-            trials=trials,
-            seed=seed,
-            adapter=adapter,
-            extractor=extractor,
-            real=real,
+            generator, spec, labels, trials=trials, seed=seed, extractor=extractor, real=real
         )
     click.echo("held out:")
     click.echo(_rows(found.held_out))

@@ -122,7 +122,7 @@ def label(
     Every answer is on disk before the page says so: stop the server, close the page, go on later.
     """
     from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.generators.fingerprint import fingerprint
+    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.web.answers import Answers
     from ganfix_plugin.web.criteria import read_criteria
 
@@ -136,13 +136,11 @@ def label(
 
         names = raters_of(raters)
         place = Place.open(address, port)
-    with (
-        suppress(KeyboardInterrupt),
-        opened(network, checkout, device) as G,
-        closing(Answers(file, fingerprint(G))) as answers,
-    ):
-        options |= {"num": num, "criteria": known, "adapter": adapter}
-        start.label(G, answers, place, names, **options)
+    with suppress(KeyboardInterrupt), opened(network, checkout, device) as G:
+        generator = Generator.of(G, adapter)
+        with closing(Answers(file, generator.fingerprint)) as answers:
+            options |= {"num": num, "criteria": known}
+            start.label(generator, answers, place, names, **options)
 
 
 @labels.command("export")

@@ -7,12 +7,11 @@ import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganfix_plugin._version import __version__
 from ganfix_plugin.api import attach
@@ -22,12 +21,10 @@ from ganfix_plugin.features import bootstrap as comparison
 from ganfix_plugin.features.bootstrap import RESAMPLES, Bootstrap, Figure
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
-from ganfix_plugin.features.images import read_images
 from ganfix_plugin.features.manifold import K, Manifold
-from ganfix_plugin.features.render import BATCH, both_sides
+from ganfix_plugin.features.render import SIDES, both_sides, image_side, real_batches
 from ganfix_plugin.files import cache_folder, write_text
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.hooks.forward import bare, device_of
 from ganfix_plugin.profiling.store import classifier_path
 from ganfix_plugin.workers import Tensors, joined, meeting_folder, numbered, shared
 
@@ -58,7 +55,7 @@ class Evaluation:
 
 
 def evaluate(
-    G: nn.Module,
+    generator: Generator,
     real: Path,
     latents: str,
     specs: Sequence[BoundSpec] = (),
@@ -68,14 +65,13 @@ def evaluate(
     num_real: int | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    adapter: str | None = None,
-    batch: int = BATCH,
+    batch: int = SIDES,
     share: bool = False,
 ) -> Evaluation:
     """Compare generations of given latents, uncorrected and corrected, with real images.
 
     Args:
-        G: a generator in evaluation mode; it is left as it was.
+        generator: it is left as it was.
         real: a folder or zip of images of the generator's size.
         latents: as `latent_files.read_latents` takes them.
         specs: corrections, in order; none measures the generator as it is.
@@ -84,53 +80,42 @@ def evaluate(
         num_real: this many of the real images, chosen by the seed; all by default.
         resamples: of the bootstrap; 0 for no intervals.
         seed: of that choice and of the bootstrap.
+        batch: latents per pass.
         share: let the ranks that were started together (torchrun) do a part each; all of them
             return the same, bit for bit what one process does.
 
     Raises:
-        GanfixError: on a spec that does not suit G, latents of another width, missing or
-            too few images, features that are no numbers.
+        GanfixError: on a spec that does not suit the generator, latents of another width, missing
+            or too few images, features that are no numbers.
     """
-    generator = Generator.of(G, adapter)
     chosen = read_latents(latents, generator, num)
-    used = load_extractor(extractor).to(device_of(G))
-    z, c = chosen.part(slice(1), device_of(G))
-    with torch.no_grad():
-        size = generator.adapter.synthesize(bare(G), z, c).shape[-1]
+    network = load_extractor(extractor, generator.discriminator).to(generator.device)
     group = None if share else (0, 1)
 
     def of_real(part: int, parts: int) -> Tensors:
-        batches = islice(read_images(real, size, num=num_real, seed=seed), part, None, parts)
-        features = ({"real": used.features(images.to(device_of(G))).cpu()} for images in batches)
-        return numbered(features, part, parts)
+        batches = real_batches(generator, real, network, num_real, seed, (part, parts))
+        return numbered(({"real": features} for features in batches), part, parts)
 
     def of_generated(part: int, parts: int) -> Tensors:
-        sides = both_sides(
-            G,
-            generator.adapter,
-            chosen,
-            used.features,
-            corrected=bool(specs),
-            part=part,
-            parts=parts,
-            batch=batch,
-        )
-        return numbered(sides, part, parts)
+        batches = chosen.batches(generator, batch, (part, parts))
+        return numbered(both_sides(generator, batches, network.features, bool(specs)), part, parts)
 
     place = cache_folder() / "evaluations" / generator.fingerprint[:16]
-    depends_on: tuple[object, ...] = (__version__, device_of(G).type, used.name)
-    folder = meeting_folder(place, *depends_on, num_real, seed, size, _states(real))
+    depends_on: tuple[object, ...] = (__version__, generator.device.type, network.name)
+    chosen_images = (num_real, seed, image_side(generator), _states(real))
+    folder = meeting_folder(place, *depends_on, *chosen_images)
     real_parts = shared(folder, of_real, group=group)
-    with attach(G, *specs, adapter=adapter) if specs else nullcontext() as attached:
-        made = attached.corrections if attached else ()
-        texts = [correction.text for correction in made]
-        profiles = sorted({correction.profile for correction in made if correction.profile})
+    name = generator.adapter.name
+    with attach(generator.G, *specs, adapter=name) if specs else nullcontext() as attachment:
+        corrections = attachment.corrections if attachment else ()
+        texts = [correction.text for correction in corrections]
+        profiles = sorted({done.profile for done in corrections if done.profile})
         classifiers = [getattr(spec.options, "classifier", None) for spec in specs]
         files = _states(Path(latents), classifier_path(generator.fingerprint), *classifiers)
-        depends_on = (*depends_on, generator.adapter.name, latents, len(chosen), batch)
+        depends_on = (*depends_on, name, latents, len(chosen), batch)
         folder = meeting_folder(place, *depends_on, texts, profiles, files)
         parts = shared(folder, of_generated, group=group)
-    where = device_of(G) if device_of(G).type == "cuda" else torch.device("cpu")
+    where = generator.device if generator.device.type == "cuda" else torch.device("cpu")
     reference, before = joined(real_parts, "real").to(where), joined(parts, "uncorrected").to(where)
     after = joined(parts, "corrected").to(where) if specs else None
     record = {
@@ -142,7 +127,7 @@ def evaluate(
         "num": len(chosen),
         "real": str(real),
         "num_real": len(reference),
-        "extractor": used.name,
+        "extractor": network.name,
         "k": K,
         "resamples": resamples if specs else 0,
         "seed": seed,

@@ -1,44 +1,58 @@
-"""A generator's images as features, uncorrected or corrected, beside those of real images."""
+"""Generations beside real images, and what corrections over their options do to artifacts.
+
+Artifacts are the generations of least realism, where nobody labelled any.
+
+- [C22]: Choi, Chang, Choi, IJCAI 2022, who labelled theirs by hand.
+- [T21]: Tousi et al., CVPR 2021, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganfix_plugin.api import attach
-from ganfix_plugin.artifacts.prepare import real_features, seed_features
-from ganfix_plugin.correctors.bind import BoundSpec
+from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.manifold import Manifold
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.features.render import real_features, seed_features
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, seed_batches
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import device_of, random_state_kept
-from ganfix_plugin.workers import progress
+
+RATES = (0.7, 0.5, 0.3, 0.1)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a correction does to generations.
+
+    Attributes:
+        distance: Fréchet distance to the real images.
+        realism: their mean realism score.
+    """
+
+    distance: float
+    realism: float
 
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """The generations of some seeds.
+    """The generations of some seeds, as features, beside those of real images.
 
     Attributes:
-        G, adapter: the generator.
+        generator: whose generations they are.
         extractor: whose features they are.
         seeds: the host's own.
         features: float32 [n, D] of the uncorrected generations, in the order of the seeds.
         real: float32 [m, D] of the real images.
     """
 
-    G: nn.Module
-    adapter: Adapter
+    generator: Generator
     extractor: Extractor
     seeds: tuple[int, ...]
     features: Tensor
@@ -47,11 +61,10 @@ class Population:
     @classmethod
     def of(
         cls,
-        G: nn.Module,
+        generator: Generator,
         seeds: Sequence[int],
         real: Path,
         extractor: str | None = None,
-        adapter: str | None = None,
         num_real: int | None = None,
     ) -> Population:
         """Render the seeds and read the real images.
@@ -59,17 +72,15 @@ class Population:
         Args:
             real: a folder or zip of images of the generator's size.
             extractor: by name; None is the default one.
-            adapter: by name, where none or several recognise G.
             num_real: so many of the real images, chosen by a seed; all by default.
 
         Raises:
             GanfixError: if there are no or too few images of the right size, or no such extractor.
         """
-        known, used = find_adapter(G, adapter), load_extractor(extractor)
-        there = real_features(Generator(G, known), real, used, num_real)
-        return cls(
-            G, known, used, tuple(seeds), seed_features(Generator(G, known), used, seeds), there
-        )
+        network = load_extractor(extractor, generator.discriminator)
+        real_images = real_features(generator, real, network, num_real)
+        generations = seed_features(generator, network, seeds)
+        return cls(generator, network, tuple(seeds), generations, real_images)
 
     @cached_property
     def real_gaussian(self) -> Gaussian:
@@ -87,7 +98,7 @@ class Population:
         return self.manifold.realism(self.features)
 
     def artifacts(self, count: int) -> list[int]:
-        """The seeds of least realism, the lowest first: artifacts, where nobody labelled any.
+        """The seeds of least realism, the lowest first.
 
         Raises:
             GanfixError: if there are not so many.
@@ -99,28 +110,63 @@ class Population:
         order = self.realism.argsort(stable=True)[:count]
         return [self.seeds[place] for place in order.tolist()]
 
-    def features_of(self, seeds: Sequence[int]) -> Tensor:
-        """The uncorrected features [n, D] of some of the seeds."""
-        places = {seed: place for place, seed in enumerate(self.seeds)}
-        return self.features[[places[seed] for seed in seeds]]
-
-    def corrected(self, spec: BoundSpec, seeds: Sequence[int], batch: int = BATCH) -> Tensor:
-        """Features [n, D] of some seeds generated with a correction.
+    def features_of(self, seeds: Sequence[int], spec: BoundSpec | None = None) -> Tensor:
+        """Features [n, D] of seeds of the population, corrected by a spec if there is one.
 
         Raises:
-            GanfixError: on a spec that this generator does not suit, or is not prepared for.
+            GanfixError: on a spec that this generator is not prepared for.
         """
-        found = []
-        extractor = self.extractor.to(device_of(self.G))
-        batches = seed_batches(Generator(self.G, self.adapter), seeds, batch)
-        steps = progress(batches, -(-len(seeds) // batch), str(spec))
-        with attach(self.G, spec, adapter=self.adapter.name), torch.no_grad():
-            for z, c in steps:
-                with random_state_kept(self.G, seed=0):
-                    images = self.adapter.synthesize(self.G, z, c)
-                found.append(extractor.features(images).cpu())
-        return torch.cat(found)
+        if spec is None:
+            places = {seed: place for place, seed in enumerate(self.seeds)}
+            return self.features[[places[seed] for seed in seeds]]
+        with attach(self.generator.G, spec, adapter=self.generator.adapter.name):
+            return seed_features(self.generator, self.extractor, seeds, corrected=True)
 
-    def distance(self, features: Tensor) -> float:
-        """The Fréchet distance of features [n, D] to the real images."""
-        return self.real_gaussian.distance_to_samples(features)
+    def effect(self, spec: BoundSpec | None, seeds: Sequence[int]) -> Effect:
+        """Of a correction on seeds of the population; None leaves them uncorrected."""
+        features = self.features_of(seeds, spec)
+        distance = self.real_gaussian.distance_to_samples(features)
+        return Effect(distance, float(self.manifold.realism(features).mean()))
+
+
+def ablation_rows(rates: Sequence[float] = RATES, samples: int = 10_000) -> dict[str, BoundSpec]:
+    """The rows of [C22], Table 1: by name, a spec without its layers.
+
+    Args:
+        samples: latents of the profile.
+    """
+    texts = {f"LR, R = {rate:g}": f"seqabl:rate={rate:g},samples={samples}" for rate in rates}
+    texts["HR, R = 0.7"] = f"seqabl:rate=0.7,side=high,samples={samples}"
+    texts["random 30 %"] = "random:portion=30%"
+    return {name: parse_spec(text) for name, text in texts.items()}
+
+
+def layer_columns(generator: Generator) -> dict[str, str]:
+    """The columns of Table 1: each default layer, the first two, all, and one more after them.
+
+    Returns:
+        by name, the text of the key ``layers``.
+    """
+    numbers = [str(layer.index) for layer in generator.auto]
+    step = int(numbers[-1]) - int(numbers[-2]) if len(numbers) > 1 else 1
+    further = [layer for layer in generator.layers if layer.index == int(numbers[-1]) + step]
+    sets = [[number] for number in numbers]
+    sets += [numbers[:end] for end in range(2, len(numbers) + 1)]
+    sets += [[*numbers, str(layer.index)] for layer in further]
+    return {",".join(layers): "+".join(layers) for layers in sets}
+
+
+def ablation_sweep(
+    population: Population,
+    seeds: Sequence[int],
+    rows: Mapping[str, BoundSpec],
+    columns: Mapping[str, str],
+) -> dict[str, dict[str, Effect]]:
+    """[C22], Table 1: every row at every column's layers."""
+    return {
+        name: {
+            column: population.effect(spec.replaced({"layers": layers}), seeds)
+            for column, layers in columns.items()
+        }
+        for name, spec in rows.items()
+    }

@@ -1,8 +1,8 @@
 """Search a corrector's own options for the best trade on one generator.
 
 A setting is judged by the Fréchet distance of all labelled generations, corrected, to clean images:
-it falls as artifacts are repaired, and rises again as clean images lose what they had. What is
-found on one half of the labels is judged on the other.
+it falls as artifacts are repaired, and rises again as clean images lose what they had. The setting
+that is best on one half of the labels is judged on the other.
 """
 
 from __future__ import annotations
@@ -15,22 +15,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ganfix_plugin.api import attach
-from ganfix_plugin.artifacts.prepare import real_features, seed_features
 from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import Extractor, default_extractor, load_extractor
 from ganfix_plugin.features.frechet import Gaussian
-from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.features.render import real_features, render, seed_features
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, seed_batches
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import device_of
+from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, Sample
 from ganfix_plugin.spec import key_of
@@ -68,7 +64,7 @@ class Tuning:
     Attributes:
         trials: every setting tried, on the searched half, in the order of the search; the first is
             no correction, the second the corrector's defaults.
-        best: the setting found.
+        best: the trial of least ``overall``.
         held_out: no correction, the papers' defaults and the best on the other half, by spec.
     """
 
@@ -80,20 +76,19 @@ class Tuning:
     def front(self) -> list[Trial]:
         """The trials that no other one beats in both artifacts and change, by change."""
         front: list[Trial] = []
-        for trial in sorted(self.trials, key=lambda each: (each.change, each.artifacts)):
+        for trial in sorted(self.trials, key=lambda trial: (trial.change, trial.artifacts)):
             if not front or trial.artifacts < front[-1].artifacts:
                 front.append(trial)
         return front
 
 
 def tune(
-    G: nn.Module,
+    generator: Generator,
     spec: BoundSpec,
     labels: Labels,
     *,
     trials: int = 32,
     seed: int = 0,
-    adapter: str | None = None,
     extractor: str | None = None,
     real: Path | None = None,
 ) -> Tuning:
@@ -102,7 +97,7 @@ def tune(
     The first third of the trials is drawn by chance, the others change one key of the best so far.
 
     Args:
-        G: the generator, in evaluation mode.
+        generator: it is left as it was.
         spec: a corrector; the keys that its text sets stay as they are.
         labels: of this generator; split by chance into searched, held out and, without real
             images, clean ones to measure against.
@@ -114,17 +109,16 @@ def tune(
     Raises:
         GanfixError: on too few labels, labels of another generator, or a spec that sets every key.
     """
-    labels.check(fingerprint(G))
-    known = find_adapter(G, adapter)
-    used = load_extractor(extractor or default_extractor()).to(device_of(G))
+    labels.check(generator.fingerprint)
+    network = load_extractor(extractor or default_extractor(), generator.discriminator)
     searched, held_out, clean = split(labels, seed, with_clean=real is None)
     if real is None:
-        reference = Gaussian.of(seed_features(Generator(G, known), used, clean))
+        reference = Gaussian.of(seed_features(generator, network, clean))
     else:
-        reference = Gaussian.of(real_features(Generator(G, known), real, used))
-    part = _Part(G, known, used, reference, searched)
+        reference = Gaussian.of(real_features(generator, real, network))
+    part = _Part(generator, network, reference, searched)
     tried = [part.trial(None)]
-    chance, open_keys = random.Random(seed), choices(spec, known.auto(known.layers(G)))
+    chance, open_keys = random.Random(seed), choices(spec, generator.auto)
     settings: dict[str, BoundSpec] = {}
     while len(tried) <= trials:
         setting = propose(spec, open_keys, tried, trials, chance, settings)
@@ -139,7 +133,7 @@ def tune(
     if len(tried) == 1:
         raise GanfixError(f"tune {spec}: no setting could be tried; attach it once to see why")
     best = min(tried[1:], key=lambda trial: trial.overall)
-    other = _Part(G, known, used, reference, held_out)
+    other = _Part(generator, network, reference, held_out)
     measured = {name: getattr(spec.options, name) for name in ("samples", "class_index", "profile")}
     papers = [
         BoundSpec(corrector, corrector.options(**measured))
@@ -163,8 +157,8 @@ def split(labels: Labels, seed: int, with_clean: bool) -> tuple[Kinds, Kinds, li
     clean, normals = normals[:half], normals[half:]
     needed = {ARTIFACT: 2 * FEWEST, NORMAL: (4 if with_clean else 2) * FEWEST}
     for kind, least in needed.items():
-        if (found := len(labels.samples(kind))) < least:
-            raise GanfixError(f"labels: found {found} of class {kind}, expected at least {least}")
+        if (count := len(labels.samples(kind))) < least:
+            raise GanfixError(f"labels: found {count} of class {kind}, expected at least {least}")
     parts = [(artifacts[rest::2], normals[rest::2]) for rest in (0, 1)]
     return parts[0], parts[1], clean
 
@@ -172,7 +166,7 @@ def split(labels: Labels, seed: int, with_clean: bool) -> tuple[Kinds, Kinds, li
 def choices(spec: BoundSpec, auto: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
     """The texts to try for every key that a spec leaves open; the empty text is the default.
 
-    Keys say themselves what is worth trying (`options.option`), but for the layers, which are the
+    Keys say themselves what is worth trying (`spec.option`), but for the layers, which are the
     default ones, each alone and all up to each.
 
     Raises:
@@ -226,69 +220,62 @@ def propose(
 
 
 @dataclass(frozen=True)
-class _Rendered:
-    """Generations: their features [n, D], small copies [n, 3, s, s], and a mark of each."""
+class _Generations:
+    """Features [n, D], small copies [n, 3, s, s], and a digest of each image."""
 
     features: Tensor
     small: Tensor
-    marks: tuple[bytes, ...]
+    digests: tuple[bytes, ...]
 
 
 class _Part:
     """Some labelled generations, rendered once as they are, and again for every trial."""
 
     def __init__(
-        self,
-        G: nn.Module,
-        adapter: Adapter,
-        extractor: Extractor,
-        reference: Gaussian,
-        kinds: Kinds,
+        self, generator: Generator, extractor: Extractor, reference: Gaussian, kinds: Kinds
     ):
-        self.G, self.adapter, self.extractor, self.reference = G, adapter, extractor, reference
+        self.generator, self.extractor, self.reference = generator, extractor, reference
         self.artifacts = len(kinds[0])
         self.samples = [*kinds[0], *kinds[1]]
         self.plain = self.render(None)
 
-    def render(self, plain: _Rendered | None) -> _Rendered:
-        """Render all samples; features of images that are as before are not computed again."""
+    def render(self, plain: _Generations | None) -> _Generations:
+        """Render all samples, corrected if there are ``plain`` ones, whose features serve again
+        where an image is as it was."""
         features: list[Tensor] = []
         small: list[Tensor] = []
-        marks: list[bytes] = []
-        for z, c in seed_batches(Generator(self.G, self.adapter), self.samples, BATCH):
-            with torch.no_grad():
-                images = self.adapter.synthesize(self.G, z, c).float()
-            new = [hashlib.sha256(each.numpy().tobytes()).digest() for each in images.cpu()]
-            before = slice(len(marks), len(marks) + len(new))
+        digests: list[bytes] = []
+        for z, c in seed_batches(self.generator, self.samples):
+            images = render(self.generator, z, c, corrected=plain is not None).float()
+            rows = slice(len(digests), len(digests) + len(z))
+            digests += [hashlib.sha256(image.numpy().tobytes()).digest() for image in images.cpu()]
             if plain is None:
-                found = self.extractor.features(images).cpu()
+                features.append(self.extractor.features(images).cpu())
             else:
-                found = plain.features[before].clone()
-                pairs = zip(new, plain.marks[before])
-                changed = torch.tensor([after != mark for after, mark in pairs])
+                features.append(plain.features[rows].clone())
+                pairs = zip(digests[rows], plain.digests[rows])
+                changed = torch.tensor([after != before for after, before in pairs])
                 if changed.any():
-                    some = images[changed.to(images.device)]
-                    found[changed] = self.extractor.features(some).cpu()
-            features.append(found)
+                    images_changed = images[changed.to(images.device)]
+                    features[-1][changed] = self.extractor.features(images_changed).cpu()
             small.append(adaptive_avg_pool2d(images, min(_SIDE, images.shape[-1])).cpu())
-            marks += new
-        return _Rendered(torch.cat(features), torch.cat(small), tuple(marks))
+        return _Generations(torch.cat(features), torch.cat(small), tuple(digests))
 
     def trial(self, spec: BoundSpec | None) -> Trial:
         """What a setting does; None is no correction."""
-        rendered = self.plain
+        generations = self.plain
         if spec:
-            with attach(self.G, spec):
-                rendered = self.render(self.plain)
+            with attach(self.generator.G, spec, adapter=self.generator.adapter.name):
+                generations = self.render(self.plain)
         normals = slice(self.artifacts, None)
-        change = (rendered.small - self.plain.small)[normals].abs().mean()
-        same = [a == b for a, b in zip(rendered.marks[normals], self.plain.marks[normals])]
+        change = (generations.small - self.plain.small)[normals].abs().mean()
+        pairs = [*zip(generations.digests, self.plain.digests)][normals]
         return Trial(
             str(spec) if spec else "",
-            self.reference.distance_to_samples(rendered.features),
-            self.reference.distance_to_samples(rendered.features[: self.artifacts]),
+            self.reference.distance_to_samples(generations.features),
+            self.reference.distance_to_samples(generations.features[: self.artifacts]),
             float(127.5 * change),
-            sum(same) / len(same),
+            sum(after == before for after, before in pairs) / len(pairs),
         )
 
     def comparison(self, papers: Sequence[BoundSpec], best: BoundSpec) -> Iterator[Trial]:

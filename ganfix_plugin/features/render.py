@@ -1,52 +1,109 @@
-"""Generate the same latents without and with a generator's corrections, and look at both."""
+"""Generations as images and as features, and the features of real images beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ganfix_plugin.generators.latents import LatentList
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import bare, device_of, random_state_kept
-from ganfix_plugin.workers import Tensors
+from ganfix_plugin.features.extractors import Extractor
+from ganfix_plugin.features.images import read_images
+from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.latents import ALL, BATCH, Batch, Part, seed_batches
+from ganfix_plugin.hooks.forward import bare, random_state_kept
+from ganfix_plugin.labels import Sample
+from ganfix_plugin.workers import Tensors, progress
 
-BATCH = 16
+SIDES = 16  # latents that are rendered at once where both sides are
 Look = Callable[[Tensor], Tensor]
+"""From images [n, C, H, W] in [-1, 1] to features [n, D]."""
+
+
+def render(generator: Generator, z: Tensor, c: Tensor | None, corrected: bool = False) -> Tensor:
+    """Images [n, C, H, W] in [-1, 1] of one batch of latents, without gradients.
+
+    At truncation psi 1, with constant noise where a generator has that. A generator that draws
+    noise of its own draws it from seed 0 in every batch: an image is the same whenever its batch
+    is rendered, uncorrected or corrected, and images of different batches share their noise by
+    place. The caller's random state is left as it was.
+
+    Args:
+        z: latents [n, …] like the generator's parameters; ``c`` one-hot classes [n, classes].
+        corrected: with what is attached to the generator; by default past everybody's hooks.
+    """
+    view = generator.G if corrected else bare(generator.G)
+    with torch.no_grad(), random_state_kept(generator.G, seed=0):
+        return generator.synthesize(z, c, view)
+
+
+def image_side(generator: Generator) -> int:
+    """The width of a generator's images in pixels."""
+    z, c = next(seed_batches(generator, [0], 1))
+    return render(generator, z, c).shape[-1]
 
 
 def both_sides(
-    G: nn.Module,
-    adapter: Adapter,
-    latents: LatentList,
-    look: Look,
-    *,
-    corrected: bool,
-    part: int = 0,
-    parts: int = 1,
-    batch: int = BATCH,
+    generator: Generator, batches: Iterable[Batch], look: Look, corrected: bool
 ) -> Iterator[Tensors]:
-    """What ``look`` makes of images of the same latents, classes and noise, batch by batch.
-
-    Images are made at truncation psi 1, with constant noise where a generator has that, and
-    otherwise from the same random state.
+    """Features of images of the same latents, classes and noise without and with corrections.
 
     Args:
-        G: the generator with its corrections attached.
-        look: from images [n, C, H, W] in [-1, 1] to features [n, D].
-        corrected: whether there are corrections, and so a second side.
-        part: only batches part, part + parts, …; all by default.
+        corrected: whether any corrections are attached, and so whether there is a second side.
 
     Yields:
-        "uncorrected" [n, D] and, if there is that side, "corrected" [n, D], on the CPU.
+        of each batch "uncorrected" [n, D] and, if there is that side, "corrected" [n, D], on the
+        CPU.
     """
-    where = device_of(G)
-    models = {"uncorrected": bare(G), **({"corrected": G} if corrected else {})}
-    for start in range(part * batch, len(latents), parts * batch):
-        z, c = latents.part(slice(start, start + batch), where)
-        sides = {}
-        for side, model in models.items():
-            with torch.no_grad(), random_state_kept(G, seed=start):
-                sides[side] = look(adapter.synthesize(model, z, c)).cpu()
-        yield sides
+    sides = {"uncorrected": False, **({"corrected": True} if corrected else {})}
+    for z, c in batches:
+        yield {name: look(render(generator, z, c, side)).cpu() for name, side in sides.items()}
+
+
+def seed_features(
+    generator: Generator,
+    extractor: Extractor,
+    samples: Sequence[Sample],
+    corrected: bool = False,
+    batch: int = BATCH,
+) -> Tensor:
+    """Features [n, D] of the generations of seeds or latents, uncorrected by default."""
+    extractor.to(generator.device)
+    batches = seed_batches(generator, samples, batch)
+    steps = progress(batches, -(-len(samples) // batch), "rendering")
+    images = (render(generator, z, c, corrected) for z, c in steps)
+    return torch.cat([extractor.features(batch).cpu() for batch in images])
+
+
+def real_features(
+    generator: Generator, path: Path, extractor: Extractor, num: int | None = None
+) -> Tensor:
+    """Features [n, D] of all real images, or of ``num`` of them; see `real_batches`."""
+    return torch.cat(list(real_batches(generator, path, extractor, num)))
+
+
+def real_batches(
+    generator: Generator,
+    path: Path,
+    extractor: Extractor,
+    num: int | None = None,
+    seed: int = 0,
+    part: Part = ALL,
+) -> Iterator[Tensor]:
+    """Yield features [n, D] of batches of real images, which must be of the generator's size.
+
+    Args:
+        path: a folder or zip.
+        num: so many of the images, chosen by the seed; all by default.
+        part: only these of the batches; all by default.
+
+    Raises:
+        GanfixError: as `read_images`.
+    """
+    extractor.to(generator.device)
+    images = read_images(path, image_side(generator), num=num, seed=seed)
+    index, parts = part
+    for batch in islice(images, index, None, parts):
+        yield extractor.features(batch.to(generator.device)).cpu()

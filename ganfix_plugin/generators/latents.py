@@ -83,13 +83,10 @@ class LatentList:
     def __len__(self) -> int:
         return len(self.z)
 
-    def part(self, rows: slice, device: torch.device) -> Batch:
-        """(z, c) of some rows, on a device."""
-        return self.z[rows].to(device), None if self.c is None else self.c[rows].to(device)
-
-    def batches(self, generator: Generator, size: int) -> Iterator[Batch]:
-        """Yield (z, c) as the generator's own tensors are."""
-        for start in range(0, len(self), size):
+    def batches(self, generator: Generator, size: int, part: Part = ALL) -> Iterator[Batch]:
+        """Yield (z, c) as the generator's own tensors are, of all batches or of a part of them."""
+        index, parts = part
+        for start in range(index * size, len(self), parts * size):
             rows = slice(start, start + size)
             yield like_parameters(generator, self.z[rows], None if self.c is None else self.c[rows])
 

@@ -26,8 +26,7 @@ from ganfix_plugin.features.bootstrap import Bootstrap, Figure
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.features.manifold import Manifold
-from ganfix_plugin.features.render import both_sides
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.features.render import SIDES, both_sides
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import LatentList
 from ganfix_plugin.hosts.host import Function, around
@@ -200,16 +199,15 @@ def _sides(
         return features
 
     progress = opts.progress.sub(tag="given latents", num_items=len(latents))
-    adapter, corrected = find_adapter(opts.G), bool(session.run.specs)
+    generator, corrected = Generator.of(opts.G), bool(session.run.specs)
 
     def features(part: int, parts: int) -> Tensors:
         return numbered(looked_at(part, parts), part, parts)
 
     def looked_at(part: int, parts: int) -> Iterator[Tensors]:
         done = 0
-        for sides in both_sides(
-            opts.G, adapter, latents, look, corrected=corrected, part=part, parts=parts
-        ):
+        batches = latents.batches(generator, SIDES, (part, parts))
+        for sides in both_sides(generator, batches, look, corrected):
             yield sides
             done += len(sides["uncorrected"]) * parts
             progress.update(min(done, len(latents)))

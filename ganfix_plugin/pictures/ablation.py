@@ -1,29 +1,30 @@
-"""What sequential ablation does, layer after layer and rate after rate ([C22], Figures 4 and 5)."""
+"""What sequential ablation does, layer after layer and rate after rate ([C22], Figures 4 and 5).
+
+[C22]: Choi, Chang, Choi, IJCAI 2022.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from ganfix_plugin.features.render import render
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch
-from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.correction import EditsCorrection
 from ganfix_plugin.hooks.edits import Cap
-from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.pictures.sheet import Band, Row, heat, pictured, sheet
 from ganfix_plugin.profiling.profile import Profile
 
 
 def layer_by_layer(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     profile: Profile,
     layers: Sequence[Layer],
     rate: float,
@@ -39,12 +40,12 @@ def layer_by_layer(
         batch: (z, c) of the images to show; ``names``: theirs.
     """
     neurons = {layer: profile.low_rate(layer, rate) for layer in layers}
-    plain, maps = _seen(G, adapter, {}, neurons, batch)
+    plain, maps = _seen(generator, {}, neurons, batch)
     images, residues = [], []
     for end in range(1, len(layers) + 1):
         upto = {layer: neurons[layer] for layer in layers[:end]}
-        image, _ = _seen(G, adapter, upto, neurons, batch)
-        _, residue = _seen(G, adapter, dict(list(upto.items())[:-1]), neurons, batch)
+        image, _ = _seen(generator, upto, neurons, batch)
+        _, residue = _seen(generator, dict(list(upto.items())[:-1]), neurons, batch)
         images.append(image)
         residues.append(residue[end - 1])
     heads = ["as generated"]
@@ -54,22 +55,24 @@ def layer_by_layer(
     bands = []
     for place, name in enumerate(names):
         blank = Image.new("RGB", plain[place].size, "white")
-        high = max(float(each[place].max()) for each in maps)
+        high = max(float(shares[place].max()) for shares in maps)
         own, left = (
-            [blank, *(heat(each[place], 0, high) for each in some)] for some in (maps, residues)
+            [blank, *(heat(shares[place], 0, high) for shares in by_layer)]
+            for by_layer in (maps, residues)
         )
         rows = [
             Row("LR heat map", "no ablation", own),
             Row("LR heat map", "ablated before it", left),
-            Row("image", "ablated up to it", [plain[place], *(each[place] for each in images)]),
+            Row(
+                "image", "ablated up to it", [plain[place], *(ablated[place] for ablated in images)]
+            ),
         ]
         bands.append(Band(f"{name} (bright is {high:.2g} of a pixel's channels)", heads, rows))
     return sheet(title, note, bands, 128)
 
 
 def over_rates(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     profile: Profile,
     layers: Sequence[Layer],
     rates: Sequence[float],
@@ -80,7 +83,7 @@ def over_rates(
 ) -> Image.Image:
     """[C22], Figures 5 and 14: for each layer alone, and all in sequence, a row of images without
     their HR-neurons over several rates, above a row without their LR-neurons."""
-    plain, _ = _seen(G, adapter, {}, {}, batch)
+    plain, _ = _seen(generator, {}, {}, batch)
     sets: list[Sequence[Layer]] = [[layer] for layer in layers]
     sets += [layers] if len(layers) > 1 else []
     bands = []
@@ -90,13 +93,15 @@ def over_rates(
         for rate in rates:
             low = {layer: profile.low_rate(layer, rate) for layer in chosen}
             high = {layer: ~neurons for layer, neurons in low.items()}
-            rows["HR"].append(_seen(G, adapter, high, {}, batch)[0])
-            rows["LR"].append(_seen(G, adapter, low, {}, batch)[0])
+            rows["HR"].append(_seen(generator, high, {}, batch)[0])
+            rows["LR"].append(_seen(generator, low, {}, batch)[0])
         heads = ["as generated", *(f"R = {rate:g}" for rate in rates)]
         for place, name in enumerate(names):
             lines = [
-                Row(f"{kind} ablated", f"rate {sign} R", [plain[place], *(e[place] for e in each)])
-                for (kind, each), sign in zip(rows.items(), ("above", "up to"))
+                Row(
+                    f"{kind} ablated", f"rate {sign} R", [plain[place], *(i[place] for i in images)]
+                )
+                for (kind, images), sign in zip(rows.items(), ("above", "up to"))
             ]
             what = "layer" if len(chosen) == 1 else "layers"
             bands.append(Band(f"{name}, {what} {numbers}", heads, lines))
@@ -104,15 +109,14 @@ def over_rates(
 
 
 def _seen(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     ablated: Mapping[Layer, Tensor],
     watched: Mapping[Layer, Tensor],
     batch: Batch,
 ) -> tuple[list[Image.Image], list[np.ndarray]]:
     """Images with some neurons ablated, and in them the share of a pixel's channels that are
     activated among the watched neurons, by layer, [N, H, W] each at the images' size."""
-    z, c = batch
+    G, (z, c) = generator.G, batch
     shares: list[Tensor] = []
 
     def watch(layer: Layer) -> object:
@@ -123,16 +127,16 @@ def _seen(
         return G.get_submodule(layer.name).register_forward_hook(hook)
 
     edits = {layer: Cap(neurons) for layer, neurons in ablated.items()}
+    adapter = generator.adapter
     entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
     handles = [watch(layer) for layer in watched]
     try:
         # Hooks run in the order of their ids, so that what is watched is not ablated yet.
-        ablation = Attachment(G, [EditsCorrection("ablation", entry, edits)])
-        with ablation, torch.no_grad(), random_state_kept(G, seed=0):
-            images = adapter.synthesize(G, z, c)
+        with Attachment(G, [EditsCorrection("ablation", entry, edits)]):
+            images = render(generator, z, c, corrected=True)
     finally:
         for handle in handles:
             handle.remove()  # type: ignore[attr-defined]
     side = (images.shape[-1],) * 2
-    maps = [interpolate(each, side, mode="bilinear", align_corners=False) for each in shares]
-    return pictured(images), [each[:, 0].cpu().numpy() for each in maps]
+    maps = [interpolate(share, side, mode="bilinear", align_corners=False) for share in shares]
+    return pictured(images), [share[:, 0].cpu().numpy() for share in maps]

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import nn
 
 from ganfix_plugin.artifacts.ranking import Ranking
 from ganfix_plugin.artifacts.scores import Score
+from ganfix_plugin.features.render import render
 from ganfix_plugin.files import ready
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import bare, random_state_kept
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.sheet import (
     Band,
     Row,
+    brightest,
     contact,
     heat,
     overlay,
@@ -35,8 +32,7 @@ LARGEST = 256  # heat maps of larger images are made at this size
 
 
 def draw(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     score: Score,
     ranking: Ranking,
     out: Path,
@@ -64,8 +60,8 @@ def draw(
     plots.histogram(out / "histogram.png", title, note, score.title, {"seeds": values}, marks)
 
     count = min(top, total)
-    see = _Eyes(G, adapter, score, class_index)
-    high = see.scale(ranking.seeds[: min(count, 32)])
+    sample = _seen(generator, score, ranking.seeds[: min(count, 32)], class_index)
+    high = brightest([maps for _, maps, _ in sample])
     folder = ready(out / "heatmaps", folder=True)
     note += f" · heat maps: {score.shown}, bright is {high:.2g}"
     percentiles = dict(zip(ranking.seeds, ranking.percentiles.tolist()))
@@ -73,8 +69,8 @@ def draw(
     side = side_of(2 * count)
     for name, seeds in (("top", ranking.seeds[:count]), ("bottom", ranking.seeds[::-1][:count])):
         images, heats, captions = [], [], []
-        for image, values, seed in see(seeds):
-            colours = heat(values, 0, high)
+        for image, maps, seed in _seen(generator, score, seeds, class_index):
+            colours = heat(maps, 0, high)
             line = f"score {_text(scores[seed])} · percentile {percentiles[seed]:.2f} · {note}"
             row = Row("", "", [image, colours, overlay(image, colours)])
             band = Band("", ["image", score.shown, "both"], [row])
@@ -88,31 +84,16 @@ def draw(
         save(contact(title, line, [images, heats], captions), out / f"{name}.png")
 
 
-@dataclass(frozen=True)
-class _Eyes:
-    """Images and heat maps of seeds, a batch at a time."""
-
-    G: nn.Module
-    adapter: Adapter
-    score: Score
-    class_index: int | None
-
-    def __call__(self, seeds: Sequence[int]) -> Iterator[tuple[Image.Image, np.ndarray, int]]:
-        view = bare(self.G)
-        todo = iter(seeds)
-        for z, c in seed_batches(
-            Generator(self.G, self.adapter), seeds, class_index=self.class_index
-        ):
-            with torch.no_grad(), random_state_kept(self.G, seed=0):
-                images = self.adapter.synthesize(view, z, c)
-                maps = self.score.heat(z, c, min(images.shape[-1], LARGEST))
-            # Seeds last: zip asks its first for one more than it yields.
-            yield from zip(pictured(images), maps.numpy(), todo)
-
-    def scale(self, seeds: Sequence[int]) -> float:
-        """What is bright in a heat map, the same for all that are shown."""
-        values = np.array([maps for _, maps, _ in self(seeds)])
-        return float(np.quantile(values, 0.995)) if values.size else 1.0
+def _seen(
+    generator: Generator, score: Score, seeds: Sequence[int], class_index: int | None
+) -> Iterator[tuple[Image.Image, np.ndarray, int]]:
+    """The image and the heat map of seeds, with the seed; memory holds a batch."""
+    remaining = iter(seeds)
+    for z, c in seed_batches(generator, seeds, class_index=class_index):
+        images = render(generator, z, c)
+        maps = score.heat(z, c, min(images.shape[-1], LARGEST))
+        # Seeds last: zip asks its first for one more than it yields.
+        yield from zip(pictured(images), maps.numpy(), remaining)
 
 
 def _text(score: float) -> str:

@@ -150,6 +150,11 @@ def heat(values: np.ndarray, low: float, high: float) -> Image.Image:
     return Image.fromarray(colours.round().astype(np.uint8))
 
 
+def brightest(maps: Sequence[np.ndarray]) -> float:
+    """What is bright in heat maps [H, W], the same for all that are shown together."""
+    return float(np.quantile(np.array(maps), 0.995)) if len(maps) else 1.0
+
+
 def overlay(image: Image.Image, colours: Image.Image) -> Image.Image:
     """Heat colours laid over an image."""
     over = colours.resize(image.size, Image.Resampling.BICUBIC)

@@ -6,21 +6,19 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganfix_plugin.features.extractors import Extractor
+from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import bare, device_of, random_state_kept
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.pictures.sheet import Band, Row, pictured, sheet
 from ganfix_plugin.profiling.unit_images import clusters, representative
 
 
 def unit_sheet(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     layer: Layer,
     tops: Mapping[int, Sequence[int]],
     title: str,
@@ -35,28 +33,23 @@ def unit_sheet(
     """
     bands = []
     for unit, seeds in tops.items():
-        first = pictured(representative(Generator(G, adapter), layer, seeds))
-        images: list[Image.Image] = []
-        view = bare(G)
-        for z, c in seed_batches(Generator(G, adapter), seeds):
-            with torch.no_grad(), random_state_kept(G, seed=0):
-                images += pictured(adapter.synthesize(view, z, c))
+        first = pictured(representative(generator, layer, seeds))
+        batches = seed_batches(generator, seeds)
+        images = [image for z, c in batches for image in pictured(render(generator, z, c))]
         half = -(-len(images) // 2) if len(images) > 10 else len(images)
         name = f"Unit {unit}" + ("" if scores is None else f", DS {float(scores[unit]):.3f}")
         captions = [str(seed) for seed in seeds]
         rows = [Row("representative", "of the mean map", first)]
-        rows += [
-            Row("top-activating", f"seeds {place + 1} on", images[some], captions[some])
-            for place in range(0, len(images), half)
-            for some in [slice(place, place + half)]
-        ]
+        for start in range(0, len(images), half):
+            part = slice(start, start + half)
+            row = Row("top-activating", f"seeds {start + 1} on", images[part], captions[part])
+            rows.append(row)
         bands.append(Band(name, (), rows))
     return sheet(title, note, bands)
 
 
 def concept_sheet(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     layer: Layer,
     tops: Mapping[int, Sequence[int]],
     extractor: Extractor,
@@ -67,15 +60,16 @@ def concept_sheet(
 ) -> tuple[Image.Image, list[list[int]]]:
     """Units grouped by what their representative generations look like, and the groups."""
     units = list(tops)
-    found = [representative(Generator(G, adapter), layer, seeds) for seeds in tops.values()]
-    features = [extractor.to(device_of(G)).features(image).cpu() for image in found]
+    images = [representative(generator, layer, seeds) for seeds in tops.values()]
+    extractor.to(generator.device)
+    features = [extractor.features(image).cpu() for image in images]
     groups = clusters(torch.cat(features), count) if features else []
     bands = []
     for number, group in enumerate(groups, 1):
-        images = pictured(torch.cat([found[place] for place in group]))
+        shown = pictured(torch.cat([images[place] for place in group]))
         names = [f"unit {units[place]}" for place in group]
         rows = [
-            Row("", "", images[start : start + columns], names[start : start + columns])
+            Row("", "", shown[start : start + columns], names[start : start + columns])
             for start in range(0, len(group), columns)
         ]
         noun = "unit" if len(group) == 1 else "units"

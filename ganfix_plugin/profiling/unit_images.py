@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, fitting_batch, seed_batches
 from ganfix_plugin.hooks.forward import bare, random_state_kept
@@ -69,8 +71,7 @@ def representative(generator: Generator, layer: Layer, seeds: Sequence[int]) -> 
         lambda module, args, output: layer.write(output, mean.to(layer.read(output)))
     )
     z, c = next(seed_batches(generator, seeds[:1]))
-    with torch.no_grad(), random_state_kept(generator.G, seed=0):
-        return generator.synthesize(z, c, view)
+    return render(replace(generator, G=view), z, c, corrected=True)
 
 
 def clusters(features: Tensor, count: int) -> list[list[int]]:

@@ -10,15 +10,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganfix_plugin.artifacts.scores import Score
+from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import bare
-from ganfix_plugin.pictures.corrections import rendered
-from ganfix_plugin.pictures.sheet import difference, heat, pictured
+from ganfix_plugin.pictures.sheet import brightest, difference, heat, pictured
 from ganfix_plugin.workers import progress
 
 LARGEST = 512  # no image is shown larger
@@ -58,9 +56,9 @@ class Encoding:
 
     def uri(self, image: Image.Image) -> str:
         """The picture as a data URI."""
-        found, kind = io.BytesIO(), "png" if self.quality is None else "webp"
-        reduced(image, self.side).save(found, kind, quality=self.quality, optimize=True)
-        return f"data:image/{kind};base64,{base64.b64encode(found.getvalue()).decode()}"
+        content, kind = io.BytesIO(), "png" if self.quality is None else "webp"
+        reduced(image, self.side).save(content, kind, quality=self.quality, optimize=True)
+        return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
 # From the best to the smallest; what is small enough is kept as it is.
@@ -96,30 +94,27 @@ def reduced(image: Image.Image, side: int) -> Image.Image:
 
 
 def pairs(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     score: Score,
     seeds: Sequence[int],
     class_index: int | None = None,
 ) -> tuple[list[Pair], int]:
     """Seeds of a generator with corrections attached, and the side of its images in pixels."""
-    batches = list(seed_batches(Generator(G, adapter), seeds, _BATCH, class_index))
-    sides = (rendered(module, G, adapter, batches) for module in (bare(G), G))
-    found: list[Pair] = []
+    batches = seed_batches(generator, seeds, _BATCH, class_index)
+    shown: list[Pair] = []
     width = 0
-    steps = progress(zip(batches, *sides), len(batches), "rendering")
-    for (z, c), before, after in steps:
+    for z, c in progress(batches, -(-len(seeds) // _BATCH), "rendering"):
+        before, after = (render(generator, z, c, corrected) for corrected in (False, True))
         width = before.shape[-1]
         maps = score.heat(z, c, min(width, _MAP))
-        some = seeds[len(found) : len(found) + len(z)]
-        found += map(_pair, some, before, after, maps)
-    return found, width
+        shown += map(_pair, seeds[len(shown) : len(shown) + len(z)], before, after, maps)
+    return shown, width
 
 
 def _pair(seed: int, before: Tensor, after: Tensor, maps: Tensor) -> Pair:
-    images = [pictured(each[None])[0] for each in (before, after)]
-    pixels = [np.asarray(each, dtype=np.float32) for each in images]
-    first, second = (reduced(each, LARGEST) for each in images)
+    images = pictured(torch.stack([before, after]))
+    pixels = [np.asarray(image, dtype=np.float32) for image in images]
+    first, second = (reduced(image, LARGEST) for image in images)
     change = float(np.abs(pixels[0] - pixels[1]).mean())
     same = torch.equal(before, after)
     return Pair(seed, same, change, first, second, difference(*images), maps.numpy())
@@ -133,13 +128,14 @@ def encoded(
     Returns:
         the groups, the encoding, and what is bright in the heat maps.
     """
-    every = [pair for group in groups for pair in group]
-    side = max(pair.before.width for pair in every)
-    high = float(np.quantile(np.array([pair.maps for pair in every[:64]]), 0.995))
-    usable = [each for each in ENCODINGS if each.quality is not None or side <= each.side]
-    for encoding in usable:
+    together = [pair for group in groups for pair in group]
+    side = max(pair.before.width for pair in together)
+    high = brightest([pair.maps for pair in together[:64]])
+    for encoding in ENCODINGS:
+        if encoding.quality is None and side > encoding.side:
+            continue
         shown = [[_shown(pair, encoding, high) for pair in group] for group in groups]
-        if sum(_size(each) for group in shown for each in group) <= budget:
+        if sum(_size(pair) for group in shown for pair in group) <= budget:
             break
     return shown, encoding, high
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import nn
-
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.ranking import Ranking, score_seeds
 from ganfix_plugin.artifacts.scores import Score, Scoring, lr
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.gates import LRScorer
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
@@ -52,12 +49,10 @@ class Study:
     """A generator, what was done to it, and what came of it.
 
     Attributes:
-        generator: its class's name.
-        adapter: which one knows its layers.
+        generator: uncorrected, as it was before and is after.
         corrections: in the order in which they act.
         gates: of those corrections that have one.
         profile: what was measured of the generator; the ranking's.
-        layers: all of the generator's.
         score: by which the seeds are ranked.
         ranking: of all seeds.
         worst, cleanest: its two ends, the first and the last of it first; no seed is in both.
@@ -65,12 +60,10 @@ class Study:
         class_index: of conditional generators.
     """
 
-    generator: str
-    adapter: Adapter
+    generator: Generator
     corrections: tuple[Correction, ...]
     gates: tuple[Gate, ...]
     profile: Profile
-    layers: tuple[Layer, ...]
     score: Score
     ranking: Ranking
     worst: tuple[Pair, ...]
@@ -86,20 +79,19 @@ class Study:
     @property
     def rows(self) -> list[LayerRow]:
         """All layers, for the table."""
-        edited = {layer.name for each in self.corrections for layer in each.layers}
-        found = []
-        for layer in self.layers:
+        edited = {layer.name for correction in self.corrections for layer in correction.layers}
+        rows = []
+        for layer in self.generator.layers:
             dead = low_rate = None
             if layer.name in self.profile.counts:
                 rates = self.profile.rates(layer)
                 dead, low_rate = (float((rates <= at).float().mean()) for at in (0, GATE_RATE))
-            found.append(LayerRow(layer, layer.name in edited, dead, low_rate))
-        return found
+            rows.append(LayerRow(layer, layer.name in edited, dead, low_rate))
+        return rows
 
 
 def study(
-    G: nn.Module,
-    adapter: Adapter,
+    generator: Generator,
     specs: Sequence[BoundSpec],
     seeds: Sequence[int],
     top: int,
@@ -109,7 +101,7 @@ def study(
     """Rank seeds by LR count, and correct both ends of the ranking.
 
     Args:
-        G: a generator in evaluation mode; it is left as it was.
+        generator: it is left as it was.
         specs: corrections, in order, as one.
         seeds: the host's own.
         top: how many of each end; fewer where there are not so many seeds.
@@ -118,25 +110,23 @@ def study(
     Raises:
         GanfixError: on a spec that does not suit the generator, or one that it is not prepared for.
     """
-    with attach(G, *specs, adapter=adapter.name) as attachment:
-        score = lr(Generator(G, adapter), Scoring(samples=samples, class_index=class_index))
-        scores = score_seeds(Generator(G, adapter), score, seeds, class_index)
+    with attach(generator.G, *specs, adapter=generator.adapter.name) as attachment:
+        score = lr(generator, Scoring(samples=samples, class_index=class_index))
+        scores = score_seeds(generator, score, seeds, class_index)
         ranking = Ranking.of(seeds, scores)
         worst = ranking.seeds[: min(top, (len(seeds) + 1) // 2)]
         cleanest = ranking.seeds[::-1][: min(top, len(seeds) // 2)]
-        found, side = pairs(G, adapter, score, (*worst, *cleanest), class_index)
-    profile, _ = ensure(Generator(G, adapter), Settings(samples, class_index=class_index), ())
+        shown, side = pairs(generator, score, (*worst, *cleanest), class_index)
+    profile, _ = ensure(generator, Settings(samples, class_index=class_index), ())
     return Study(
-        generator=type(G).__name__,
-        adapter=adapter,
+        generator=generator,
         corrections=attachment.corrections,
         gates=tuple(_gates(specs, attachment.corrections, ranking, profile)),
         profile=profile,
-        layers=adapter.layers(G),
         score=score,
         ranking=ranking,
-        worst=tuple(found[: len(worst)]),
-        cleanest=tuple(found[len(worst) :]),
+        worst=tuple(shown[: len(worst)]),
+        cleanest=tuple(shown[len(worst) :]),
         side=side,
         class_index=class_index,
     )
@@ -148,11 +138,10 @@ def _gates(
     ranking: Ranking,
     profile: Profile,
 ) -> list[Gate]:
-    found = []
+    gates = []
     for spec, correction in zip(specs, corrections):
-        gate = correction.gate
-        if gate:
+        if gate := correction.gate:
             alike = isinstance(gate.scorer, LRScorer) and correction.profile == profile.text
             passing = int((ranking.scores > gate.threshold).sum()) if alike else None
-            found.append(Gate(str(spec.options.gate), gate.threshold, passing))
-    return found
+            gates.append(Gate(str(spec.options.gate), gate.threshold, passing))
+    return gates

@@ -12,15 +12,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from ganfix_plugin.features.images import to_pixels
+from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
-from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import bare
+from ganfix_plugin.pictures.sheet import pictured
 
 CACHE_BYTES = 128 * 2**20
 SMALL = 256  # side of an image in a grid; smaller images are shown as they are
@@ -44,9 +42,9 @@ class Renderer:
     to ``limit`` bytes, the least recently used ones are dropped.
     """
 
-    def __init__(self, G: nn.Module, adapter: Adapter, limit: int = CACHE_BYTES):
-        """``G`` carries the correction, if there is one; uncorrected images leave it out."""
-        self._G, self._adapter, self._limit = G, adapter, limit
+    def __init__(self, generator: Generator, limit: int = CACHE_BYTES):
+        """It carries the correction, if there is one; uncorrected images leave it out."""
+        self._generator, self._limit = generator, limit
         self._jobs: list[tuple[int, int, Callable[[], Any], Future[Any]]] = []
         self._numbers = itertools.count()
         self._pending: dict[Picture, Future[bytes]] = {}
@@ -139,16 +137,13 @@ class Renderer:
 
     def _render(self, seed: int, corrected: bool) -> Tensor:
         # One by one: the pixels are those of the host's script, which renders one by one too.
-        ((z, c),) = seed_batches(Generator(self._G, self._adapter), [seed], 1)
-        G = self._G if corrected else bare(self._G)
-        with torch.no_grad():
-            return self._adapter.synthesize(G, z, c)
+        ((z, c),) = seed_batches(self._generator, [seed], 1)
+        return render(self._generator, z, c, corrected)
 
 
 def encoded(images: Tensor, small: bool = False) -> bytes:
     """The first of some images [N, 1 or 3, H, W] in [-1, 1] as PNG, rounded as the hosts do."""
-    pixels = to_pixels(images[:1].float())[0].permute(1, 2, 0)
-    picture = Image.fromarray(pixels.cpu().numpy())
+    picture = pictured(images[:1].float())[0]
     if small:
         picture.thumbnail((SMALL, SMALL), Image.Resampling.LANCZOS)
     content = io.BytesIO()

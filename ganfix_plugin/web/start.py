@@ -6,18 +6,15 @@ import logging
 import threading
 from collections.abc import Sequence
 
-import torch
 from flask import Flask
-from torch import nn
 
-from ganfix_plugin.api import attach, detect
+from ganfix_plugin.api import attach
+from ganfix_plugin.artifacts.ranking import score_seeds
+from ganfix_plugin.artifacts.scores import Scoring, lr
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import default_extractor, load_extractor
-from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import seed_batches
-from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.labels import ARTIFACT, Labels
 from ganfix_plugin.web.answers import UNCORRECTED, Answers
 from ganfix_plugin.web.criteria import Criterion
@@ -33,7 +30,7 @@ INFORMATIVE, RANDOM = "informative", "random"
 
 
 def label(
-    G: nn.Module,
+    generator: Generator,
     answers: Answers,
     place: Place,
     raters: Sequence[str],
@@ -41,21 +38,19 @@ def label(
     num: int,
     order: str = INFORMATIVE,
     criteria: tuple[Criterion, ...] = (),
-    adapter: str | None = None,
     extractor: str | None = None,
     samples: int = 10_000,
 ) -> None:
     """Serve the labelling page until the process is interrupted."""
-    known = find_adapter(G, adapter)
-    renderer = Renderer(G, known)
+    renderer = Renderer(generator)
     if order == RANDOM:
         queue = Queue(shuffled(range(num), "order"))
     else:
-        queue = Queue(from_both_ends(range(num), _lr_counts(G, known, answers, num, samples)))
+        queue = Queue(from_both_ends(range(num), _lr_counts(generator, answers, num, samples)))
     learner = _learner(queue, renderer, answers, extractor) if order == INFORMATIVE else None
     task = Task(
         title="Label generations",
-        generator=f"{type(G).__name__} {answers.generator[:8]}",
+        generator=f"{generator.name} {answers.generator[:8]}",
         correction=UNCORRECTED,
         seeds=frozenset(range(num)),
         order=lambda rater: queue.now,
@@ -71,7 +66,7 @@ def label(
 
 
 def judge(
-    G: nn.Module,
+    generator: Generator,
     answers: Answers,
     place: Place,
     raters: Sequence[str],
@@ -79,24 +74,22 @@ def judge(
     seeds: Sequence[int],
     *,
     criteria: tuple[Criterion, ...] = (),
-    adapter: str | None = None,
 ) -> None:
     """Serve the two questions about corrections of some seeds until the process is interrupted.
 
     First the corrected images alone: artifact or normal? Then each beside its original: which one
     is better? Every rater has an order, and sides, of their own.
     """
-    known = find_adapter(G, adapter)
-    with attach(G, *specs, adapter=adapter) as attachment:
-        correction = "; ".join(each.text for each in attachment.corrections)
-        renderer = Renderer(G, known)
+    with attach(generator.G, *specs, adapter=generator.adapter.name) as attachment:
+        correction = "; ".join(done.text for done in attachment.corrections)
+        renderer = Renderer(generator)
 
         def order(rater: str) -> list[int]:
             return shuffled(seeds, answers.secret, rater, correction)
 
         task = Task(
             title="Artifact or normal?",
-            generator=f"{type(G).__name__} {answers.generator[:8]}",
+            generator=f"{generator.name} {answers.generator[:8]}",
             correction=correction,
             seeds=frozenset(seeds),
             order=order,
@@ -119,13 +112,13 @@ def artifacts(answers: Answers, labels: Labels | None, most: int) -> list[int]:
     Raises:
         GanfixError: if there are none.
     """
-    found = (labels or answers.labels()).seeds(ARTIFACT)
-    if not found:
+    seeds = (labels or answers.labels()).seeds(ARTIFACT)
+    if not seeds:
         raise GanfixError(
             f"answers {answers.path}: nothing is labelled artifact there; run ganfix label first, "
             "or give --labels FILE"
         )
-    return sorted(shuffled(found, answers.secret)[:most])
+    return sorted(shuffled(seeds, answers.secret)[:most])
 
 
 def _open(
@@ -141,19 +134,14 @@ def _open(
         print(line, flush=True)
 
 
-def _lr_counts(
-    G: nn.Module, adapter: Adapter, answers: Answers, num: int, samples: int
-) -> list[float]:
+def _lr_counts(generator: Generator, answers: Answers, num: int, samples: int) -> list[float]:
     """The LR count of each seed, counted once and kept with the answers."""
     seeds = range(num)
     kept = answers.lr_counts(samples, seeds)
     if kept is None:
         log.info("counting the active low-rate neurons of %d generations", num)
-        parts = [
-            detect(G, z, c, adapter=adapter.name, samples=samples)
-            for z, c in seed_batches(Generator(G, adapter), seeds, 1000)
-        ]
-        kept = torch.cat(parts).tolist()
+        score = lr(generator, Scoring(samples=samples))
+        kept = score_seeds(generator, score, seeds).tolist()
         answers.keep_lr_counts(samples, dict(zip(seeds, kept)))
     return kept
 
@@ -163,10 +151,10 @@ def _learner(
 ) -> Learner | None:
     """The learner; without one, if the default feature extractor is not installed."""
     try:
-        used = load_extractor(extractor or default_extractor())
+        network = load_extractor(extractor or default_extractor())
     except GanfixError as error:
         if extractor:
             raise
         log.info("queue: by the LR count only, since there is no classifier: %s", error)
         return None
-    return Learner(queue, renderer.image, used, answers.labels)
+    return Learner(queue, renderer.image, network, answers.labels)
