@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.files import reading, save_tensors
 from ganfix_plugin.labels import ARTIFACT
 
@@ -117,7 +117,7 @@ class Classifier:
             meta["classes"] = tuple(meta["classes"])
             return cls(held_out=Report(**meta.pop("held_out")), **meta)
 
-    def load_extractor(self, D: nn.Module | None = None) -> Any:
+    def load_extractor(self, D: nn.Module | None = None) -> Extractor:
         """The extractor that this head was trained on; the discriminator D, if it was that."""
         return load_extractor(self.extractor, D)
 
