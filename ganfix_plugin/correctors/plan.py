@@ -1,4 +1,4 @@
-"""What a bound spec comes to on one generator, measured as far as it needs."""
+"""From a bound spec to a `Correction` of one generator, measured as far as it needs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ganfix_plugin.spec import LayerChoice, Portion
 
 
 def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any) -> Correction:
-    """What a spec comes to on a generator, measured as far as it needs."""
-    given = spec.options
-    choice = getattr(given, "layers", None)
+    """The correction that a spec asks for, measured as far as it needs."""
+    options = spec.options
+    choice = getattr(options, "layers", None)
     chosen = generator.layers if choice is None else generator.select(choice)
     measured = measured_for(generator, spec, measure_on)
     G, adapter = generator.G, generator.adapter
@@ -31,21 +31,21 @@ def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any) -> Cor
     mean_latent, discriminator = adapter.mean_latent(G), generator.discriminator
     probe = probe_for(generator, spec, measure_on)
     context = CorrectorContext(chosen, measured, entry, mean_latent, discriminator, probe)
-    edits = spec.corrector.edits(given, context)
+    edits = spec.corrector.edits(options, context)
     gate = None
-    if given.gate and probe and given.gate.score == "probe":
-        gate = Gated(probe, float(probe.probe.threshold(torch.tensor([given.gate.threshold]))))
-    elif given.gate and measured and given.gate.score == "lr":
+    if options.gate and probe and options.gate.score == "probe":
+        gate = Gated(probe, float(probe.probe.threshold(torch.tensor([options.gate.threshold]))))
+    elif options.gate and measured and options.gate.score == "lr":
         gate_layers = generator.select(LayerChoice())
-        threshold = given.gate.threshold
+        threshold = options.gate.threshold
         if isinstance(threshold, Portion):
             threshold = measured.score_at(threshold, gate_layers)
         gate = Gated(lr_scorer(measured, gate_layers, entry.name), threshold)
-    elif given.gate:
-        path = getattr(given, "classifier", None) or classifier_path(generator.fingerprint)
+    elif options.gate:
+        path = getattr(options, "classifier", None) or classifier_path(generator.fingerprint)
         head = Classifier.load(path)
         scorer = ArtifactScorer(head, head.load_extractor(discriminator), entry)
-        gate = Gated(scorer, given.gate.threshold)
+        gate = Gated(scorer, options.gate.threshold)
     numbers = measured.text if measured else ""
     if probe:
         numbers += f",probe={probe.probe.request}"
@@ -71,15 +71,15 @@ def measured_for(generator: Generator, spec: BoundSpec, measure_on: Any = None) 
 
     None where they need nothing.
     """
-    given = spec.options
+    options = spec.options
     needed, gate_layers = layers_read(generator, spec)
-    by_probe = given.gate is not None and given.gate.score == "probe"
+    by_probe = options.gate is not None and options.gate.score == "probe"
     if not spec.corrector.needs and not gate_layers and not by_probe:
         return None
-    if given.profile is not None:
-        return checked(Path(given.profile), generator.fingerprint)
-    settings = Settings(given.samples, class_index=given.class_index)
-    by_quantile = given.gate and isinstance(given.gate.threshold, Portion)
+    if options.profile is not None:
+        return checked(Path(options.profile), generator.fingerprint)
+    settings = Settings(options.samples, class_index=options.class_index)
+    by_quantile = options.gate and isinstance(options.gate.threshold, Portion)
     layers, scored = (*needed, *gate_layers), gate_layers if by_quantile else ()
     return ensure(generator, settings, layers, scored, measure_on=measure_on)[0]
 
@@ -88,10 +88,10 @@ def layers_read(
     generator: Generator, spec: BoundSpec
 ) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
     """The layers whose activation rates a corrector needs, and those its gate counts over."""
-    given = spec.options
+    options = spec.options
     needed: tuple[Layer, ...] = ()
     if "rates" in spec.corrector.needs:
-        choice = getattr(given, "layers", None)
+        choice = getattr(options, "layers", None)
         needed = generator.layers if choice is None else generator.select(choice)
-    by_count = given.gate is not None and given.gate.score == "lr"
+    by_count = options.gate is not None and options.gate.score == "lr"
     return needed, generator.select(LayerChoice()) if by_count else ()
