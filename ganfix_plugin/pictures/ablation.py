@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -116,27 +118,22 @@ def _seen(
 ) -> tuple[list[Image.Image], list[np.ndarray]]:
     """Images with some neurons ablated, and in them the share of a pixel's channels that are
     activated among the watched neurons, by layer, [N, H, W] each at the images' size."""
-    G, (z, c) = generator.G, batch
+    G, adapter, (z, c) = generator.G, generator.adapter, batch
     shares: list[Tensor] = []
 
-    def watch(layer: Layer) -> object:
-        def hook(module: nn.Module, args: object, output: object) -> None:
-            active = (layer.read(output) > 0) & watched[layer].to(z.device)
-            shares.append(active.float().mean(dim=1, keepdim=True))
-
-        return G.get_submodule(layer.name).register_forward_hook(hook)
+    def watch(layer: Layer, module: nn.Module, args: object, output: object) -> None:
+        active = (layer.read(output) > 0) & watched[layer].to(z.device)
+        shares.append(active.float().mean(dim=1, keepdim=True))
 
     edits = {layer: Cap(neurons) for layer, neurons in ablated.items()}
-    adapter = generator.adapter
     entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
-    handles = [watch(layer) for layer in watched]
-    try:
+    with ExitStack() as hooks:
         # Hooks run in the order of their ids, so that what is watched is not ablated yet.
-        with Attachment(G, [EditsCorrection("ablation", entry, edits)]):
-            images = render(generator, z, c, corrected=True)
-    finally:
-        for handle in handles:
-            handle.remove()  # type: ignore[attr-defined]
+        for layer in watched:
+            module = G.get_submodule(layer.name)
+            hooks.enter_context(module.register_forward_hook(partial(watch, layer)))
+        hooks.enter_context(Attachment(G, [EditsCorrection("ablation", entry, edits)]))
+        images = render(generator, z, c, corrected=True)
     side = (images.shape[-1],) * 2
     maps = [interpolate(share, side, mode="bilinear", align_corners=False) for share in shares]
     return pictured(images), [share[:, 0].cpu().numpy() for share in maps]

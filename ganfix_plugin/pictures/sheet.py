@@ -112,9 +112,9 @@ def contact(
     columns = max(1, math.ceil(count / lines))
     bands = []
     for start in range(0, count, columns):
-        some = slice(start, start + columns)
-        rows = [Row("", "", each[some]) for each in images]
-        rows[-1] = replace(rows[-1], captions=captions[some] if size >= 64 else ())
+        part = slice(start, start + columns)
+        rows = [Row("", "", images_below[part]) for images_below in images]
+        rows[-1] = replace(rows[-1], captions=captions[part] if size >= 64 else ())
         bands.append(Band("", (), rows))
     return sheet(title, note, bands, size)
 

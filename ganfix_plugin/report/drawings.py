@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.palette import ARTIFACT, FAINT, INK, NORMAL, QUIET, SERIES, as_hex
 from ganfix_plugin.profiling.profile import GATE_RATE
-from ganfix_plugin.report.study import Gate, Study
+from ganfix_plugin.report.study import Study
 
 SIZE = (4.2, 3.1)  # inches; on a phone an inch is little more than one
 MOST = len(SERIES)  # curves in a plot
@@ -31,15 +31,14 @@ _THEME = {
 def histogram(study: Study) -> Markup:
     """The scores of the ranked seeds, with the gates' thresholds."""
     values = study.ranking.scores.numpy()
-    marks = {f"gate {gate.text}": gate.threshold for gate in gates_shown(study)}
+    marks = {f"gate {gate.text}": gate.threshold for gate in study.gates_shown}
     text = f"Histogram of the {study.score.title} of {len(values):,} seeds, from "
     text += f"{values.min():,.0f} to {values.max():,.0f}, median {np.median(values):,.0f}"
     text += "".join(f"; {name} at {value:,.0f}" for name, value in marks.items())
-
-    def draw(path: Path) -> None:
-        plots.histogram(path, "", "", study.score.title, {"seeds": values}, marks, size=SIZE)
-
-    return _svg(draw, text)
+    title = study.score.title
+    return _svg(
+        lambda path: plots.histogram(path, "", "", title, {"seeds": values}, marks, size=SIZE), text
+    )
 
 
 def rates(study: Study) -> Markup:
@@ -55,17 +54,9 @@ def rates(study: Study) -> Markup:
         f"layer {row.layer.index}: {row.low_rate:.0%} up to {GATE_RATE:g}" for row in shown
     )
     text = f"Share of each layer's neurons by activation rate. {spoken}"
-    axes = ("activation rate R", "neurons of rate ≤ R")
-
-    def draw(path: Path) -> None:
-        plots.cumulative(path, "", "", axes, values, {"low rate": GATE_RATE}, SIZE)
-
-    return _svg(draw, text)
-
-
-def gates_shown(study: Study) -> list[Gate]:
-    """The gates whose thresholds are on the histogram's scale."""
-    return [gate for gate in study.gates if gate.passing is not None]
+    names = ("activation rate R", "neurons of rate ≤ R")
+    marks = {"low rate": GATE_RATE}
+    return _svg(lambda path: plots.cumulative(path, "", "", names, values, marks, SIZE), text)
 
 
 def _svg(draw: Callable[[Path], None], text: str) -> Markup:

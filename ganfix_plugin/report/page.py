@@ -90,7 +90,6 @@ def page(study: Study, setting: Setting) -> str:
             percentiles=dict(zip(study.ranking.seeds, study.ranking.percentiles.tolist())),
             histogram=drawings.histogram(study),
             rates=drawings.rates(study),
-            gates_shown=drawings.gates_shown(study),
             most_curves=drawings.MOST,
             gate_rate=GATE_RATE,
             versions={

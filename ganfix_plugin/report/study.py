@@ -77,6 +77,11 @@ class Study:
         return [pair.seed for pair in (*self.worst, *self.cleanest)]
 
     @property
+    def gates_shown(self) -> list[Gate]:
+        """The gates whose thresholds are on the scale of the ranking's scores."""
+        return [gate for gate in self.gates if gate.passing is not None]
+
+    @property
     def rows(self) -> list[LayerRow]:
         """All layers, for the table."""
         edited = {layer.name for correction in self.corrections for layer in correction.layers}

@@ -127,6 +127,10 @@ class Answers:
         with self._lock, self._db:
             self._db.executemany(query, rows)
 
+    def _take_back(self, table: str, *where: Any) -> None:
+        query = f"DELETE FROM {table} WHERE rater = ? AND correction = ? AND seed = ?"
+        self._write(query, [where])
+
     def label(self, rater: str, correction: str, answers: Iterable[Answer]) -> None:
         """Keep a rater's answers, all or none; a later word on a seed replaces the earlier one."""
         self._write(
@@ -137,8 +141,7 @@ class Answers:
 
     def unlabel(self, rater: str, correction: str, seed: int) -> None:
         """Take an answer back, if there is one."""
-        query = "DELETE FROM labels WHERE rater = ? AND correction = ? AND seed = ?"
-        self._write(query, [(rater, correction, seed)])
+        self._take_back("labels", rater, correction, seed)
 
     def labelled(self, rater: str, correction: str) -> list[Answer]:
         """A rater's answers in the order in which they were given."""
@@ -170,8 +173,7 @@ class Answers:
 
     def unjudge(self, rater: str, correction: str, seed: int) -> None:
         """Take the verdicts on one correction back."""
-        query = "DELETE FROM verdicts WHERE rater = ? AND correction = ? AND seed = ?"
-        self._write(query, [(rater, correction, seed)])
+        self._take_back("verdicts", rater, correction, seed)
 
     def judged(self, rater: str, correction: str) -> list[int]:
         """The seeds that a rater compared, in the order in which that was done."""

@@ -20,7 +20,7 @@ from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.pictures.sheet import pictured
 
-EXTRACTOR = "test_sweeps:pooled"
+EXTRACTOR = "test_population:pooled"
 
 
 def pooled(images: Tensor) -> Tensor:
