@@ -1,4 +1,7 @@
-"""The D-value: what the network's own discriminator says of its generator's images ([T21])."""
+"""The D-value: what the network's own discriminator says of its generator's images.
+
+Tousi et al., CVPR 2021.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where in an image its low-rate neurons are active ([C22], section 4.1)."""
+"""Where in an image its low-rate neurons are active: Choi, Chang, Choi, IJCAI 2022, section 4.1."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lr_heatmap(
 
     Args:
         low_rate: layers with bool [C, H, W] at their LR-neurons.
-        z: latents [N, …] on the generator's device; ``c`` their labels, if it has classes.
+        z: latents [N, …] on the generator's device; ``c`` their one-hot classes, if it has any.
         size: height and width of the maps, the image's as a rule.
 
     Returns:

@@ -91,8 +91,8 @@ def _listed(path: Path, generator: Generator) -> list[labels.Sample]:
 
 def _ranked(path: Path, rows: list[dict[str, Any]], columns: set[str]) -> list[labels.Sample]:
     if "seed" not in columns:
-        found = ", ".join(sorted(columns)) or "none"
-        raise GanfixError(f"latents {path}: found columns {found}, expected one named seed")
+        names = ", ".join(sorted(columns)) or "none"
+        raise GanfixError(f"latents {path}: found columns {names}, expected one named seed")
     seeds: list[labels.Sample] = []
     for number, row in enumerate(rows, 2):
         text = (row["seed"] or "").strip()

@@ -29,7 +29,6 @@ from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import ensure, update
 from ganfix_plugin.profiling.unit_fid import unit_fids
-from ganfix_plugin.spec import LayerChoice
 from ganfix_plugin.workers import Tensors, meeting_folder, shared, world
 
 log = logging.getLogger("ganfix")
@@ -58,7 +57,7 @@ def auto_labels(
     if num < 2 * top:
         raise GanfixError(f"labels: {2 * top} of {num} generations were asked for; raise --num")
     if real is None:
-        layers = generator.select(LayerChoice())
+        layers = generator.choose("auto")
         profile, _ = ensure(generator, Settings(samples), layers)
         with random_state_kept(generator.G, seed=0):
             batches = seed_batches(generator, range(num))

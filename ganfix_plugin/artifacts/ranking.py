@@ -81,8 +81,8 @@ def score_seeds(
     batches = seed_batches(generator, samples, score.batch, class_index)
     total = -(-len(samples) // score.batch)
     with random_state_kept(generator.G, seed=0):
-        found = [score.of(z, c).float().cpu() for z, c in progress(batches, total, "scoring")]
-    return torch.cat(found) if found else torch.zeros(0)
+        scores = [score.of(z, c).float().cpu() for z, c in progress(batches, total, "scoring")]
+    return torch.cat(scores) if scores else torch.zeros(0)
 
 
 def separation(
@@ -96,11 +96,11 @@ def separation(
     Raises:
         GanfixError: if one of the kinds is missing.
     """
-    found = []
+    scores = []
     for kind in KINDS:
         samples = labels.samples(kind)
         if not samples:
             raise GanfixError(f"labels: found none of class {kind}, expected at least 1")
-        found.append(score_seeds(generator, score, samples, class_index))
-    artifact, normal = (each if score.worst_first else -each for each in found)
+        scores.append(score_seeds(generator, score, samples, class_index))
+    artifact, normal = scores if score.worst_first else (-kind for kind in scores)
     return auc(artifact, normal)

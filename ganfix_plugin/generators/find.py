@@ -25,21 +25,21 @@ def unwrap(G: Any) -> nn.Module:
 
 
 def find_adapter(
-    G: nn.Module, name: str | None = None, layers: Sequence[str] | None = None
+    G: nn.Module, adapter_name: str | None = None, layers: Sequence[str] | None = None
 ) -> Adapter:
     """The adapter for a generator.
 
     Args:
         G: the generator.
-        name: take this adapter instead of looking for one.
+        adapter_name: take this adapter instead of looking for one.
         layers: module names, for a generator that no adapter knows.
 
     Raises:
         GanfixError: if none or several match, or the named one does not fit.
     """
-    names = registry.names(registry.ADAPTERS)
-    known = [registry.load(registry.ADAPTERS, each)() for each in names] if name is None else []
-    fitting = [adapter for adapter in known if adapter.matches(G)]
+    names = [] if adapter_name else registry.names(registry.ADAPTERS)
+    adapters = [registry.load(registry.ADAPTERS, name)() for name in names]
+    fitting = [adapter for adapter in adapters if adapter.matches(G)]
     if layers is not None:
         others = [adapter for adapter in fitting if not isinstance(adapter, DCGAN)]
         if others:
@@ -48,11 +48,12 @@ def find_adapter(
                 "them out and choose its layers by number, as in seqabl:layers=0+1"
             )
         return Plain(tuple(layers))
-    if name is not None:
-        adapter: Adapter = registry.load(registry.ADAPTERS, name)()
+    if adapter_name is not None:
+        adapter: Adapter = registry.load(registry.ADAPTERS, adapter_name)()
         if not adapter.matches(G):
             raise GanfixError(
-                f"{type(G).__name__}: adapter {name} ({adapter.title}) does not fit; {_seen(G)}"
+                f"{type(G).__name__}: adapter {adapter_name} ({adapter.title}) does not fit; "
+                f"{_seen(G)}"
             )
         return adapter
     if len(fitting) == 1:
@@ -72,7 +73,9 @@ _ACTIVATED = (nn.ReLU, nn.LeakyReLU, nn.Conv2d, nn.ConvTranspose2d)
 def _seen(G: nn.Module, most: int = 12) -> str:
     names = [name for name, _ in G.named_modules() if name]
     shown = ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")
-    first = next((name for name, each in G.named_modules() if isinstance(each, _ACTIVATED)), "…")
+    first = next(
+        (name for name, module in G.named_modules() if isinstance(module, _ACTIVATED)), "…"
+    )
     return (
         f"its modules: {shown or 'none'}; in Python, name those whose feature maps are to be "
         f'corrected: ganfix.attach(G, "seqabl", layers=["{first}"]); for a variant of a known one: '

@@ -40,7 +40,7 @@ class _Unconditional(Family):
 
     def _layers(self, G: Any, names: Sequence[str]) -> tuple[Layer, ...]:
         """Number modules by the order in which a pass of one latent reaches them."""
-        found: list[Layer] = []
+        layers: list[Layer] = []
 
         def visit(layer: Layer, x: Tensor) -> None:
             if not isinstance(x, Tensor) or x.dim() != 4:
@@ -48,7 +48,7 @@ class _Unconditional(Family):
                     f"layers: {layer.name} returns {_shape(x)}, expected a feature map [N, C, H, W]"
                 )
             height, width = x.shape[2:]
-            found.append(Layer(len(found), layer.name, (height, width), x.shape[1]))
+            layers.append(Layer(len(layers), layer.name, (height, width), x.shape[1]))
 
         tensor = next(iter(G.parameters()), torch.zeros(()))
         z = torch.zeros(1, *self.latent_shape(G), device=tensor.device, dtype=tensor.dtype)
@@ -63,7 +63,7 @@ class _Unconditional(Family):
                 f"{type(G).__name__}: cannot be called on one latent {list(z.shape)} "
                 f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
             ) from error
-        return tuple(found)
+        return tuple(layers)
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class Plain(_Unconditional):
         return True
 
     def layers(self, G: Any) -> tuple[Layer, ...]:
-        known = [name for name, _ in G.named_modules() if name]
+        names = [name for name, _ in G.named_modules() if name]
         for name in self.modules:
-            if name not in known:
+            if name not in names:
                 raise GanfixError(
                     f"layers: {name} is no module of {type(G).__name__}; there are "
-                    f"{', '.join(known)}"
+                    f"{', '.join(names)}"
                 )
         return self._layers(G, self.modules)
 

@@ -1,4 +1,7 @@
-"""Import of the activation rates that the authors of [C22] publish beside their code."""
+"""Import of the activation rates that the authors of [C22] publish beside their code.
+
+[C22]: Choi, Chang, Choi, IJCAI 2022.
+"""
 
 from __future__ import annotations
 

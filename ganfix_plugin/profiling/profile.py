@@ -1,4 +1,7 @@
-"""`Profile`: everything measured about one generator, and its file."""
+"""`Profile`: everything measured about one generator, and its file.
+
+[B19]: Bau et al., ICLR 2019. [C22]: Choi, Chang, Choi, IJCAI 2022. [T21]: Tousi et al., CVPR 2021.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ _HOW = {
     "defective": _BY_SCORE,
     "unit_fid": "run ganfix score --fid-units (and give it --real images, if you have them)",
 }
-GATE_RATE = 0.1  # The rate of the LR score; it separated best on hand labels (findings).
+GATE_RATE = 0.1  # The rate of the LR score; it separated hand labels best.
 
 
 @dataclass(frozen=True)
@@ -139,13 +142,13 @@ class Profile:
         Raises:
             GanfixError: if they were not made yet, with the commands that make them.
         """
-        found: dict[str, Tensor] = getattr(self, what)
-        if layer.name in found:
-            return found[layer.name]
-        if found:
+        by_layer: dict[str, Tensor] = getattr(self, what)
+        if layer.name in by_layer:
+            return by_layer[layer.name]
+        if by_layer:
             raise GanfixError(
                 f"profile of {self.generator}: layer {layer} has no {_SPOKEN[what]}, only "
-                f"{', '.join(found)}; run ganfix score --layers"
+                f"{', '.join(by_layer)}; run ganfix score --layers"
             )
         raise GanfixError(f"profile of {self.generator}: holds no {_SPOKEN[what]}; {_HOW[what]}")
 
@@ -167,7 +170,7 @@ class Profile:
 
     def has_scores(self, layers: Sequence[Layer]) -> bool:
         """Whether LR scores over these layers were measured."""
-        return self.lr_scores is not None and self.scored == tuple(each.name for each in layers)
+        return self.lr_scores is not None and self.scored == tuple(layer.name for layer in layers)
 
     def score_at(self, quantile: float, layers: Sequence[Layer]) -> float:
         """The LR score over some layers below which ``quantile`` of the generator's samples lie.

@@ -1,4 +1,4 @@
-"""Per-unit quantiles of activations, streaming: the thresholds T_u of [T21], 3.2."""
+"""Per-unit quantiles of activations, streaming: T_u of Tousi et al., CVPR 2021, 3.2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where profiles are kept, and how one comes to be measured exactly once."""
+"""Where profiles are kept, each measured exactly once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger("ganfix")
 
 Share = Callable[[str, Callable[[int, int], Tensors]], list[Tensors]]
 """Called with the name of a work and a function of a part's number and how many there are: what
-the parts came to, or nothing if another rank has used them already."""
+the parts are, or nothing if another rank has used them already."""
 
 
 def profile_path(generator: Generator, settings: Settings) -> Path:
@@ -151,7 +151,9 @@ def _measure(
     check_class(generator, settings.class_index, needed=False)
     latents = Latents.of(generator, settings.seed, settings.class_index)
 
-    missing = {each.name: each for each in (*layers, *scored) if each.name not in profile.counts}
+    missing = {
+        layer.name: layer for layer in (*layers, *scored) if layer.name not in profile.counts
+    }
     if missing:
         numbers = "+".join(str(layer.index) for layer in missing.values())
         log.info("measuring activation rates: %d latents, layers %s", settings.samples, numbers)
@@ -162,7 +164,7 @@ def _measure(
         )
         if not parts:
             return profile
-        new = {name: _sum([each[name] for each in parts if each]) for name in missing}
+        new = {name: _sum([part[name] for part in parts if part]) for name in missing}
         profile = replace(profile, counts={**profile.counts, **new})
     if scored and not profile.has_scores(scored):
         log.info("measuring LR scores: %d latents", settings.samples)
@@ -177,7 +179,7 @@ def _measure(
         parts = share("scores", count)
         if not parts:
             return profile
-        lr_scores = torch.cat([each["lr_scores"] for each in parts]).sort().values
+        lr_scores = torch.cat([part["lr_scores"] for part in parts]).sort().values
         names = tuple(layer.name for layer in scored)
         profile = replace(profile, lr_scores=lr_scores, scored=names)
     return profile

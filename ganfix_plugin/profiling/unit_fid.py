@@ -1,4 +1,7 @@
-"""FID of a unit: how far its top-activating images are from real ones ([B19])."""
+"""FID of a unit: how far its top-activating images are from real ones.
+
+[B19]: Bau et al., ICLR 2019.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ def unit_fids(
         images = generator.observe(layers, z, c, visit, to_end=True)
         features.append(extractor.features(images).cpu())
     distance = real.resampled(torch.cat(features))
-    return {name: _distances(torch.cat(each), top, distance) for name, each in peaks.items()}
+    return {name: _distances(torch.cat(maxima), top, distance) for name, maxima in peaks.items()}
 
 
 def _distances(peaks: Tensor, top: int, distance: Callable[[Tensor], float]) -> Tensor:

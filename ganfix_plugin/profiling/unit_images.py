@@ -1,4 +1,7 @@
-"""What a unit draws: its top-activating images and its representative generation ([T21], 3.3)."""
+"""What a unit draws: its top-activating images and its representative generation.
+
+[T21]: Tousi et al., CVPR 2021; section 3.3.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from ganfix_plugin.hooks.forward import bare, random_state_kept
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.workers import progress
 
-TOP, OF = 20, 20_000  # [T21]: the 20 of 20K generations that activate a unit most
+TOP = 20  # of 20,000 generations, in [T21]
 
 
 def top_seeds(generator: Generator, layer: Layer, seeds: Sequence[int], top: int = TOP) -> Tensor:
@@ -42,9 +45,9 @@ def top_seeds(generator: Generator, layer: Layer, seeds: Sequence[int], top: int
 
     def visit(_: Layer, x: Tensor) -> None:
         nonlocal best, which
-        found = x.abs().mean(dim=(2, 3)).T.cpu()
+        magnitudes = x.abs().mean(dim=(2, 3)).T.cpu()
         here = torch.tensor(seeds[done : done + len(x)]).expand(layer.channels, -1)
-        best, places = torch.cat([best, found], dim=1).topk(top, dim=1)
+        best, places = torch.cat([best, magnitudes], dim=1).topk(top, dim=1)
         which = torch.cat([which, here], dim=1).gather(1, places)
 
     batches = seed_batches(generator, seeds, size)
@@ -85,6 +88,6 @@ def clusters(features: Tensor, count: int) -> list[list[int]]:
     centred = (features - features.mean(dim=0)).double()
     unit = centred / centred.norm(dim=1, keepdim=True).clamp(min=1e-12)
     tree = linkage(unit.numpy(), method="average")
-    found = torch.from_numpy(fcluster(tree, count, criterion="maxclust"))
-    groups = [(found == mark).nonzero()[:, 0].tolist() for mark in found.unique()]
+    numbers = torch.from_numpy(fcluster(tree, count, criterion="maxclust"))
+    groups = [(numbers == number).nonzero()[:, 0].tolist() for number in numbers.unique()]
     return sorted(groups, key=lambda group: (-len(group), group))

@@ -147,7 +147,7 @@ def not_a_number(x: torch.Tensor) -> torch.Tensor:
 
 
 def test_nan_in_features_is_refused(pggan: nn.Module) -> None:
-    broken = "test_preparing:not_a_number"
+    broken = "test_prepare:not_a_number"
     with pytest.raises(GanfixError, match="class artifact: found NaN or infinite features"):
         fit_classifier(Generator.of(pggan), judged(pggan), extractor=broken)
     with pytest.raises(GanfixError, match="found NaN or infinity"):
@@ -251,7 +251,7 @@ def test_mistakes_are_one_line_and_status_1(
     write(judged(stylegan2), good)
     small = write_pictures(tmp_path / "small", 16)
     own, resnet = f"--extractor={EXTRACTOR}", "--extractor=resnet18"
-    broken = "--extractor=test_preparing:not_a_number"
+    broken = "--extractor=test_prepare:not_a_number"
     mistakes = {
         "labels: are of another generator": ["fit", f"--labels={other}", own],
         "class artifact: found 8 samples, expected at least 20": ["fit", f"--labels={few}", own],
