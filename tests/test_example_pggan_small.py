@@ -38,9 +38,9 @@ def test_synthesize_names_images_by_index_and_writes_a_page(images: list[Path]) 
 
 
 def test_images_are_shoes_on_black_rather_than_noise(images: list[Path]) -> None:
-    found = pixels(images)
-    assert found[:, :2].mean() < 10
-    assert found.max(axis=(1, 2, 3)).min() > 150
+    shoes = pixels(images)
+    assert shoes[:, :2].mean() < 10
+    assert shoes.max(axis=(1, 2, 3)).min() > 150
 
 
 def test_same_seed_gives_the_same_files(images: list[Path], tmp_path: Path) -> None:
@@ -72,9 +72,9 @@ def test_two_ranks_write_the_images_that_synthesize_writes(
     script = ["test.py", "configs/pggan_footwear32_val.py", "--backend=gloo", "--synthesis_num=6"]
     paths = [f"--work_dir={tmp_path}", "--checkpoint=checkpoints/pggan_footwear32.safetensors"]
     subprocess.run([*launch, *script, *paths], cwd=PGGAN_SMALL, check=True)
-    found = sorted((tmp_path / "synthesize_results").glob("*.png"))
-    assert [path.name for path in found] == [path.name for path in images]
-    assert np.abs(pixels(found) - pixels(images)).max() <= 1
+    files = sorted((tmp_path / "synthesize_results").glob("*.png"))
+    assert [path.name for path in files] == [path.name for path in images]
+    assert np.abs(pixels(files) - pixels(images)).max() <= 1
     assert (tmp_path / "synthesis_6.html").exists()
 
 

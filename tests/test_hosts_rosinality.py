@@ -104,8 +104,8 @@ def images(checkout: Path) -> list[torch.Tensor]:
 
 
 def test_a_checkout_is_recognised(checkout: Path, tmp_path: Path) -> None:
-    found = find_host(checkout)
-    assert found and found[0].name == "rosinality"
+    host_and_folder = find_host(checkout)
+    assert host_and_folder and host_and_folder[0].name == "rosinality"
     assert find_host(tmp_path) is None
 
 

@@ -29,9 +29,9 @@ MEASURED = Options(samples=200)
 
 def screened(G: nn.Module, text: str, seeds: Sequence[int], **options: Any) -> list[int]:
     """The seeds that are left of a list."""
-    given = {"seeds": list(seeds), **options}
-    apply(Screen.parse(text), Generator.of(G), given, "seeds", MEASURED, "cpu")
-    return given["seeds"]
+    parsed = {"seeds": list(seeds), **options}
+    apply(Screen.parse(text), Generator.of(G), parsed, "seeds", MEASURED, "cpu")
+    return parsed["seeds"]
 
 
 def scores(G: nn.Module, seeds: Sequence[int], samples: int = 200) -> list[float]:

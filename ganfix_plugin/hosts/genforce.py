@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from ganfix_plugin.errors import GanfixError
@@ -20,6 +21,7 @@ from ganfix_plugin.hosts.compat import ANTIALIAS, LOCAL_RANK, SAMPLER, TORCHVISI
 from ganfix_plugin.hosts.deferred import build_corrected
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.host import (
+    TRAINING,
     Function,
     Host,
     Workaround,
@@ -67,15 +69,9 @@ def _load(network: str) -> dict[str, Any]:
     return {"G_ema": G}
 
 
-def _load_safetensors(file: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
-    return load_file(file)
-
-
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".pth": functools.partial(torch.load, map_location="cpu", weights_only=True),
-    ".safetensors": _load_safetensors,
+    ".safetensors": load_file,
 }
 
 
@@ -156,10 +152,7 @@ HOST = Host(
     detect=_detect,
     scripts=("synthesize.py", "test.py"),
     imports=("models", "runners"),
-    refused={
-        "train.py": "ganfix corrects finished generators, not ones in training; run it without "
-        "ganfix, and correct the checkpoints it writes"
-    },
+    refused={"train.py": TRAINING.format("checkpoints")},
     seedless="genforce draws the latents of all images from one random stream",
     flags={"test.py": (DETECTOR,)},
     folders={"test.py": "--work_dir"},

@@ -16,6 +16,12 @@ from ganfix_plugin.hosts.flags import Flag
 
 Function = Callable[..., Any]
 
+# Why a host's train.py is refused; {} is what it writes.
+TRAINING = (
+    "ganfix corrects finished generators, not ones in training; run it without ganfix, and correct "
+    "the {} it writes"
+)
+
 
 @dataclass(frozen=True)
 class Situation:

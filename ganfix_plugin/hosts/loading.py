@@ -52,6 +52,7 @@ def open_network(
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
     with _loaded(network, checkout, where) as networks:
         G, D = _ready(networks["G_ema"], network, where), networks.get("D")
+        del networks  # a network pickle holds others, too
         discriminator = D if isinstance(D, nn.Module) else None
         yield Generator.of(G, adapter_name, discriminator=discriminator)
 

@@ -16,7 +16,7 @@ from ganfix_plugin.hooks.counts import uncounted
 from ganfix_plugin.hosts.compat import PERCENTILE, PKG_RESOURCES
 from ganfix_plugin.hosts.custom_ops import NVIDIA_OPS
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, HALF_DISTANCES, NCCL
-from ganfix_plugin.hosts.host import Function, Host, Wrapper, around, defines
+from ganfix_plugin.hosts.host import TRAINING, Function, Host, Wrapper, around, defines
 from ganfix_plugin.hosts.metric_detector import cache_by_detector, give_detector
 from ganfix_plugin.hosts.metric_options import FLAGS
 from ganfix_plugin.hosts.metrics import check_metric, join_registry
@@ -110,10 +110,7 @@ HOST = Host(
     seeds={"generate.py": "seeds", "gen_images.py": "seeds"},
     seedless="only generate.py and gen_images.py render an image of each of their --seeds",
     flags={"calc_metrics.py": FLAGS},
-    refused={
-        "train.py": "ganfix corrects finished generators, not ones in training; run it without "
-        "ganfix, and correct the network pickles it writes"
-    },
+    refused={"train.py": TRAINING.format("network pickles")},
     wrappers=(
         Wrapper("legacy", "load_network_pkl", _load_corrected),
         Wrapper("metrics.metric_main", "report_metric", _report_apart),

@@ -14,7 +14,7 @@ from ganfix_plugin.hosts.compat import CHECKPOINT, MAKE_GRID
 from ganfix_plugin.hosts.custom_ops import ROSINALITY_OPS
 from ganfix_plugin.hosts.deferred import build_corrected
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
-from ganfix_plugin.hosts.host import Host, Wrapper, defines
+from ganfix_plugin.hosts.host import TRAINING, Host, Wrapper, defines
 
 
 def _detect(folder: Path) -> bool:
@@ -54,10 +54,7 @@ HOST = Host(
     detect=_detect,
     scripts=("generate.py", "fid.py"),
     imports=("model",),
-    refused={
-        "train.py": "ganfix corrects finished generators, not ones in training; run it without "
-        "ganfix, and correct the checkpoints it writes"
-    },
+    refused={"train.py": TRAINING.format("checkpoints")},
     seedless="rosinality's scripts draw the latents of all images from one random stream",
     wrappers=(Wrapper("model", "Generator", build_corrected),),
     load=_load,
