@@ -117,12 +117,14 @@ def export(
     path = Path(out)
     if path.suffix == BUNDLE:
         with written(ready(path)) as temporary:
-            _bundle(G, bound, adapter, measure_on).save(temporary)
+            source = Generator.of(G, adapter, discriminator=networks.get("D"))
+            _bundle(source, bound, measure_on).save(temporary)
         return path
     make = _maker(G, path)
+    source = Generator.of(G, adapter, discriminator=networks.get("D"))
     with (
         written(ready(path)) as temporary,
-        attach(G, *bound, adapter=adapter, measure_on=measure_on) as attachment,
+        attach(source, *bound, measure_on=measure_on) as attachment,
     ):
         about = About(
             tuple(correction.text for correction in attachment.corrections),
@@ -252,12 +254,9 @@ def _needs_classifier(spec: str, why: str) -> GanfixError:
 # --- the bundle
 
 
-def _bundle(
-    G: nn.Module, specs: Sequence[BoundSpec], adapter: str | None, measure_on: Any
-) -> Profile:
+def _bundle(generator: Generator, specs: Sequence[BoundSpec], measure_on: Any) -> Profile:
     """The numbers that some specs read, and the specs, as a profile file."""
-    generator = Generator.of(G, adapter)
-    with attach(G, *specs, adapter=adapter, measure_on=measure_on) as attachment:
+    with attach(generator, *specs, measure_on=measure_on) as attachment:
         for correction in attachment.corrections:
             _refuse_second_pass(correction)
     measured = [measured_for(generator, spec, measure_on) for spec in specs]

@@ -126,7 +126,7 @@ def figure26(case: Case) -> None:
     layers = case.generator.layers
     keys = f"mode=sample,stop={min(6, len(layers) // 2)},samples={samples}"
     specs = [f"seqc:{keys}", f"seqc:{keys},local=yes"]
-    extractor = learnt.head.load_extractor()
+    extractor = learnt.head.load_extractor(case.generator.discriminator)
     features = seed_features(case.generator, extractor, learnt.artifacts)
     order = learnt.head.artifact_probability(features).argsort(descending=True).tolist()
     called = int(learnt.head.is_artifact(features).sum())
@@ -153,7 +153,7 @@ def units(case: Case) -> None:
     first = {unit: tops[unit] for unit in order[:3]}
     ways = (layer, first, "What the most defective units draw", note, scores)
     save(unit_sheet(case.generator, *ways), case.picture())
-    extractor = load_extractor(case.extractor)
+    extractor = load_extractor(case.extractor, case.generator.discriminator)
     named = (layer, tops, extractor, 6, "Units by shared concept", note)
     picture, groups = concept_sheet(case.generator, *named)
     save(picture, case.picture("-concepts"))

@@ -105,14 +105,13 @@ def evaluate(
     chosen_images = (num_real, seed, image_side(generator), _states(real))
     folder = meeting_folder(place, *depends_on, *chosen_images)
     real_parts = shared(folder, of_real, group=group)
-    name = generator.adapter.name
-    with attach(generator.G, *specs, adapter=name) if specs else nullcontext() as attachment:
+    with attach(generator, *specs) if specs else nullcontext() as attachment:
         corrections = attachment.corrections if attachment else ()
         texts = [correction.text for correction in corrections]
         profiles = sorted({done.profile for done in corrections if done.profile})
         classifiers = [getattr(spec.options, "classifier", None) for spec in specs]
         files = _states(Path(latents), classifier_path(generator.fingerprint), *classifiers)
-        depends_on = (*depends_on, name, latents, len(chosen), batch)
+        depends_on = (*depends_on, generator.adapter.name, latents, len(chosen), batch)
         folder = meeting_folder(place, *depends_on, texts, profiles, files)
         parts = shared(folder, of_generated, group=group)
     where = generator.device if generator.device.type == "cuda" else torch.device("cpu")

@@ -119,7 +119,7 @@ class Population:
         if spec is None:
             places = {seed: place for place, seed in enumerate(self.seeds)}
             return self.features[[places[seed] for seed in seeds]]
-        with attach(self.generator.G, spec, adapter=self.generator.adapter.name):
+        with attach(self.generator, spec):
             return seed_features(self.generator, self.extractor, seeds, corrected=True)
 
     def effect(self, spec: BoundSpec | None, seeds: Sequence[int]) -> Effect:

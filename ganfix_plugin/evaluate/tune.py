@@ -265,7 +265,7 @@ class _Part:
         """What a setting does; None is no correction."""
         generations = self.plain
         if spec:
-            with attach(self.generator.G, spec, adapter=self.generator.adapter.name):
+            with attach(self.generator, spec):
                 generations = self.render(self.plain)
         normals = slice(self.artifacts, None)
         change = (generations.small - self.plain.small)[normals].abs().mean()

@@ -54,7 +54,7 @@ def before_after(
     before = images()
     pairs = []
     for spec in specs:
-        with attach(generator.G, spec, adapter=generator.adapter.name):
+        with attach(generator, spec):
             after = images(corrected=True)
         pairs.append((spec, after, [difference(*pair) for pair in zip(before, after)]))
     size = min(max((image.width for image in before), default=SMALL), 128)

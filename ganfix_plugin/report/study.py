@@ -115,7 +115,7 @@ def study(
     Raises:
         GanfixError: on a spec that does not suit the generator, or one that it is not prepared for.
     """
-    with attach(generator.G, *specs, adapter=generator.adapter.name) as attachment:
+    with attach(generator, *specs) as attachment:
         score = lr(generator, Scoring(samples=samples, class_index=class_index))
         scores = score_seeds(generator, score, seeds, class_index)
         ranking = Ranking.of(seeds, scores)

@@ -13,7 +13,7 @@ from ganfix_plugin.artifacts.ranking import score_seeds
 from ganfix_plugin.artifacts.scores import Scoring, lr
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features.extractors import default_extractor, load_extractor
+from ganfix_plugin.features.extractors import Extractor, default_extractor, load_extractor
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.labels import ARTIFACT, Labels
 from ganfix_plugin.web.answers import UNCORRECTED, Answers
@@ -47,7 +47,10 @@ def label(
         queue = Queue(shuffled(range(num), "order"))
     else:
         queue = Queue(from_both_ends(range(num), _lr_counts(generator, answers, num, samples)))
-    learner = _learner(queue, renderer, answers, extractor) if order == INFORMATIVE else None
+    learner = None
+    if order == INFORMATIVE:
+        network = _extractor(generator, extractor)
+        learner = Learner(queue, renderer.image, network, answers.labels) if network else None
     task = Task(
         title="Label generations",
         generator=f"{generator.name} {answers.generator[:8]}",
@@ -80,7 +83,7 @@ def judge(
     First the corrected images alone: artifact or normal? Then each beside its original: which one
     is better? Every rater has an order, and sides, of their own.
     """
-    with attach(generator.G, *specs, adapter=generator.adapter.name) as attachment:
+    with attach(generator, *specs) as attachment:
         correction = "; ".join(done.text for done in attachment.corrections)
         renderer = Renderer(generator)
 
@@ -146,15 +149,12 @@ def _lr_counts(generator: Generator, answers: Answers, num: int, samples: int) -
     return kept
 
 
-def _learner(
-    queue: Queue, renderer: Renderer, answers: Answers, extractor: str | None
-) -> Learner | None:
-    """The learner; without one, if the default feature extractor is not installed."""
+def _extractor(generator: Generator, name: str | None) -> Extractor | None:
+    """What the learner sees images by; None, if the default feature extractor is not installed."""
     try:
-        network = load_extractor(extractor or default_extractor())
+        return load_extractor(name or default_extractor(), generator.discriminator)
     except GanfixError as error:
-        if extractor:
+        if name:
             raise
         log.info("queue: by the LR count only, since there is no classifier: %s", error)
         return None
-    return Learner(queue, renderer.image, network, answers.labels)
