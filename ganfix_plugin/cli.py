@@ -1,4 +1,4 @@
-"""The `ganfix` command: thin, each command hands on to the room that does the work."""
+"""The `ganfix` command: what runs, patches and examines a checkout, and all other commands."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from ganfix_plugin.commands import (
     export,
     figures,
     judge,
+    label,
+    labels,
     measure,
+    plot,
     prepare,
     report,
     tune,
-    web,
+    units,
 )
-from ganfix_plugin.commands.options import one_line_errors
+from ganfix_plugin.commands.options import Command
 
 device_option = click.option(
     "--device",
@@ -52,11 +55,10 @@ def run(device: str | None, module: bool, script: str, arguments: tuple[str, ...
     sys.exit(launcher.run(script, arguments, device, module))
 
 
-@main.command()
+@main.command(cls=Command)
 @click.argument("checkout", type=click.Path(path_type=Path))
 @click.option("--check", "action", flag_value="check", help="Only say which scripts are patched.")
 @click.option("--revert", "action", flag_value="revert", help="Take the line out again.")
-@one_line_errors
 def patch(checkout: Path, action: str | None) -> None:
     """Put one line into each script of CHECKOUT, so that plain 'python SCRIPT' has --correct.
 
@@ -78,10 +80,9 @@ def patch(checkout: Path, action: str | None) -> None:
     sys.exit(0 if done else 1)
 
 
-@main.command()
+@main.command(cls=Command)
 @click.argument("checkout", type=click.Path(path_type=Path))
 @device_option
-@one_line_errors
 def doctor(checkout: Path, device: str | None) -> None:
     """Say what ganfix finds in CHECKOUT: the host, its scripts, and what is mended and why."""
     from ganfix_plugin.hosts.doctor import examine
@@ -95,16 +96,24 @@ for command in (
     measure.layers,
     measure.profile,
     detect.detect,
-    figures.plot,
-    prepare.labels,
+    plot.plot,
+    labels.labels,
     prepare.fit,
     prepare.score,
     prepare.prepare,
     tune.tune,
     export.export,
-    web.label,
+    label.label,
     judge.judge,
     evaluate.evaluate,
     report.report,
 ):
     main.add_command(command)
+for command in (
+    units.unit,
+    units.concepts,
+    figures.sweep,
+    figures.over_values,
+    figures.d_values,
+):
+    plot.plot.add_command(command)

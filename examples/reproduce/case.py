@@ -12,7 +12,7 @@ from pathlib import Path
 from protocol import PROTOCOL
 from report import FOOTWEAR, OURS, Asked, Report, reporting
 
-from ganfix_plugin.commands.options import named
+from ganfix_plugin.commands.options import title_of
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.evaluate.population import Population
 from ganfix_plugin.features.extractors import default_extractor, has_inception
@@ -49,7 +49,7 @@ class Case(Report):
     @property
     def name(self) -> str:
         """The network, for notes."""
-        return named(self.asked.network)
+        return title_of(self.asked.network)
 
     @property
     def extractor(self) -> str | None:
@@ -132,7 +132,7 @@ def opened(asked: Asked, needs_real: bool) -> Iterator[Case]:
     network = OURS.get(asked.network, asked.network)
     with (
         _store(asked.out / "store"),
-        open_network(network, host, asked.device, asked.adapter) as generator,
+        open_network(network, host, asked.device, asked.adapter_name) as generator,
     ):
         case = Case(asked, generator)
         _introduce(case, needs_real)

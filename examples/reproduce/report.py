@@ -26,7 +26,7 @@ class Asked:
     network: str
     host: Path | None = None
     device: str | None = None
-    adapter: str | None = None
+    adapter_name: str | None = None
     real: Path | None = None
     labels: Path | None = None
     answers: Path | None = None

@@ -28,13 +28,8 @@ from papers import markdown
 from protocol import MEANING, PROTOCOL
 from report import FOOTWEAR, OURS, Asked, reported
 
-from ganfix_plugin.commands.options import (
-    NETWORK_HELP,
-    adapter_option,
-    device_option,
-    one_line_errors,
-)
-from ganfix_plugin.commands.prepare import FILE, IMAGES
+from ganfix_plugin.commands import options as shared
+from ganfix_plugin.commands.options import FILE, IMAGES, NETWORK_HELP, Command
 from ganfix_plugin.errors import GanfixWarning
 
 OUT = click.Path(path_type=Path)
@@ -115,8 +110,8 @@ def options(name: str, reproduction: Reproduction) -> list[click.Option]:
         flags += [
             click.option("--network", default=reproduction.network, show_default=True, help=ours),
             click.option("--host", type=IMAGES, help="The codebase's checkout, for --network."),
-            device_option,
-            adapter_option,
+            shared.device,
+            shared.adapter,
             click.option("--labels", type=FILE, help="Label file. [default: realism's ends]"),
             click.option("--scale", type=click.FloatRange(0, min_open=True), help=SCALE),
         ]
@@ -160,7 +155,7 @@ def command(name: str, reproduction: Reproduction) -> click.Command:
     for option in reversed(options(name, reproduction)):
         call = option(call)
     help = f"{reproduction.shows}: {reproduction.run.__doc__}"
-    return click.command(name, help=help)(one_line_errors(call))
+    return click.command(name, cls=Command, help=help)(call)
 
 
 for name, reproduction in COMMANDS.items():

@@ -7,36 +7,14 @@ from typing import Any
 
 import click
 
-from ganfix_plugin.commands.options import RATE, named, network_options, one_line_errors, opened
-from ganfix_plugin.commands.prepare import FILE, IMAGES, extractor_option
+from ganfix_plugin.commands import options
+from ganfix_plugin.commands.options import FILE, FOLDER, RATE, Network, command
 
 
-def num_option(default: int) -> Any:
-    """``--num``: how many seeds to rank."""
-    return click.option(
-        "--num",
-        type=click.IntRange(1),
-        default=default,
-        show_default=True,
-        help="How many seeds, from --first on.",
-    )
-
-
-first_option = click.option(
-    "--first", type=click.IntRange(0), default=0, show_default=True, help="The first seed."
-)
-
-
-@click.command()
-@network_options
-@num_option(50_000)
-@first_option
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="The folder to write to.",
-)
+@command()
+@options.network
+@options.seed_range(50_000)
+@click.option("--out", type=FOLDER, required=True, help="The folder to write to.")
 @click.option(
     "--score",
     type=click.Choice(["lr", "artifact", "realism"]),
@@ -46,14 +24,18 @@ first_option = click.option(
     "of the classifier that ganfix fit made. realism: against the images of --real.",
 )
 @click.option(
-    "--rate", type=RATE, default=0.1, show_default=True, help="lr counts neurons of at most this."
+    "--rate",
+    type=RATE,
+    default=0.1,
+    show_default=True,
+    help="lr counts neurons of at most this.",
 )
 @click.option("--layers", default="auto", show_default=True, help="Of lr: auto, 0+1+3, 4x4+8x8.")
-@click.option("--samples", default=10_000, show_default=True, help="Latents of lr's profile.")
-@click.option("--class", "class_index", type=int, help="The class (conditional generators).")
+@options.samples("Latents of lr's profile.")
+@options.class_index
 @click.option("--classifier", type=FILE, help="[default: the one that ganfix fit left]")
-@click.option("--real", type=IMAGES, help="Real images, a folder or zip.")
-@extractor_option
+@options.real
+@options.extractor
 @click.option("--labels", type=FILE, help="A label file: say how well the score separates it.")
 @click.option(
     "--top",
@@ -62,25 +44,15 @@ first_option = click.option(
     show_default=True,
     help="Images on each contact sheet.",
 )
-@one_line_errors
 def detect(
-    network: str,
-    host: Path | None,
-    device: str | None,
-    adapter: str | None,
-    num: int,
-    first: int,
+    network: Network,
+    seeds: range,
     out: Path,
     score: str,
-    rate: float,
     layers: str,
-    samples: int,
-    class_index: int | None,
-    classifier: Path | None,
-    real: Path | None,
-    extractor: str | None,
     labels: Path | None,
     top: int,
+    **scoring: Any,
 ) -> None:
     """Rank seeds by how artifact-like their images are.
 
@@ -95,7 +67,6 @@ def detect(
     from ganfix_plugin.artifacts.ranking import Ranking, score_seeds, separation
     from ganfix_plugin.artifacts.scores import SCORES, Scoring
     from ganfix_plugin.files import ready
-    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.generators.latents import check_class
     from ganfix_plugin.labels import read
     from ganfix_plugin.pictures import plots
@@ -103,32 +74,24 @@ def detect(
     from ganfix_plugin.spec import layer_choice
 
     plots.needed()
-    given = Scoring(rate, layer_choice(layers), samples, class_index, classifier, real, extractor)
-    known_labels = read(labels) if labels else None
+    how = Scoring(layers=layer_choice(layers), **scoring)
+    class_index, auc = how.class_index, None
+    labelled = read(labels) if labels else None
     ready(out, folder=True)
-    with opened(network, host, device) as G:
-        generator = Generator.of(G, adapter)
+    with network.opened() as generator:
         check_class(generator, class_index)
-        if known_labels:
-            known_labels.check(generator.fingerprint)
-        made = SCORES[score](generator, given)
-        auc = separation(generator, made, known_labels, class_index) if known_labels else None
-        seeds = range(first, first + num)
-        scores = score_seeds(generator, made, seeds, class_index)
-        ranking = Ranking.of(seeds, scores, made.worst_first)
+        if labelled:
+            labelled.check(generator.fingerprint)
+        scorer = SCORES[score](generator, how)
+        if labelled:
+            auc = separation(generator, scorer, labelled, class_index)
+        scores = score_seeds(generator, scorer, seeds, class_index)
+        ranking = Ranking.of(seeds, scores, scorer.worst_first)
         ranking.write(out / "scores.csv")
-        draw(
-            generator,
-            made,
-            ranking,
-            out,
-            subject=named(network),
-            top=top,
-            class_index=class_index,
-            auc=auc,
-        )
+        of_class: Any = {"class_index": class_index, "auc": auc}
+        draw(generator, scorer, ranking, out, subject=network.title, top=top, **of_class)
     worst, best = ranking.seeds[:5], ranking.seeds[-5:][::-1]
-    click.echo(f"{num} seeds by {made.how}")
+    click.echo(f"{len(seeds)} seeds by {scorer.how}")
     click.echo(f"most artifact-like:  seeds {', '.join(map(str, worst))}, …")
     click.echo(f"least artifact-like: seeds {', '.join(map(str, best))}, …")
     if auc is not None:

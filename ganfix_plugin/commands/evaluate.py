@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganfix_plugin.commands.options import network_options, one_line_errors, opened, table
-from ganfix_plugin.commands.prepare import FILE, IMAGES
+from ganfix_plugin.commands import options
+from ganfix_plugin.commands.options import FILE, IMAGES, Network, command, gathers, several, table
 
 if TYPE_CHECKING:
+    from ganfix_plugin.correctors.bind import BoundSpec
+    from ganfix_plugin.evaluate.evaluate import Evaluation
     from ganfix_plugin.features.bootstrap import Figure
+    from ganfix_plugin.generators.generator import Generator
 
 TITLES = {
     "frechet": "Fréchet distance ↓",
@@ -23,32 +27,83 @@ TITLES = {
 num_real_option = click.option(
     "--num-real", type=click.IntRange(min=2), help="Real images to use. [default: all]"
 )
-extractor_option = click.option(
-    "--extractor",
-    metavar="NAME",
-    help="Of features: inception (FID's own, of torch-fidelity or clean-fid), another one of "
-    "'ganfix list', or module:callable from images [N,3,H,W] in [-1,1].  [default: inception if "
-    "one of those packages is installed, else resnet18 or efficientnet-lite0]",
-)
-resamples_option = click.option(
-    "--resamples",
-    type=click.IntRange(min=0),
-    default=100,
-    show_default=True,
-    help="Bootstrap resamples for the intervals of differences; 0 leaves them out.",
+features_options = several(
+    click.option(
+        "--extractor",
+        metavar="NAME",
+        help="Of features: inception (FID's own, of torch-fidelity or clean-fid), another one of "
+        "'ganfix list', or module:callable from images [N,3,H,W] in [-1,1].  [default: inception "
+        "if one of those packages is installed, else resnet18 or efficientnet-lite0]",
+    ),
+    click.option(
+        "--resamples",
+        type=click.IntRange(min=0),
+        default=100,
+        show_default=True,
+        help="Bootstrap resamples for the intervals of differences; 0 leaves them out.",
+    ),
 )
 
 
-@click.command()
-@network_options
+@dataclass(frozen=True)
+class Comparison:
+    """What generations are measured against, and how."""
+
+    real: Path | None
+    num_real: int | None
+    extractor: str | None
+    resamples: int
+
+    def check(self) -> None:
+        """Check the real images before anything is rendered.
+
+        Raises:
+            GanfixError: if there are none.
+        """
+        from ganfix_plugin.features.images import check_images
+
+        assert self.real
+        check_images(self.real)
+
+    def of(
+        self, generator: Generator, latents: str, specs: list[BoundSpec], **how: Any
+    ) -> Evaluation:
+        """Figures of some latents, uncorrected and corrected.
+
+        Raises:
+            GanfixError: as `evaluate.evaluate` does.
+        """
+        from ganfix_plugin.evaluate.evaluate import evaluate
+        from ganfix_plugin.features.extractors import default_extractor, has_inception
+
+        assert self.real
+        # Inception, as FID's own, if it is installed.
+        default = "inception" if has_inception() else default_extractor()
+        how |= {"num_real": self.num_real, "resamples": self.resamples}
+        how["extractor"] = self.extractor or default
+        return evaluate(generator, self.real, latents, specs, **how)
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Which generations."""
+
+    latents: str | None
+    num: int | None
+    seed: int
+
+    @property
+    def source(self) -> str:
+        """As `artifacts.latent_files` takes them."""
+        return self.latents or f"{self.seed}-{self.seed + (self.num or 10_000) - 1}"
+
+
+@command()
+@options.network
 @click.option("--real", type=IMAGES, required=True, help="Real images, a folder or zip.")
-@click.option(
-    "--correct",
-    "specs",
-    multiple=True,
-    metavar="NAME[:key=value,…]",
-    help="A correction; may be given several times. Without any, the generator is measured as it "
-    "is.",
+@options.correct(
+    "A correction; may be given several times. Without any, the generator is measured as it is.",
+    required=False,
 )
 @click.option(
     "--latents",
@@ -66,25 +121,16 @@ resamples_option = click.option(
     "[default: 10000, or all of --latents]",
 )
 @num_real_option
-@click.option("--seed", default=0, show_default=True, help="First seed, and that of all choices.")
-@extractor_option
-@resamples_option
-@click.option("--batch", default=16, show_default=True, help="Latents per pass.")
+@options.count("--seed", 0, "First seed, and that of all choices.")
+@features_options
+@options.count("--batch", 16, "Latents per pass.")
 @click.option("--out", type=FILE, help="Write figures and settings here, as JSON.")
-@one_line_errors
+@gathers(against=Comparison, chosen=Latents)
 def evaluate(
-    network: str,
-    host: Path | None,
-    device: str | None,
-    adapter: str | None,
-    real: Path,
+    network: Network,
+    against: Comparison,
+    chosen: Latents,
     specs: tuple[str, ...],
-    latents: str | None,
-    num: int | None,
-    num_real: int | None,
-    seed: int,
-    extractor: str | None,
-    resamples: int,
     batch: int,
     out: Path | None,
 ) -> None:
@@ -98,49 +144,27 @@ def evaluate(
     """
     from ganfix_plugin.artifacts.latent_files import check_latents
     from ganfix_plugin.correctors.bind import parse_specs
-    from ganfix_plugin.evaluate.evaluate import evaluate as measure
-    from ganfix_plugin.features.images import check_images
     from ganfix_plugin.files import ready
-    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.workers import rank
 
-    source = latents or f"{seed}-{seed + (num or 10_000) - 1}"
-
     bound = parse_specs(specs)
-    check_images(real)
-    check_latents(source)
+    against.check()
+    check_latents(chosen.source)
     if out:
         ready(out)
-    with opened(network, host, device) as G:
-        found = measure(
-            Generator.of(G, adapter),
-            real,
-            source,
-            bound,
-            extractor=extractor or seeing_best(),
-            num=num,
-            num_real=num_real,
-            resamples=resamples,
-            seed=seed,
-            batch=batch,
-            share=True,
-        )
-    record = found.record
+    how = {"num": chosen.num, "seed": chosen.seed, "batch": batch, "share": True}
+    with network.opened() as generator:
+        evaluation = against.of(generator, chosen.source, bound, **how)
+    record = evaluation.record
     click.echo(
         f"{record['num']} generations, {record['num_real']} real images, features of "
         f"{record['extractor']}"
     )
-    click.echo(table([("", "uncorrected", "corrected", "difference"), *map(row, found.figures)]))
+    header = ("", "uncorrected", "corrected", "difference")
+    click.echo(table([header, *map(row, evaluation.figures)]))
     if out and not rank():
-        found.save(out)
+        evaluation.save(out)
         click.echo(f"written to {out}")
-
-
-def seeing_best() -> str:
-    """The extractor where none is named: Inception, as FID's own, if it is installed."""
-    from ganfix_plugin.features.extractors import default_extractor, has_inception
-
-    return "inception" if has_inception() else default_extractor()
 
 
 def row(figure: Figure) -> tuple[str, ...]:

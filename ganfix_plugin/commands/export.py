@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from ganfix_plugin.commands.options import correct_option, network_options, one_line_errors, opened
-from ganfix_plugin.commands.prepare import FILE
+from ganfix_plugin.commands import options
+from ganfix_plugin.commands.options import FILE, Network, command, one_line_errors
 
 
-@one_line_errors
+@one_line_errors()
 def _show(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
     """Say what is baked into a file, and leave with status 1 if nothing is."""
     if path is None:
@@ -26,19 +26,19 @@ def _show(context: click.Context, parameter: click.Parameter, path: Path | None)
             click.echo(spec)
         click.echo(f"generator {bundle.fingerprint}, ganfix {bundle.version}")
         sys.exit(0 if bundle.correct else 1)
-    found = contents(path)
-    for about in found:
+    baked = contents(path)
+    for about in baked:
         for spec, layers in zip(about.specs, about.layers):
             click.echo(f"{spec} · layers {'+'.join(map(str, layers)) or 'none'}")
         click.echo(f"generator {about.generator}, ganfix {about.version}")
-    if not found:
+    if not baked:
         click.echo(f"{path}: nothing is baked in")
-    sys.exit(0 if found else 1)
+    sys.exit(0 if baked else 1)
 
 
-@click.command()
-@network_options
-@correct_option(
+@command()
+@options.network
+@options.correct(
     "What to bake in; may be given several times. Corrections that need a classifier are refused."
 )
 @click.option(
@@ -55,15 +55,7 @@ def _show(context: click.Context, parameter: click.Parameter, path: Path | None)
     callback=_show,
     help="Only say what is baked into this file; the exit status is 1 if nothing is.",
 )
-@one_line_errors
-def export(
-    network: str,
-    host: Path | None,
-    device: str | None,
-    adapter: str | None,
-    specs: tuple[str, ...],
-    out: Path,
-) -> None:
+def export(network: Network, specs: tuple[str, ...], out: Path) -> None:
     """Write a corrected network that needs no ganfix.
 
     \b
@@ -82,13 +74,14 @@ def export(
     from ganfix_plugin.hosts.loading import open_networks
 
     bound = parse_specs(specs)
-    if Path(network).exists() and out.exists() and out.samefile(network):
+    if Path(network.name).exists() and out.exists() and out.samefile(network.name):
         raise GanfixError(f"--out {out}: is the network itself; write another file")
     if out.suffix == BUNDLE:
-        with opened(network, host, device) as G:
-            ganfix.export(G, *bound, out=out, adapter=adapter)
+        with network.opened() as generator:
+            ganfix.export(generator.G, *bound, out=out, adapter=generator.adapter.name)
     else:
-        with open_networks(network, host, device) as networks:
-            where = resolve_device(device)
-            ganfix.export(networks, *bound, out=out, adapter=adapter, measure_on=where)
+        measure_on = resolve_device(network.device)
+        with open_networks(network.name, network.host, network.device) as networks:
+            how = {"adapter": network.adapter_name, "measure_on": measure_on}
+            ganfix.export(networks, *bound, out=out, **how)
     click.echo(f"written to {out}")

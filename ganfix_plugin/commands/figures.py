@@ -1,103 +1,106 @@
-"""The figures of `ganfix plot`: numbers of whole populations, measured and drawn."""
+"""`ganfix plot sweep`, `options` and `d-values`: numbers of whole populations, drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ganfix_plugin.commands.options import Command, named, network_options, one_line_errors, table
-from ganfix_plugin.commands.plot import (
-    class_option,
-    drawing,
-    numbers,
-    out_option,
-    plot,
-    samples_option,
+from ganfix_plugin.commands import options
+from ganfix_plugin.commands.options import (
+    FILE,
+    IMAGES,
+    Network,
+    command,
+    gathers,
+    several,
+    table,
+    title_of,
 )
-from ganfix_plugin.commands.prepare import FILE, IMAGES, extractor_option
+from ganfix_plugin.commands.plot import drawing, out_option, rates_option
 
 if TYPE_CHECKING:
     from ganfix_plugin.evaluate.population import Population
     from ganfix_plugin.generators.generator import Generator
 
 
-def population_options(command: Command) -> Command:
-    """What is needed to measure distances to real images."""
-    options = (
-        click.option("--real", type=IMAGES, required=True, help="Real images, a folder or zip."),
-        extractor_option,
-        click.option(
-            "--num", default=5000, show_default=True, help="Generations to look for artifacts in."
-        ),
-        click.option(
-            "--artifacts",
-            default=1000,
-            show_default=True,
-            help="Of them, those of least realism, which are corrected.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+@dataclass(frozen=True)
+class Artifacts:
+    """Which generations count as artifacts: those of least realism beside real images."""
+
+    real: Path
+    extractor: str | None
+    num: int
+    artifacts: int
+
+    def among(self, generator: Generator) -> tuple[Population, list[int]]:
+        """All generations, and the seeds of the artifacts."""
+        from ganfix_plugin.evaluate.population import Population
+
+        people = Population.of(generator, range(self.num), self.real, self.extractor)
+        return people, people.artifacts(self.artifacts)
+
+    def note(self, network: Network, people: Population) -> str:
+        """What a picture says of them."""
+        return (
+            f"{network.title} · the {self.artifacts} of {len(people.seeds):,} generations of least "
+            f"realism · {len(people.real):,} real images of {self.real.name} · features of "
+            f"{people.extractor.name}"
+        )
 
 
-@plot.command("sweep")
-@network_options
-@population_options
-@click.option("--rates", default="0.7,0.5,0.3,0.1", show_default=True, callback=numbers, help="R.")
-@samples_option
+artifacts_options = several(
+    click.option("--real", type=IMAGES, required=True, help="Real images, a folder or zip."),
+    options.extractor,
+    options.count("--num", 5000, "Generations to look for artifacts in."),
+    options.count("--artifacts", 1000, "Of them, those of least realism, which are corrected."),
+    gathers(artifacts=Artifacts),
+)
+
+
+@command("sweep")
+@options.network
+@artifacts_options
+@rates_option("0.7,0.5,0.3,0.1")
+@options.samples()
 @out_option
-@one_line_errors
 def sweep(
-    network: str,
-    host: Path | None,
-    device: str | None,
-    adapter: str | None,
-    real: Path,
-    extractor: str | None,
-    num: int,
-    artifacts: int,
-    rates: list[float],
-    samples: int,
-    out: Path,
+    network: Network, artifacts: Artifacts, rates: list[float], samples: int, out: Path
 ) -> None:
     """Distance of ablated artifacts to real images by rate and layers (IJCAI 2022, Table 1)."""
     from ganfix_plugin.evaluate.population import ablation_rows, ablation_sweep, layer_columns
     from ganfix_plugin.pictures import plots
 
     plots.needed()
-    with drawing(network, host, device, adapter, out) as generator:
-        people = _population(generator, num, real, extractor)
-        worst = people.artifacts(artifacts)
-        columns = layer_columns(generator)
+    with drawing(network, out) as generator:
+        people, worst = artifacts.among(generator)
         before = people.effect(None, worst).distance
-        effects = ablation_sweep(people, worst, ablation_rows(rates, samples), columns)
-        figures = {
-            name: {column: cell.distance for column, cell in row.items()}
-            for name, row in effects.items()
+        rows, columns = ablation_rows(rates, samples), layer_columns(generator)
+        distances = {
+            name: {column: effect.distance for column, effect in effects.items()}
+            for name, effects in ablation_sweep(people, worst, rows, columns).items()
         }
-        _show(figures, f"uncorrected {before:.4g}")
-        note = f"{_described(network, people, artifacts, real)} · {samples} latents · "
-        note += f"uncorrected {before:.4g}"
+        uncorrected = f"uncorrected {before:.4g}"
+        _show(distances, uncorrected)
         plots.matrix(
             out,
             "Fréchet distance of ablated artifacts to real images",
-            note,
-            figures,
+            f"{artifacts.note(network, people)} · {samples} latents · {uncorrected}",
+            distances,
             ("ablated layers", "ablated neurons"),
             before,
             "against uncorrected",
         )
 
 
-@plot.command("options")
-@network_options
-@click.option("--correct", "specs", multiple=True, required=True, help="One or several.")
+@command("options")
+@options.network
+@options.correct("One or several.", metavar=None)
 @click.option("--vary", metavar="KEY=V1,V2,…", required=True, help="A key, as top=5%,20%,60%.")
-@population_options
+@artifacts_options
 @click.option(
     "--measure",
     type=click.Choice(["distance", "realism"]),
@@ -106,18 +109,11 @@ def sweep(
     help="The Fréchet distance to real images, or the mean realism score.",
 )
 @out_option
-@one_line_errors
-def options(
-    network: str,
-    host: Path | None,
-    device: str | None,
-    adapter: str | None,
+def over_values(
+    network: Network,
     specs: tuple[str, ...],
     vary: str,
-    real: Path,
-    extractor: str | None,
-    num: int,
-    artifacts: int,
+    artifacts: Artifacts,
     measure: str,
     out: Path,
 ) -> None:
@@ -137,50 +133,43 @@ def options(
     values = [value.strip() for value in listed.split(",") if value.strip()]
     if not equals or not values:
         raise GanfixError(f"--vary {vary}: expected KEY=V1,V2,… such as top=5%,20%,60%")
-    varied = {spec: {value: parse_spec(spec, {key: value}) for value in values} for spec in specs}
-    with drawing(network, host, device, adapter, out) as generator:
-        people = _population(generator, num, real, extractor)
-        worst = people.artifacts(artifacts)
-        before = people.effect(None, worst)
+    varied = {text: {value: parse_spec(text, {key: value}) for value in values} for text in specs}
+    with drawing(network, out) as generator:
+        people, worst = artifacts.among(generator)
+        before = getattr(people.effect(None, worst), measure)
         curves = {
             text: {
-                value: getattr(people.effect(spec, worst), measure)
-                for value, spec in by_value.items()
+                value: getattr(people.effect(spec, worst), measure) for value, spec in by.items()
             }
-            for text, by_value in varied.items()
+            for text, by in varied.items()
         }
-        _show(curves, f"uncorrected {getattr(before, measure):.4g}")
+        _show(curves, f"uncorrected {before:.4g}")
         spoken = {"distance": "Fréchet distance", "realism": "realism score"}[measure]
         plots.lines(
             out,
             f"{spoken} of corrected artifacts over {key}",
-            _described(network, people, artifacts, real),
+            artifacts.note(network, people),
             key,
             f"{spoken} to real images" if measure == "distance" else f"mean {spoken}",
             curves,
-            ("uncorrected", getattr(before, measure)),
+            ("uncorrected", before),
             lowest=measure == "distance",
         )
 
 
-@plot.command("d-values")
-@network_options
+@command("d-values")
+@options.network
 @click.option("--labels", type=FILE, help="A label file; without, the ends of the LR count.")
-@click.option("--num", default=5000, show_default=True, help="Without labels: seeds to rank.")
-@click.option("--top", default=500, show_default=True, help="Without labels: of each end.")
-@samples_option
-@class_option
+@options.count("--num", 5000, "Without labels: seeds to rank.")
+@options.count("--top", 500, "Without labels: of each end.")
+@options.samples()
+@options.class_index
 @out_option
-@one_line_errors
+@gathers(ends=lambda num, top, samples: (num, top, samples))
 def d_values(
-    network: str,
-    host: Path | None,
-    device: str | None,
-    adapter: str | None,
+    network: Network,
     labels: Path | None,
-    num: int,
-    top: int,
-    samples: int,
+    ends: tuple[int, int, int],
     class_index: int | None,
     out: Path,
 ) -> None:
@@ -193,49 +182,34 @@ def d_values(
     from ganfix_plugin.pictures import plots
 
     plots.needed()
-    known_labels = read(labels) if labels else None
-    with drawing(network, host, device, adapter, out) as generator:
+    labelled, who = None, ""
+    if labels:
+        labelled, who = read(labels), f"labels of {title_of(str(labels))}"
+    with drawing(network, out) as generator:
         check_class(generator, class_index)
-        if known_labels:
-            used, who = known_labels.check(generator.fingerprint), f"labels of {named(str(labels))}"
+        if labelled:
+            labelled.check(generator.fingerprint)
         else:
-            used = auto_labels(generator, num, top, samples=samples)
+            num, top, samples = ends
+            labelled = auto_labels(generator, num, top, samples=samples)
             who = f"the {top} of {num:,} seeds with most and fewest active low-rate neurons"
-        found = {
-            kind: values_of(generator, used.samples(kind), class_index).numpy() for kind in KINDS
-        }
-        note = f"{named(network)} · {who}"
-        if all(map(len, found.values())):
-            import torch
-
-            area = auc(*(torch.from_numpy(-each) for each in found.values()))
+        values = {kind: values_of(generator, labelled.samples(kind), class_index) for kind in KINDS}
+        note = f"{network.title} · {who}"
+        if all(map(len, values.values())):
+            area = auc(*(-scores for scores in values.values()))
             note += f" · ROC AUC of a low D-value {area:.3f}"
         plots.histogram(
             out,
             "What the discriminator says of artifacts and normals",
             note,
             "D-value (logit; high: real)",
-            found,
+            {kind: scores.numpy() for kind, scores in values.items()},
             colours=plots.KINDS,
         )
 
 
 def _show(rows: Mapping[str, Mapping[str, float]], before: str) -> None:
     """The figures as text, too."""
-    columns = next(iter(rows.values()), {})
-    lines = [(before, *columns)]
-    lines += [(name, *(f"{each:.4g}" for each in row.values())) for name, row in rows.items()]
+    lines = [(before, *next(iter(rows.values()), {}))]
+    lines += [(name, *(f"{value:.4g}" for value in row.values())) for name, row in rows.items()]
     click.echo(table(lines))
-
-
-def _population(generator: Generator, num: int, real: Path, extractor: str | None) -> Population:
-    from ganfix_plugin.evaluate.population import Population
-
-    return Population.of(generator, range(num), real, extractor)
-
-
-def _described(network: str, people: Population, artifacts: int, real: Path) -> str:
-    return (
-        f"{named(network)} · the {artifacts} of {len(people.seeds):,} generations of least realism "
-        f"· {len(people.real):,} real images of {real.name} · features of {people.extractor.name}"
-    )

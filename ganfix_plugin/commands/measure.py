@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from ganfix_plugin.commands.options import network_options, one_line_errors, opened, table
+from ganfix_plugin.commands import options
+from ganfix_plugin.commands.options import Network, command, table
 
 
-@click.command("list")
-@one_line_errors
+@command("list")
 def list_command() -> None:
     """List the correctors with their options, adapters, hosts and feature extractors."""
     from ganfix_plugin import registry
@@ -21,13 +21,13 @@ def list_command() -> None:
     from ganfix_plugin.spec import Options
 
     shared = fields(Options)
+    names = {field.name for field in shared}
     click.echo("Correctors (--correct NAME[:key=value,…])")
     for name in registry.names(registry.CORRECTORS):
         origin = registry.origin(registry.entry(registry.CORRECTORS, name))
         corrector = correctors.load(name)
         click.echo(f"\n  {name}: {corrector.help}  [{origin}]")
-        own = [each for each in fields(corrector.options) if each.name not in _names(shared)]
-        _show_keys(own)
+        _show_keys([field for field in fields(corrector.options) if field.name not in names])
     click.echo("\n  Keys that all of them have:")
     _show_keys(shared)
     for title, group in (("Adapters", registry.ADAPTERS), ("Hosts", registry.HOSTS)):
@@ -41,46 +41,37 @@ def list_command() -> None:
         click.echo(f"  {name}  [{origin}]")
 
 
-def _names(declared: Sequence[Field[Any]]) -> set[str]:
-    return {each.name for each in declared}
-
-
 def _show_keys(declared: Sequence[Field[Any]]) -> None:
     from ganfix_plugin.spec import key_of, option_text
 
-    for each in declared:
-        default = option_text(each.default)
-        default = default and f" [default: {default}]"
-        text = f"{each.metadata['help']}{default}"
-        click.echo(click.formatting.wrap_text(text, 96, f"    {key_of(each):<11}", " " * 15))
+    for field in declared:
+        default = option_text(field.default)
+        text = field.metadata["help"] + (default and f" [default: {default}]")
+        click.echo(click.formatting.wrap_text(text, 96, f"    {key_of(field):<11}", " " * 15))
 
 
-@click.command()
-@network_options
-@one_line_errors
-def layers(network: str, host: Path | None, device: str | None, adapter: str | None) -> None:
+@command()
+@options.network
+def layers(network: Network) -> None:
     """Show the numbered layers of a generator; * marks the default ones."""
-    from ganfix_plugin.generators.generator import Generator
-
-    with opened(network, host, device) as G:
-        generator = Generator.of(G, adapter)
-        known = generator.adapter
+    with network.opened() as generator:
         rows = [("layer", "module", "units", "resolution", "")]
         for layer in generator.layers:
             size = "x".join(map(str, layer.resolution))
             mark = "*" if layer in generator.auto else ""
             rows.append((str(layer.index), layer.name, str(layer.channels), size, mark))
-        click.echo(f"{generator.name}, adapter {known.name}: {known.title}")
+        adapter = generator.adapter
+        click.echo(f"{generator.name}, adapter {adapter.name}: {adapter.title}")
         click.echo(table(rows))
 
 
-@click.command()
-@network_options
+@command()
+@options.network
 @click.option("--layers", default="auto", show_default=True, help="auto, all, 0+1+3 or 4x4+8x8.")
-@click.option("--samples", default=10_000, show_default=True, help="Number of latents.")
-@click.option("--seed", default=0, show_default=True, help="Of the latents.")
+@options.samples("Number of latents.")
+@options.count("--seed", 0, "Of the latents.")
 @click.option("--class", "class_index", type=int, help="Measure this class only.")
-@click.option("--batch", default=32, show_default=True, help="Latents per pass.")
+@options.count("--batch", 32, "Latents per pass.")
 @click.option(
     "--import-rates",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -95,12 +86,8 @@ def layers(network: str, host: Path | None, device: str | None, adapter: str | N
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write the profile here, for --correct NAME:profile=FILE.",
 )
-@one_line_errors
 def profile(
-    network: str,
-    host: Path | None,
-    device: str | None,
-    adapter: str | None,
+    network: Network,
     import_rates: Path | None,
     dataset: str,
     model: str,
@@ -115,30 +102,29 @@ def profile(
     import ganfix_plugin as ganfix
     from ganfix_plugin.errors import GanfixError
     from ganfix_plugin.files import ready
-    from ganfix_plugin.generators.generator import Generator
     from ganfix_plugin.profiling.import_rates import import_rates as read_rates
 
     if out:
         ready(out)
-    with opened(network, host, device) as G:
-        generator = Generator.of(G, adapter)
-        if import_rates:
-            if not out:
-                raise GanfixError("--import-rates: say by --out FILE where to write the profile")
-            found = read_rates(generator, import_rates, dataset, model)
+    with network.opened() as generator:
+        if not import_rates:
+            measured = ganfix.profile(generator.G, adapter=generator.adapter.name, **settings)
+        elif out:
+            measured = read_rates(generator, import_rates, dataset, model)
         else:
-            found = ganfix.profile(G, adapter=adapter, **settings)
+            raise GanfixError("--import-rates: say by --out FILE where to write the profile")
         rows: list[tuple[str, ...]] = [
             ("layer", "resolution", "never active", "rate ≤ 0.1", "≤ 0.3", "≤ 0.5")
         ]
         for layer in generator.layers:
-            if layer.name in found.counts:
-                rates = found.rates(layer)
+            if layer.name in measured.counts:
+                rates = measured.rates(layer)
                 shares = ((rates <= limit).float().mean() for limit in (0, 0.1, 0.3, 0.5))
                 size = "x".join(map(str, layer.resolution))
                 rows.append((str(layer.index), size, *(f"{float(share):.1%}" for share in shares)))
-        click.echo(f"{found.generator} {found.fingerprint[:16]}, {found.settings.samples} latents")
+        latents = f"{measured.settings.samples} latents"
+        click.echo(f"{measured.generator} {measured.fingerprint[:16]}, {latents}")
         click.echo(table(rows))
         if out:
-            found.save(out)
+            measured.save(out)
             click.echo(f"written to {out}")

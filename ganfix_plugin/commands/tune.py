@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganfix_plugin.commands.options import network_options, one_line_errors, opened, table
-from ganfix_plugin.commands.prepare import FILE, IMAGES, extractor_option
+from ganfix_plugin.commands import options
+from ganfix_plugin.commands.options import FOLDER, IMAGES, Network, command, gathers, merged, table
 
 if TYPE_CHECKING:
-    from ganfix_plugin.evaluate.tune import Trial
+    from ganfix_plugin.evaluate.tune import Trial, Tuning
 
 
-@click.command()
-@network_options
+@command()
+@options.network
 @click.option(
     "--correct",
     default="seqabl",
@@ -25,35 +25,24 @@ if TYPE_CHECKING:
     metavar="NAME[:key=value,…]",
     help="The corrector; keys given here stay as they are.",
 )
-@click.option(
-    "--labels",
-    "files",
-    type=FILE,
-    multiple=True,
-    help="Label file(s). [default: the generations with most and fewest active low-rate neurons]",
+@options.labels(
+    "Label file(s). [default: the generations with most and fewest active low-rate neurons]"
 )
 @click.option("--real", type=IMAGES, help="Clean images to measure against. [default: normals]")
-@extractor_option
+@options.extractor
 @click.option("--trials", type=click.IntRange(1), default=32, show_default=True, help="Settings.")
-@click.option("--seed", default=0, show_default=True, help="Of the split and of the search.")
-@click.option("--num", default=2000, show_default=True, help="Without labels: seeds to rank.")
-@click.option("--top", default=300, show_default=True, help="Without labels: images of each kind.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.")
-@one_line_errors
+@options.count("--seed", 0, "Of the split and of the search.")
+@options.count("--num", 2000, "Without labels: seeds to rank.")
+@options.count("--top", 300, "Without labels: images of each kind.")
+@click.option("--out", type=FOLDER, help="Folder to write to.")
+@gathers(ends=lambda num, top: (num, top))
 def tune(
-    network: str,
-    host: Path | None,
-    device: str | None,
-    adapter: str | None,
+    network: Network,
     correct: str,
     files: tuple[Path, ...],
-    real: Path | None,
-    extractor: str | None,
-    trials: int,
-    seed: int,
-    num: int,
-    top: int,
+    ends: tuple[int, int],
     out: Path | None,
+    **search: Any,
 ) -> None:
     """Search a corrector's options for the best trade between repairing artifacts and keeping
     clean images, and print the --correct to paste.
@@ -64,59 +53,60 @@ def tune(
     """
     from ganfix_plugin.artifacts.prepare import auto_labels
     from ganfix_plugin.correctors.bind import parse_spec
-    from ganfix_plugin.evaluate.tune import tune as search
-    from ganfix_plugin.files import ready, write_text
-    from ganfix_plugin.generators.generator import Generator
-    from ganfix_plugin.labels import merge, read
+    from ganfix_plugin.evaluate import tune as tuning
+    from ganfix_plugin.files import ready
     from ganfix_plugin.pictures import plots
 
     if out:
         ready(out, folder=True)
         plots.needed()
-    spec = parse_spec(correct)
-    given = merge(read(file) for file in files) if files else None
-    with opened(network, host, device) as G:
-        generator = Generator.of(G, adapter)
-        labels = given or auto_labels(generator, num, top)
-        found = search(
-            generator, spec, labels, trials=trials, seed=seed, extractor=extractor, real=real
-        )
+    spec, labels = parse_spec(correct), merged(files) if files else None
+    with network.opened() as generator:
+        labels = labels or auto_labels(generator, *ends)
+        result = tuning.tune(generator, spec, labels, **search)
     click.echo("held out:")
-    click.echo(_rows(found.held_out))
-    none, best = found.held_out[0], found.held_out[-1]
-    for each in found.held_out[1:-1]:
-        gain = each.overall - best.overall
+    click.echo(_rows(result.held_out))
+    none, best = result.held_out[0], result.held_out[-1]
+    for trial in result.held_out[1:-1]:
+        gain = trial.overall - best.overall
         verdict = f"{gain:.2f} closer than" if gain > 0 else f"{-gain:.2f} farther than"
-        click.echo(f"the best setting is {verdict} {each.spec.partition(':')[0]} by default")
+        click.echo(f"the best setting is {verdict} {trial.spec.partition(':')[0]} by default")
     if best.overall >= none.overall:
         click.echo("no setting helps on this generator: leave it uncorrected")
     click.echo(f"\n--correct {best.spec}")
     if out:
-        record = {
-            "network": network,
-            "labels": [str(file) for file in files] or f"lr-count, {top} of {num}",
-            "trials": [asdict(each) for each in found.trials],
-            "held_out": [asdict(each) for each in found.held_out],
-            "best": best.spec,
-        }
-        write_text(out / "trials.json", json.dumps(record, indent=1) + "\n")
-        plots.trade(
-            out / "pareto.png",
-            f"What {spec.corrector.name} repairs and what it costs",
-            f"{network}, {len(found.trials) - 1} settings on the searched half; best: {best.spec}",
-            (
-                "mean change of clean images, of 255",
-                "Fréchet distance of artifacts to clean images",
-            ),
-            [_point(each) for each in found.trials],
-            [_point(each) for each in found.front],
-            {
-                "uncorrected": _point(found.trials[0]),
-                "defaults": _point(found.trials[1]),
-                "best": _point(found.best),
-            },
-        )
+        labelled = [str(file) for file in files] or f"lr-count, {ends[1]} of {ends[0]}"
+        _write(result, {"network": network.name, "labels": labelled}, out)
+        _draw(result, spec.corrector.name, network.name, out)
         click.echo(f"written to {out}")
+
+
+def _write(result: Tuning, record: dict[str, Any], out: Path) -> None:
+    from ganfix_plugin.files import write_text
+
+    record["trials"] = [asdict(trial) for trial in result.trials]
+    record["held_out"] = [asdict(trial) for trial in result.held_out]
+    record["best"] = result.held_out[-1].spec
+    write_text(out / "trials.json", json.dumps(record, indent=1) + "\n")
+
+
+def _draw(result: Tuning, corrector: str, network: str, out: Path) -> None:
+    from ganfix_plugin.pictures import plots
+
+    settings, best = len(result.trials) - 1, result.held_out[-1].spec
+    plots.trade(
+        out / "pareto.png",
+        f"What {corrector} repairs and what it costs",
+        f"{network}, {settings} settings on the searched half; best: {best}",
+        ("mean change of clean images, of 255", "Fréchet distance of artifacts to clean images"),
+        [_point(trial) for trial in result.trials],
+        [_point(trial) for trial in result.front],
+        {
+            "uncorrected": _point(result.trials[0]),
+            "defaults": _point(result.trials[1]),
+            "best": _point(result.best),
+        },
+    )
 
 
 def _point(trial: Trial) -> tuple[float, float]:
@@ -127,7 +117,7 @@ def _rows(trials: tuple[Trial, ...]) -> str:
     rows: list[tuple[str, ...]] = [
         ("all to clean", "artifacts to clean", "normals change by", "untouched", "correction")
     ]
-    for each in trials:
-        numbers = (f"{each.overall:.2f}", f"{each.artifacts:.2f}", f"{each.change:.1f} of 255")
-        rows.append((*numbers, f"{each.untouched:.0%}", each.spec or "none"))
+    for trial in trials:
+        numbers = (f"{trial.overall:.2f}", f"{trial.artifacts:.2f}", f"{trial.change:.1f} of 255")
+        rows.append((*numbers, f"{trial.untouched:.0%}", trial.spec or "none"))
     return table(rows)

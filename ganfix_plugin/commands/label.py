@@ -1,0 +1,47 @@
+"""`ganfix label`: people say which generations are artifacts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ganfix_plugin.commands import options
+from ganfix_plugin.commands.options import NETWORK_HELP, command
+from ganfix_plugin.commands.serving import Serving, serving_options
+
+
+@command()
+@click.option("--network", required=True, metavar="NETWORK", help=NETWORK_HELP)
+@serving_options
+@options.count("--num", 2000, "Generations to label, seeds 0 on.")
+@click.option(
+    "--order",
+    type=click.Choice(["informative", "random"]),
+    default="informative",
+    show_default=True,
+    help="The generations that teach a classifier most come first; or any, so that the labels "
+    "estimate the share of artifacts however far you get.",
+)
+@options.extractor
+@options.samples("Latents for the LR count.")
+def label(network: str, serving: Serving, num: int, **how: Any) -> None:
+    """Label generations as artifact or normal, on a page in your browser, by keyboard.
+
+    \b
+    ganfix label --network ffhq.pkl --criteria faces
+    ganfix labels export answers.sqlite --out labels.csv
+    ganfix fit --network ffhq.pkl --labels labels.csv
+
+    Every answer is on disk before the page says so: stop the server, close the page, go on later.
+    """
+    from ganfix_plugin.errors import GanfixError
+
+    criteria = serving.criteria
+    if not 1 <= num <= 100_000:
+        raise GanfixError(f"--num {num}: expected 1 to 100000")
+    place, raters = serving.place(), serving.raters
+    with serving.opened(network) as (generator, answers):
+        from ganfix_plugin.web import start
+
+        start.label(generator, answers, place, raters, num=num, criteria=criteria, **how)

@@ -1,0 +1,172 @@
+"""What `ganfix label` and `ganfix judge` share: pages about a generator, for people to answer."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ganfix_plugin.commands import options
+from ganfix_plugin.commands.options import FILE, Network, gathers, several
+
+if TYPE_CHECKING:
+    from ganfix_plugin.generators.generator import Generator
+    from ganfix_plugin.web.answers import Answers
+    from ganfix_plugin.web.criteria import Criterion
+    from ganfix_plugin.web.server import Place
+
+
+class _HostType(click.ParamType):
+    """A checkout, as for the other commands, or an address to listen on."""
+
+    name = "DIR|ADDRESS"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Path | str:
+        import ipaddress
+
+        if value == "localhost":
+            return str(value)
+        with suppress(ValueError):
+            return str(ipaddress.ip_address(value))
+        if not Path(value).is_dir():
+            self.fail(f"{value!r} is neither a folder nor an IP address", param, ctx)
+        return Path(value)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Where pages are served, to whom, and where their answers are kept: the options as given."""
+
+    hosts: tuple[Path | str, ...]
+    port: int
+    device: str | None
+    adapter_name: str | None
+    rater_list: str | None
+    file: Path
+    criteria_name: str | None
+
+    @property
+    def criteria(self) -> tuple[Criterion, ...]:
+        """What counts as an artifact."""
+        from ganfix_plugin.web.criteria import read_criteria
+
+        return read_criteria(self.criteria_name) if self.criteria_name else ()
+
+    def place(self) -> Place:
+        """The port, listened on already.
+
+        Raises:
+            GanfixError: if it cannot be, or a package for pages is not installed.
+        """
+        from ganfix_plugin.errors import GanfixError
+
+        try:
+            from ganfix_plugin.web import start  # noqa: F401
+            from ganfix_plugin.web.server import Place
+        except ModuleNotFoundError as error:
+            if error.name not in ("flask", "waitress"):
+                raise
+            raise GanfixError(
+                f"the pages need {error.name}: run pip install 'ganfix[web]'"
+            ) from None
+        return Place.open(self._one(str) or "127.0.0.1", self.port)
+
+    @property
+    def raters(self) -> list[str]:
+        """Who answers.
+
+        Raises:
+            GanfixError: on a name that cannot be part of a link.
+        """
+        from ganfix_plugin.errors import GanfixError
+        from ganfix_plugin.web.guard import is_rater
+
+        names = [name.strip() for name in (self.rater_list or _user()).split(",")]
+        for name in names:
+            if not is_rater(name):
+                raise GanfixError(
+                    f"--raters: found {name!r}, expected names of 1 to 40 letters of a to z, "
+                    "digits, - and _, since they become part of the link"
+                )
+        return list(dict.fromkeys(names))
+
+    @contextmanager
+    def opened(self, network: str) -> Iterator[tuple[Generator, Answers]]:
+        """The generator and the answers about it, until the process is interrupted."""
+        from ganfix_plugin.web.answers import Answers
+
+        checkout = self._one(Path)
+        with (
+            suppress(KeyboardInterrupt),
+            Network(network, checkout, self.device, self.adapter_name).opened() as generator,
+            closing(Answers(self.file, generator.fingerprint)) as answers,
+        ):
+            yield generator, answers
+
+    def _one(self, kind: type[Any]) -> Any:
+        """The folder or the address that --host named; None if it did not."""
+        from ganfix_plugin.errors import GanfixError
+
+        by_kind = [[host for host in self.hosts if isinstance(host, k)] for k in (Path, str)]
+        if max(map(len, by_kind)) > 1:
+            raise GanfixError("--host: expected one folder and one address at most")
+        return next((host for host in self.hosts if isinstance(host, kind)), None)
+
+
+def _user() -> str:
+    """The user's name, if there is one that can be a rater's."""
+    from ganfix_plugin.web.guard import is_rater
+
+    with suppress(OSError, KeyError, ImportError):
+        name = getpass.getuser()
+        if is_rater(name):
+            return name
+    return "me"
+
+
+serving_options = several(
+    click.option(
+        "--host",
+        "hosts",
+        type=_HostType(),
+        multiple=True,
+        help="The codebase's checkout [default: the current folder], or the address to listen "
+        "on [default: 127.0.0.1, this machine only]. May be given twice, once for each.",
+    ),
+    click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        default=8642,
+        show_default=True,
+        help="0 takes any that is free.",
+    ),
+    options.device,
+    options.adapter,
+    click.option(
+        "--raters",
+        "rater_list",
+        metavar="NAME,NAME,…",
+        help="Who answers; each gets a link of their own. [default: your user name]",
+    ),
+    click.option(
+        "--answers",
+        "file",
+        type=FILE,
+        default="answers.sqlite",
+        show_default=True,
+        help="Where answers are kept: an SQLite database, made if it is not there.",
+    ),
+    click.option(
+        "--criteria",
+        "criteria_name",
+        metavar="NAME|FILE",
+        help="What counts as an artifact: bedroom, church or faces (the criteria of the CVPR "
+        "2021 paper), or a text file with a line 'name: what to look for' for each.",
+    ),
+    gathers(serving=Serving),
+)
