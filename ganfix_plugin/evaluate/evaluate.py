@@ -22,7 +22,7 @@ from ganfix_plugin.features.bootstrap import RESAMPLES, Bootstrap, Figure
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.manifold import K, Manifold
-from ganfix_plugin.features.render import SIDES, both_sides, image_side, real_batches
+from ganfix_plugin.features.render import PAIR_BATCH, both_sides, image_side, real_batches
 from ganfix_plugin.files import cache_folder, write_text
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.profiling.store import classifier_path
@@ -65,7 +65,7 @@ def evaluate(
     num_real: int | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    batch: int = SIDES,
+    batch: int = PAIR_BATCH,
     share: bool = False,
 ) -> Evaluation:
     """Compare generations of given latents, uncorrected and corrected, with real images.

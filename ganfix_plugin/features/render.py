@@ -17,7 +17,7 @@ from ganfix_plugin.hooks.forward import bare, random_state_kept
 from ganfix_plugin.labels import Sample
 from ganfix_plugin.workers import Tensors, progress
 
-SIDES = 16  # latents that are rendered at once where both sides are
+PAIR_BATCH = 16  # latents that are rendered at once where both sides are
 Look = Callable[[Tensor], Tensor]
 """From images [n, C, H, W] in [-1, 1] to features [n, D]."""
 

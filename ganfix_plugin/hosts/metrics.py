@@ -26,7 +26,7 @@ from ganfix_plugin.features.bootstrap import Bootstrap, Figure
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.features.manifold import Manifold
-from ganfix_plugin.features.render import SIDES, both_sides
+from ganfix_plugin.features.render import PAIR_BATCH, both_sides
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import LatentList
 from ganfix_plugin.hosts.host import Function, around
@@ -206,7 +206,7 @@ def _sides(
 
     def looked_at(part: int, parts: int) -> Iterator[Tensors]:
         done = 0
-        batches = latents.batches(generator, SIDES, (part, parts))
+        batches = latents.batches(generator, PAIR_BATCH, (part, parts))
         for sides in both_sides(generator, batches, look, corrected):
             yield sides
             done += len(sides["uncorrected"]) * parts
