@@ -19,11 +19,11 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def _lines() -> Iterator[str]:
-    shared = {each.name for each in fields(Options)}
+    shared = {field.name for field in fields(Options)}
     for name in registry.names(registry.CORRECTORS):
         corrector = correctors.load(name)
         yield f"## {name}\n\n{corrector.help[0].upper()}{corrector.help[1:]}.\n"
-        own = [each for each in fields(corrector.options) if each.name not in shared]
+        own = [field for field in fields(corrector.options) if field.name not in shared]
         yield from _table(own)
     yield "## Keys that all of them have\n"
     yield from _table(list(fields(Options)))
@@ -35,7 +35,7 @@ def _table(keys: list[Field[Any]]) -> Iterator[str]:
         yield "It has no keys of its own.\n"
         return
     yield "| key | default | |\n|---|---|---|"
-    for each in keys:
-        default = option_text(each.default)
-        yield f"| `{key_of(each)}` | {default and f'`{default}`'} | {each.metadata['help']} |"
+    for field in keys:
+        default = option_text(field.default)
+        yield f"| `{key_of(field)}` | {default and f'`{default}`'} | {field.metadata['help']} |"
     yield ""
