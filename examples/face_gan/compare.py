@@ -1,7 +1,7 @@
 """Every system of both papers on the same labelled faces, in one table.
 
-Labels are split in two by seed: the classifier and the unit scores see one half, the figures are of
-the other. ``labels.csv`` was made by eye, by one rater, before anything was corrected.
+Labels are split in two: the classifier, the unit scores and the probe see one half, the figures are
+of the other. ``labels.csv`` was made by eye, by one rater, before anything was corrected.
 
 A Fréchet distance between a few hundred images of 1280 features each is far from 0 even where
 nothing is wrong. So the table begins with what as many other clean images come to, the floor, and
@@ -11,40 +11,56 @@ every distance is also given as the share of the way from there to the uncorrect
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import click
 import legacy
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 import ganfix_plugin as ganfix
 from ganfix_plugin.artifacts.prepare import fit_classifier, score_units, score_units_by_fid
+from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
-from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
-from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, read
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, read, write
 from ganfix_plugin.pictures.sheet import Band, Row, sheet
 from ganfix_plugin.profiling.store import classifier_path
 
 HERE = Path(__file__).parent
-SYSTEMS = (
-    "random:of=neurons",
-    "random:of=units,portion=10%",
-    "fid-units:layer=0",
-    "ds:layer=0",
-    "seqc",
-    "seqc:start=0,stop=1",
-    "seqc:start=0,stop=1,normalize=rank",
-    "seqc:start=0,stop=1,local=yes",
-    "seqabl:dead=with",
-    "seqabl:rate=0.1",
-    "seqabl:lowest=30%,layers=4x4+8x8",
-    "truncation:psi=0.7",
+# By name: a spec, with the files of the seen labels and of 200 of them.
+SYSTEMS = {
+    "none": "none",
+    "random:of=neurons": "random:of=neurons",
+    "random:of=units,portion=10%": "random:of=units,portion=10%",
+    "fid-units:layer=0": "fid-units:layer=0",
+    "ds:layer=0": "ds:layer=0",
+    "seqc": "seqc",
+    "seqc:start=0,stop=1": "seqc:start=0,stop=1",
+    "seqc:start=0,stop=1,normalize=rank": "seqc:start=0,stop=1,normalize=rank",
+    "seqc:start=0,stop=1,local=yes": "seqc:start=0,stop=1,local=yes",
+    "seqabl:dead=with": "seqabl:dead=with",
+    "seqabl:rate=0.1": "seqabl:rate=0.1",
+    "seqabl:lowest=30%,layers=4x4+8x8": "seqabl:lowest=30%,layers=4x4+8x8",
+    "truncation:psi=0.7": "truncation:psi=0.7",
+    "boundary": "boundary:labels={half}",
+    "steer": "steer:labels={half}",
+    "steer, 200 labels": "steer:labels={few}",
+    "steer:from=lr": "steer:from=lr",
+}
+PREPARED = ("fid-units", "ds", "seqc")  # need a classifier and unit scores
+OWN_GATE = ("steer", "boundary")
+HEAD = (
+    "| system | all corrected | above the floor | clean images change by | gated | above the floor "
+    "| clean images untouched | AUC of the gate |"
 )
 SHOWN = {
     "seqc:start=0,stop=1": "4×4, 8×8",
@@ -60,47 +76,132 @@ GATE = "gate=lr:70%"
 @click.option("--num", default=4000, show_default=True, help="Generations for the unit FIDs.")
 @click.option("--top", default=200, show_default=True, help="Images per unit for the unit FIDs.")
 @click.option("--samples", default=10_000, show_default=True, help="Latents of the profile.")
+@click.option("--splits", default=1, show_default=True, help="Ways to halve the labels; averaged.")
+@click.option("--only", multiple=True, help="Systems whose names begin like this. [default: all]")
 @click.option("--sheet", "picture", type=click.Path(dir_okay=False), help="Also draw some faces.")
-def compare(labels: str, num: int, top: int, samples: int, picture: str | None) -> None:
+def compare(
+    labels: str,
+    num: int,
+    top: int,
+    samples: int,
+    splits: int,
+    only: tuple[str, ...],
+    picture: str | None,
+) -> None:
     """Print how far corrected artifacts are from clean images, and what clean images lose."""
     G = legacy.generator()
-    seen, unseen = halves(read(Path(labels)).check(fingerprint(G)))
-    classifier = fit_classifier(Generator.of(G), seen, extractor="efficientnet-lite0")
-    classifier.save(classifier_path(classifier.generator))
-    score_units(Generator.of(G), seen, classifier, samples=samples)
-    score_units_by_fid(
-        Generator.of(G), seen, classifier, samples=samples, num=num, top=top, layers="0"
-    )
-
-    shape = (legacy.Z_DIM, 1, 1)
-    artifacts, normals = (latents_of(unseen.seeds(kind), shape) for kind in (ARTIFACT, NORMAL))
-    others = latents_of(seen.seeds(NORMAL)[: len(artifacts)], shape)
-    plain = render(G, normals)
-    clean = Gaussian.of(features(plain))
-    floor = clean.distance_to_samples(features(render(G, others)))
-    before = clean.distance_to_samples(features(render(G, artifacts)))
-    click.echo(f"{len(artifacts)} artifacts, {len(normals)} clean images, efficientnet-lite0")
-    click.echo(f"as many other clean images: {floor:.1f}; artifacts: {before:.1f}\n")
-    click.echo(
-        "| system | all corrected | above the floor | clean images change by | gated | above the "
-        "floor | clean images untouched |"
-    )
-    click.echo("|---|---|---|---|---|---|---|")
-    click.echo(f"| none | {before:.1f} | 100 % | 0 | {before:.1f} | 100 % | 100 % |")
-    for system in SYSTEMS:
-        cells = [f"`{system}`"]
-        for gated in (False, True):
-            spec = with_keys(system, f"samples={samples}", *([GATE] if gated else []))
-            with ganfix.attach(G, spec):
-                distance = clean.distance_to_samples(features(render(G, artifacts)))
-                corrected = render(G, normals)
-            cells += [f"{distance:.1f}", f"{(distance - floor) / (before - floor):.0%}"]
-            change = (corrected - plain).abs().flatten(1)
-            untouched = (change == 0).all(dim=1).float().mean()
-            cells.append(f"{untouched:.0%}" if gated else f"{127.5 * change.mean():.1f}")
-        click.echo(f"| {' | '.join(cells)} |")
+    generator = Generator.of(G)
+    systems = {name: spec for name, spec in SYSTEMS.items() if not only or name.startswith(only)}
+    figures: dict[str, list[Figures]] = {name: [] for name in systems}
+    for split in range(splits):
+        seen, unseen = halves(read(Path(labels)).check(generator.fingerprint), split)
+        if any(name.startswith(PREPARED) for name in systems):
+            classifier = fit_classifier(generator, seen, extractor="efficientnet-lite0")
+            classifier.save(classifier_path(classifier.generator))
+            score_units(generator, seen, classifier, samples=samples)
+            score_units_by_fid(
+                generator, seen, classifier, samples=samples, num=num, top=top, layers="0"
+            )
+        with TemporaryDirectory() as folder:
+            files = {"half": Path(folder, "half.csv"), "few": Path(folder, "few.csv")}
+            write(seen, files["half"])
+            write(some(seen, 200, split), files["few"])
+            task = Task.of(G, seen, unseen)
+            click.echo(task.text)
+            for name, spec in systems.items():
+                full = with_keys(spec.format(**files), f"samples={samples}")
+                figures[name].append(task.measure(full))
+    click.echo(f"\n{HEAD}\n{'|---' * HEAD.count(' | ')}|---|")
+    for name, rows in figures.items():
+        click.echo(f"| `{name}` | {' | '.join(Figures(*map(mean, zip(*rows))).cells())} |")
     if picture:
         faces(G, unseen.seeds(ARTIFACT), samples).save(picture)
+
+
+class Figures(NamedTuple):
+    """Of one system: all corrected, and only what its gate flags."""
+
+    distance: float
+    left: float
+    change: float
+    gated_distance: float
+    gated_left: float
+    untouched: float
+    auc: float
+
+    def cells(self) -> list[str]:
+        """As they stand in the table."""
+        return [
+            f"{self.distance:.1f}",
+            f"{self.left:.0%}",
+            f"{self.change:.1f}",
+            f"{self.gated_distance:.1f}",
+            f"{self.gated_left:.0%}",
+            f"{self.untouched:.0%}",
+            f"{self.auc:.3f}",
+        ]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Held-out artifacts z and clean images' z, and what is known of them uncorrected."""
+
+    G: torch.nn.Module
+    artifacts: Tensor
+    normals: Tensor
+    plain: Tensor
+    clean: Gaussian
+    floor: float
+    before: float
+
+    @classmethod
+    def of(cls, G: torch.nn.Module, seen: Labels, unseen: Labels) -> Task:
+        """Render the half of the labels that nothing was fitted on."""
+        shape = (legacy.Z_DIM, 1, 1)
+        artifacts, normals = (latents_of(unseen.seeds(kind), shape) for kind in (ARTIFACT, NORMAL))
+        others = latents_of(seen.seeds(NORMAL)[: len(artifacts)], shape)
+        plain = render(G, normals)
+        clean = Gaussian.of(features(plain))
+        distances = (clean.distance_to_samples(features(render(G, z))) for z in (others, artifacts))
+        return cls(G, artifacts, normals, plain, clean, *distances)
+
+    @property
+    def text(self) -> str:
+        """How many there are, and how far apart they are uncorrected."""
+        return (
+            f"{len(self.artifacts)} artifacts, {len(self.normals)} clean images, "
+            f"efficientnet-lite0; as many other clean images: {self.floor:.1f}; "
+            f"artifacts: {self.before:.1f}"
+        )
+
+    def measure(self, spec: str) -> Figures:
+        """Correct everything, and what the gate flags: `GATE`, where the spec has none by itself.
+
+        Without a gate, `steer` moves whatever lies above where it should be.
+        """
+        all_images, all_left, _ = self._corrected(with_keys(spec, "gate=off"))
+        gate = () if spec.startswith(OWN_GATE) else (GATE,)
+        images, left, attachment = self._corrected(with_keys(spec, *gate))
+        scorer = attachment.corrections[0].gate
+        assert scorer is not None
+        scores = (scorer.scorer(self.G, (z,), {}) for z in (self.artifacts, self.normals))
+        untouched = ((images - self.plain).flatten(1) == 0).all(dim=1).float().mean()
+        return Figures(
+            self.floor + all_left * (self.before - self.floor),
+            all_left,
+            127.5 * float((all_images - self.plain).abs().mean()),
+            self.floor + left * (self.before - self.floor),
+            left,
+            float(untouched),
+            auc(*scores),
+        )
+
+    def _corrected(self, spec: str) -> tuple[Tensor, float, Any]:
+        """Clean images corrected, and the share of the artifacts' distance that remains."""
+        with ganfix.attach(self.G, spec) as attachment:
+            distance = self.clean.distance_to_samples(features(render(self.G, self.artifacts)))
+            images = render(self.G, self.normals)
+        return images, (distance - self.floor) / (self.before - self.floor), attachment
 
 
 def faces(G: torch.nn.Module, seeds: list[int], samples: int, shown: int = 12) -> Image.Image:
@@ -122,14 +223,27 @@ def to_images(images: Tensor) -> list[Image.Image]:
 
 def with_keys(spec: str, *keys: str) -> str:
     """A spec with more keys."""
-    return spec + (":" if ":" not in spec else ",") + ",".join(keys)
+    for key in keys:
+        spec += f"{',' if ':' in spec else ':'}{key}"
+    return spec
 
 
-def halves(labels: Labels) -> tuple[Labels, Labels]:
-    """Even and odd seeds."""
-    parts = ([item for item in labels.items if item.seed % 2 == rest] for rest in (0, 1))
+def halves(labels: Labels, split: int = 0) -> tuple[Labels, Labels]:
+    """Even and odd seeds; for further splits, halves by chance."""
+    items = list(labels.items)
+    chance = np.random.RandomState(split)
+    first = [item.seed % 2 == 0 for item in items]
+    if split:
+        first = list(chance.permutation(len(items)) < len(items) / 2)
+    parts = ([item for item, one in zip(items, first) if one == side] for side in (True, False))
     seen, unseen = (replace(labels, items=tuple(part)) for part in parts)
     return seen, unseen
+
+
+def some(labels: Labels, count: int, seed: int) -> Labels:
+    """As many labels by chance."""
+    chosen = np.random.RandomState(seed).permutation(len(labels.items))[:count]
+    return replace(labels, items=tuple(labels.items[place] for place in sorted(chosen)))
 
 
 def render(G: torch.nn.Module, z: Tensor) -> Tensor:
