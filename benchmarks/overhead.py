@@ -15,7 +15,7 @@ from maps import SHAPES
 from networks import render, stylegan2
 
 import ganfix_plugin
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.attachment import Attachment, LayerHook, placed
 from ganfix_plugin.hooks.correction import EditsCorrection
 from ganfix_plugin.hooks.edits import Cap
@@ -63,8 +63,8 @@ def _hooks(setup: Setup) -> Row:
     """Of three layers, inside the hooks, beside the generation that they correct."""
     resolution = setup.size(256, 16)
     G = stylegan2(resolution, setup.ada)
-    adapter, z = find_adapter(G), torch.randn(1, 512)
-    layers = adapter.auto(adapter.layers(G))
+    generator, z = Generator.of(G), torch.randn(1, 512)
+    layers = generator.auto
     maps = [torch.randn(1, *shape) for shape in SHAPES]
     edits = {layer: Cap(torch.rand(x.shape[1:]) < 0.5) for layer, x in zip(layers, maps)}
     attachment = Attachment(G, [EditsCorrection("seqabl", layers[0], edits)])

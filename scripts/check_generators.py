@@ -32,7 +32,7 @@ from torch.nn.modules.conv import _ConvTransposeNd as Transposed
 from torch.utils import cpp_extension
 
 import ganfix_plugin as ganfix
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.hosts.custom_ops import fused_bias_act, upfirdn2d
 from ganfix_plugin.hosts.host import Situation, find_host
@@ -167,18 +167,18 @@ CASES = (
 def facts(case: Case) -> Iterator[Fact]:
     """What holds for every generator."""
     G = case.build().eval().requires_grad_(False)
-    adapter = find_adapter(G)
-    layers = adapter.layers(G)
+    generator = Generator.of(G)
+    adapter, layers = generator.adapter, generator.layers
     yield (
         f"adapter {adapter.name}, {len(layers)} layers",
         ((adapter.name, len(layers)) == (case.adapter, case.layers)),
     )
-    latents = Latents(adapter.latent_shape(G), 1, adapter.num_classes(G))
+    latents = Latents.of(generator, seed=1)
     ((z, c),) = latents.batches(N, N, torch.device("cpu"))
 
     def draw() -> Tensor:
         torch.manual_seed(0)
-        return adapter.synthesize(G, z, c)
+        return generator.synthesize(z, c)
 
     seen: dict[str, Any] = {}
     handles = [
