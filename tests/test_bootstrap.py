@@ -10,8 +10,7 @@ from prdc import compute_prdc
 from torch import Tensor
 
 from ganfix_plugin.evaluate.evaluate import figures
-from ganfix_plugin.features import bootstrap as comparison
-from ganfix_plugin.features.bootstrap import Bootstrap, Figure
+from ganfix_plugin.features.bootstrap import Bootstrap, Figure, frechet, mean
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.manifold import Manifold
 
@@ -31,20 +30,21 @@ def pair(n: int = 60, gain: float = 0.4) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("d", [8, 90])
 def test_the_frechet_distance_of_each_side_equals_scipys(d: int) -> None:
     real, before = features(200, d=d), features(60, seed=1, shift=0.9, d=d)
-    figure = comparison.frechet(Gaussian.of(real), before, before - 0.4, NONE)
-    for found, side in ((figure.uncorrected, before), (figure.corrected, before - 0.4)):
+    figure = frechet(Gaussian.of(real), [before, before - 0.4], NONE)
+    for distance, side in ((figure.uncorrected, before), (figure.corrected, before - 0.4)):
         a, b = (np.cov(x.double().numpy(), rowvar=False) for x in (real, side))
         root = np.real(scipy.linalg.sqrtm(a @ b))
         between = (real.double().mean(0) - side.double().mean(0)).square().sum()
         expected = float(between) + np.trace(a) + np.trace(b) - 2 * np.trace(root)
-        assert found == pytest.approx(expected, rel=1e-5)
+        assert distance == pytest.approx(expected, rel=1e-5)
 
 
 def test_precision_and_recall_of_each_side_equal_prdc_s() -> None:
     real, (before, after) = features(80), pair()
     manifold = Manifold.of(real)
-    precision = comparison.precision(manifold, before, after, NONE)
-    recall = comparison.recall(manifold, before, after, NONE)
+    precision, recall = (
+        mean(name, manifold, [before, after], NONE) for name in ("precision", "recall")
+    )
     for name, side in (("uncorrected", before), ("corrected", after)):
         theirs = compute_prdc(real.double().numpy(), side.double().numpy(), nearest_k=3)
         assert getattr(precision, name) == pytest.approx(theirs["precision"])
@@ -54,7 +54,7 @@ def test_precision_and_recall_of_each_side_equal_prdc_s() -> None:
 
 def test_realism_is_the_mean_score() -> None:
     real, (before, after) = Manifold.of(features(80)), pair()
-    figure = comparison.realism(real, before, after)
+    figure = mean("realism", real, [before, after], NONE)
     assert figure.uncorrected == pytest.approx(float(real.realism(before).mean()))
     assert figure.difference == pytest.approx(
         float((real.realism(after) - real.realism(before)).mean())
@@ -62,7 +62,7 @@ def test_realism_is_the_mean_score() -> None:
 
 
 def test_without_a_second_side_there_is_one_value_and_nothing_else() -> None:
-    for figure in figures(features(80), pair()[0]):
+    for figure in figures(features(80), pair()[:1], Bootstrap()):
         assert figure.corrected is figure.difference is figure.interval is None
         assert figure.values() == {"uncorrected": figure.uncorrected}
 
@@ -78,14 +78,14 @@ def test_a_resample_counts_samples_as_if_they_were_there_so_often(d: int) -> Non
 
 def test_no_difference_has_the_interval_zero() -> None:
     before, _ = pair()
-    for figure in figures(features(80), before, before.clone()):
+    for figure in figures(features(80), [before, before.clone()], Bootstrap()):
         assert figure.interval == (0, 0)
 
 
 def test_intervals_surround_the_difference_and_narrow_with_more_samples() -> None:
     real, widths = features(300), []
     for n in (50, 800):
-        for figure in figures(real, *pair(n)):
+        for figure in figures(real, pair(n), Bootstrap()):
             low, high = figure.interval  # type: ignore[misc]
             assert low <= figure.difference <= high  # type: ignore[operator]
             widths.append(high - low)
@@ -102,13 +102,13 @@ def test_the_interval_of_a_mean_has_the_width_of_its_standard_error() -> None:
 
 def test_the_seed_alone_decides_about_the_draws() -> None:
     real, sides = features(80), pair()
-    first, again, other = (figures(real, *sides, Bootstrap(50, seed)) for seed in (0, 0, 1))
+    first, again, other = (figures(real, sides, Bootstrap(50, seed)) for seed in (0, 0, 1))
     assert first == again
-    assert [each.interval for each in first] != [each.interval for each in other]
+    assert [figure.interval for figure in first] != [figure.interval for figure in other]
 
 
 def test_a_record_names_every_value() -> None:
-    figure = Figure("frechet", 3.0, 2.0, (-1.5, -0.5))
+    figure = Figure("frechet", 3.0, 2.0, interval=(-1.5, -0.5))
     assert figure.values() == {
         "uncorrected": 3.0,
         "corrected": 2.0,

@@ -79,7 +79,7 @@ def test_figures_are_those_of_the_features_of_both_sides(real: Path) -> None:
     with ganfix.attach(G, SPEC), torch.no_grad():
         before, after = look.features(bare(G)(z)), look.features(G(z))
         reference = look.features(to_pixels(dcgan(1)(latents_of(range(90), (8, 1, 1)))) / 127.5 - 1)
-    expected = figures(reference, before, after, Bootstrap(20))
+    expected = figures(reference, [before, after], Bootstrap(20))
     for ours, theirs in zip(found.figures, expected):
         assert ours.values() == pytest.approx(theirs.values(), rel=1e-3, abs=1e-6)
     assert found.figures[0].difference != 0

@@ -17,8 +17,7 @@ from ganfix_plugin._version import __version__
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.latent_files import read_latents
 from ganfix_plugin.correctors.bind import BoundSpec
-from ganfix_plugin.features import bootstrap as comparison
-from ganfix_plugin.features.bootstrap import RESAMPLES, Bootstrap, Figure
+from ganfix_plugin.features.bootstrap import RESAMPLES, Bootstrap, Figure, frechet, mean
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.manifold import K, Manifold
@@ -115,8 +114,9 @@ def evaluate(
         folder = meeting_folder(place, *depends_on, texts, profiles, files)
         parts = shared(folder, of_generated, group=group)
     where = generator.device if generator.device.type == "cuda" else torch.device("cpu")
-    reference, before = joined(real_parts, "real").to(where), joined(parts, "uncorrected").to(where)
-    after = joined(parts, "corrected").to(where) if specs else None
+    reference = joined(real_parts, "real").to(where)
+    names = ("uncorrected", "corrected") if specs else ("uncorrected",)
+    sides = [joined(parts, name).to(where) for name in names]
     record = {
         "generator": generator.fingerprint,
         "correct": texts,
@@ -133,7 +133,7 @@ def evaluate(
     }
     if specs and resamples:
         log.info("intervals: %d resamples of %d generations", resamples, len(chosen))
-    return Evaluation(figures(reference, before, after, Bootstrap(resamples, seed)), record)
+    return Evaluation(figures(reference, sides, Bootstrap(resamples, seed)), record)
 
 
 def _states(*paths: Path | None) -> list[tuple[str, int, int]]:
@@ -143,11 +143,8 @@ def _states(*paths: Path | None) -> list[tuple[str, int, int]]:
     return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
 
 
-def figures(
-    real: Tensor, before: Tensor, after: Tensor | None = None, how: Bootstrap | None = None
-) -> tuple[Figure, ...]:
+def figures(real: Tensor, sides: Sequence[Tensor], how: Bootstrap) -> tuple[Figure, ...]:
     """Fréchet distance, precision, recall and realism of features [n, D] against real [m, D]."""
-    manifold = Manifold.of(real)
-    first = comparison.frechet(Gaussian.of(real), before, after, how)
-    kinds = (comparison.precision, comparison.recall, comparison.realism)
-    return (first, *(kind(manifold, before, after, how) for kind in kinds))
+    first, manifold = frechet(Gaussian.of(real), sides, how), Manifold.of(real)
+    means = ("precision", "recall", "realism")
+    return (first, *(mean(name, manifold, sides, how) for name in means))

@@ -10,8 +10,8 @@ distance zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class Figure:
     name: str
     uncorrected: float
     corrected: float | None = None
-    interval: tuple[float, float] | None = None
+    interval: tuple[float, float] | None = field(default=None, kw_only=True)
 
     @property
     def difference(self) -> float | None:
@@ -49,12 +49,15 @@ class Figure:
 
     def values(self) -> dict[str, float]:
         """All its values, by the names under which records keep them."""
-        values = {"uncorrected": self.uncorrected}
-        if self.corrected is not None:
-            values |= {"corrected": self.corrected, "difference": self.corrected - self.uncorrected}
-        if self.interval is not None:
-            values |= dict(zip(("difference_low", "difference_high"), self.interval))
-        return values
+        low, high = self.interval or (None, None)
+        values = {
+            "uncorrected": self.uncorrected,
+            "corrected": self.corrected,
+            "difference": self.difference,
+            "difference_low": low,
+            "difference_high": high,
+        }
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -74,69 +77,43 @@ class Bootstrap:
         samples was drawn; None without a second side."""
         if not self.resamples or len(sides) < 2:
             return None
-        chance = np.random.RandomState(self.seed)
-        first, second = sides
-        differences = []
+        chance, differences = np.random.RandomState(self.seed), []
         for _ in range(self.resamples):
             drawn = np.bincount(chance.randint(n, size=n), minlength=n)
-            counts = torch.from_numpy(drawn).double()
-            differences.append(second(counts) - first(counts))
+            first, second = (side(torch.from_numpy(drawn).double()) for side in sides)
+            differences.append(second - first)
         low, high = np.quantile(differences, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         return float(low), float(high)
 
 
-def frechet(
-    real: Gaussian, before: Tensor, after: Tensor | None = None, how: Bootstrap | None = None
-) -> Figure:
-    """The Fréchet distance of features [n, d] to real ones; lower is better.
+def frechet(real: Gaussian, sides: Sequence[Tensor], how: Bootstrap) -> Figure:
+    """The Fréchet distance to real features of one or two sides [n, d]; lower is better.
 
     Raises:
         GanfixError: on fewer than two samples, NaN or infinite features, or another width.
     """
-    sides = [before] if after is None else [before, after]
     distances = [real.distance_to_samples(side) for side in sides]
-    how = how or Bootstrap()
-    interval = how.interval(len(before), *map(real.resampled, sides)) if how.resamples else None
-    return Figure("frechet", distances[0], _second(distances), interval)
+    draws = [real.resampled(side) for side in sides] if how.resamples else []
+    return Figure("frechet", *distances, interval=how.interval(len(sides[0]), *draws))
 
 
-def precision(
-    real: Manifold, before: Tensor, after: Tensor | None = None, how: Bootstrap | None = None
-) -> Figure:
-    """The share of features [n, d] inside the real manifold ([K19]); higher is better."""
-    return _mean("precision", real.contains, before, after, how)
+_NUMBERS: dict[str, Callable[[Manifold, Tensor], Tensor]] = {
+    "precision": Manifold.contains,
+    "recall": lambda real, features: Manifold.of(features).contains(real.features),
+    "realism": Manifold.realism,
+}
 
 
-def recall(
-    real: Manifold, before: Tensor, after: Tensor | None = None, how: Bootstrap | None = None
-) -> Figure:
-    """The share of real samples inside the manifold of features [n, d]; higher is better."""
-    return _mean("recall", lambda x: Manifold.of(x).contains(real.features), before, after, how)
+def mean(name: str, real: Manifold, sides: Sequence[Tensor], how: Bootstrap) -> Figure:
+    """A figure ([K19]) of one or two sides, features [n, d]; higher is better.
 
-
-def realism(
-    real: Manifold, before: Tensor, after: Tensor | None = None, how: Bootstrap | None = None
-) -> Figure:
-    """The mean realism score of features [n, d] ([K19], section 5); higher is better."""
-    return _mean("realism", real.realism, before, after, how)
-
-
-def _mean(
-    name: str,
-    numbers: Callable[[Tensor], Tensor],
-    before: Tensor,
-    after: Tensor | None,
-    how: Bootstrap | None,
-) -> Figure:
-    """A figure that is the mean of a number per sample, which a function of the features gives."""
-    sides = [numbers(side).double().cpu() for side in (before, after) if side is not None]
-    interval = (how or Bootstrap()).interval(len(sides[0]), *map(_weighted, sides))
-    means = [float(side.mean()) for side in sides]
-    return Figure(name, means[0], _second(means), interval)
-
-
-def _second(values: list[float]) -> float | None:
-    return values[1] if len(values) > 1 else None
+    Args:
+        name: "precision", the share of them inside the real manifold, "recall", the share of real
+            samples inside theirs, or "realism", their mean realism score (section 5).
+    """
+    numbers = [_NUMBERS[name](real, side).double().cpu() for side in sides]
+    interval = how.interval(len(numbers[0]), *map(_weighted, numbers))
+    return Figure(name, *(float(side.mean()) for side in numbers), interval=interval)
 
 
 def _weighted(numbers: Tensor) -> Side:

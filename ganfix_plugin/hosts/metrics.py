@@ -11,7 +11,7 @@ import functools
 import importlib
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,7 @@ from torch import Tensor
 
 from ganfix_plugin.artifacts.latent_files import read_latents
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features import bootstrap as comparison
-from ganfix_plugin.features.bootstrap import Bootstrap, Figure
+from ganfix_plugin.features.bootstrap import Bootstrap, Figure, frechet, mean
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.features.manifold import Manifold
@@ -45,34 +44,22 @@ class Metric:
 
     Attributes:
         detector_of: the host's metric whose detector and data it takes; its name starts like this.
-        gaussian: whether mean and covariance of the real features are enough.
-        figures: from real features and both sides to figures.
-        names: of the figures, after the metric's name.
+        figures: what it measures, by what stands after the metric's name.
     """
 
     detector_of: str
-    gaussian: bool
-    figures: Callable[..., list[Figure]]
-    names: tuple[str, ...] = ("",)
+    figures: dict[str, str]
 
-
-def _fid(real: Gaussian, *sides: Any) -> list[Figure]:
-    return [comparison.frechet(real, *sides)]
-
-
-def _pr(real: Tensor, *sides: Any) -> list[Figure]:
-    manifold = Manifold.of(real)
-    return [comparison.precision(manifold, *sides), comparison.recall(manifold, *sides)]
-
-
-def _realism(real: Tensor, *sides: Any) -> list[Figure]:
-    return [comparison.realism(Manifold.of(real), *sides)]
+    @property
+    def gaussian(self) -> bool:
+        """Whether mean and covariance of the real features are enough."""
+        return "frechet" in self.figures.values()
 
 
 _OF_SEEDS = {
-    "fid": Metric("fid", True, _fid),
-    "pr": Metric("pr", False, _pr, ("_precision", "_recall")),
-    "realism": Metric("pr", False, _realism),
+    "fid": Metric("fid", {"": "frechet"}),
+    "pr": Metric("pr", {"_precision": "precision", "_recall": "recall"}),
+    "realism": Metric("pr", {"": "realism"}),
 }
 _OF_LATENTS = {f"{name}_artifacts": metric for name, metric in _OF_SEEDS.items()}
 METRICS = {**_OF_SEEDS, **_OF_LATENTS}
@@ -115,13 +102,19 @@ def _measure(session: Session, name: str, kept: dict[Any, Any], opts: Any) -> di
         # A number, for ranks come here equally often, and what is kept is of one network.
         kept[key] = _sides(session, opts, request, latents, f"{len(kept)}.parts")
     session.notes[name] = {"latents": source, "num_gen": len(latents), "num_real": num_real}
-    figures = [Figure("", math.nan)] * len(metric.names)
+    figures = [Figure("", math.nan)] * len(metric.figures)
     if opts.rank == 0:
         where = opts.device if opts.device.type == "cuda" else torch.device("cpu")
         sides = [side.to(where) for side in kept[key]]
-        both = (*sides, None)[:2]
-        figures = metric.figures(real.to(where), *both, Bootstrap(options.resamples))
+        figures = _figures(metric, real.to(where), sides, Bootstrap(options.resamples))
     return _results(name, figures, session)
+
+
+def _figures(metric: Metric, real: Any, sides: list[Tensor], how: Bootstrap) -> list[Figure]:
+    if metric.gaussian:
+        return [frechet(real, sides, how)]
+    manifold = Manifold.of(real)
+    return [mean(name, manifold, sides, how) for name in metric.figures.values()]
 
 
 def _results(name: str, figures: list[Figure], session: Session) -> dict[str, float]:
@@ -129,7 +122,7 @@ def _results(name: str, figures: list[Figure], session: Session) -> dict[str, fl
     results: dict[str, float] = {}
     keys = ["uncorrected", "difference"] if session.run.specs else []
     keys += ["difference_low", "difference_high"] if keys and session.run.metrics.resamples else []
-    for figure, ending in zip(figures, METRICS[name].names):
+    for figure, ending in zip(figures, METRICS[name].figures):
         values, label = figure.values(), name + ending
         results[label] = values.get("corrected", figure.uncorrected)
         results |= {f"{label}_{key}": values.get(key, math.nan) for key in keys}
