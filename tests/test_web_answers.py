@@ -38,8 +38,8 @@ def test_a_later_word_replaces_the_earlier_one_and_is_the_last_one_given(answers
 
 def test_taking_back_an_answer_twice_is_as_good_as_once(answers: Answers) -> None:
     answers.label("ann", "", [Answer(1, NORMAL), Answer(2, NORMAL)])
-    answers.unlabel("ann", "", 1)
-    answers.unlabel("ann", "", 1)
+    answers.take_back("labels", "ann", "", 1)
+    answers.take_back("labels", "ann", "", 1)
     assert answers.labelled("ann", "") == [Answer(2, NORMAL)]
 
 
@@ -68,7 +68,7 @@ def test_verdicts_are_kept_by_criterion_and_taken_back_by_pair(answers: Answers)
     answers.judge("ann", "seqabl", 6, {OVERALL: WORSE, "face": SAME})
     answers.judge("ann", "seqabl", 5, {OVERALL: WORSE, "face": IMPROVED})
     assert answers.judged("ann", "seqabl") == [6, 5]
-    answers.unjudge("ann", "seqabl", 6)
+    answers.take_back("verdicts", "ann", "seqabl", 6)
     kept = {(each.seed, each.criterion, each.verdict) for each in answers.verdicts("seqabl")}
     assert kept == {(5, OVERALL, WORSE), (5, "face", IMPROVED)}
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import Thread
 
 import numpy as np
@@ -20,16 +18,10 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.web.renderer import Picture, Renderer, encoded
 
 
-@contextmanager
-def rendering(G: nn.Module, **options: int) -> Iterator[Renderer]:
+def rendering(G: nn.Module, **options: int) -> Renderer:
     renderer = Renderer(Generator.of(G), **options)
-    thread = Thread(target=renderer.run)
-    thread.start()
-    try:
-        yield renderer
-    finally:
-        renderer.stop()
-        thread.join()
+    Thread(target=renderer.run, daemon=True).start()
+    return renderer
 
 
 def pixels(content: bytes) -> np.ndarray:
@@ -46,10 +38,10 @@ def test_corrected_and_uncorrected_images_of_one_generator_do_not_mix() -> None:
     plain = by_hand(G, 3)
     with attach(G, "random:of=units,portion=50%"):
         corrected = by_hand(G, 3)
-        with rendering(G) as renderer:
-            for _ in range(2):
-                assert np.array_equal(pixels(renderer.png(Picture(3))), plain)
-                assert np.array_equal(pixels(renderer.png(Picture(3, corrected=True))), corrected)
+        renderer = rendering(G)
+        for _ in range(2):
+            assert np.array_equal(pixels(renderer.png(Picture(3))), plain)
+            assert np.array_equal(pixels(renderer.png(Picture(3, corrected=True))), corrected)
     assert not np.array_equal(plain, corrected)
 
 
@@ -62,17 +54,16 @@ def test_images_for_a_grid_are_at_most_256_wide() -> None:
 
 def test_the_cache_stays_within_its_limit_and_keeps_what_was_used_last() -> None:
     G = dcgan()
-    with rendering(G) as renderer:
-        size = len(renderer.png(Picture(0)))
-    with rendering(G, limit=5 * size) as renderer:
-        for seed in range(40):
-            renderer.png(Picture(seed))
-            assert renderer.cached_bytes <= 5 * size
-        calls = _counted(G)
-        renderer.png(Picture(39))
-        assert calls == []
-        renderer.png(Picture(0))
-        assert calls == [1]
+    size = len(rendering(G).png(Picture(0)))
+    renderer = rendering(G, limit=5 * size)
+    for seed in range(40):
+        renderer.png(Picture(seed))
+        assert sum(map(len, renderer._cache.values())) <= 5 * size
+    calls = _counted(G)
+    renderer.png(Picture(39))
+    assert calls == []
+    renderer.png(Picture(0))
+    assert calls == [1]
 
 
 def test_what_was_prefetched_is_rendered_once_however_many_ask() -> None:
@@ -83,16 +74,13 @@ def test_what_was_prefetched_is_rendered_once_however_many_ask() -> None:
     renderer.prefetch(wanted)
     renderer.prefetch(wanted)
     asking = [Thread(target=renderer.png, args=(wanted[4],)) for _ in range(3)]
-    for each in asking:
-        each.start()
-    running = Thread(target=renderer.run)
-    running.start()
-    for each in asking:
-        each.join()
+    for thread in asking:
+        thread.start()
+    Thread(target=renderer.run, daemon=True).start()
+    for thread in asking:
+        thread.join()
     for picture in wanted:
         renderer.png(picture)
-    renderer.stop()
-    running.join()
     assert calls == [1] * 5
 
 
@@ -111,12 +99,9 @@ def test_who_waits_comes_before_what_is_prefetched_and_before_the_learner() -> N
     while len(renderer._jobs) < 3:
         pass
     renderer._pending[Picture(2)].add_done_callback(lambda _: order.append("now"))
-    running = Thread(target=renderer.run)
-    running.start()
+    Thread(target=renderer.run, daemon=True).start()
     for thread in threads:
         thread.join()
-    renderer.stop()
-    running.join()
     assert order == ["now", "soon", "idle"]
 
 
@@ -129,11 +114,11 @@ def test_an_image_that_cannot_be_rendered_fails_alone() -> None:
 
     G = Fails(*dcgan()).eval()
     G.broken = True  # type: ignore[assignment]
-    with rendering(G) as renderer:
-        with pytest.raises(RuntimeError, match="out of memory"):
-            renderer.png(Picture(0))
-        G.broken = False  # type: ignore[assignment]
-        assert renderer.png(Picture(0))
+    renderer = rendering(G)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        renderer.png(Picture(0))
+    G.broken = False  # type: ignore[assignment]
+    assert renderer.png(Picture(0))
 
 
 def _counted(G: nn.Module) -> list[int]:

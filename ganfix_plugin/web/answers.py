@@ -65,7 +65,6 @@ class Verdict:
     """One rater's word on a correction of one image: "improved", "same" or "worse"."""
 
     rater: str
-    correction: str
     seed: int
     criterion: str
     verdict: str
@@ -101,7 +100,7 @@ class Answers:
         self.secret = self._about("secret")
 
     def _prepare(self, generator: str | None) -> None:
-        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
+        tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master")}
         if tables and "about" not in tables:
             raise GanfixError(f"answers {self.path}: is a database of something else")
         # Answers survive a power cut too: the log is flushed at every commit.
@@ -110,7 +109,7 @@ class Answers:
         self._db.executescript(_SCHEMA)
         if generator is not None:
             about = {"format": FORMAT, "generator": generator, "secret": secrets.token_hex(16)}
-            self._write("INSERT OR IGNORE INTO about VALUES (?, ?)", list(about.items()))
+            self._write("INSERT OR IGNORE INTO about VALUES (?, ?)", about.items())
         if self._about("format") != FORMAT:
             raise GanfixError(f"answers {self.path}: expected format {FORMAT}")
 
@@ -122,86 +121,55 @@ class Answers:
         with self._lock:
             return self._db.execute(query, values).fetchall()
 
-    def _write(self, query: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _write(self, query: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Run a query for each row, for all or for none."""
         with self._lock, self._db:
             self._db.executemany(query, rows)
 
-    def _take_back(self, table: str, *where: Any) -> None:
-        query = f"DELETE FROM {table} WHERE rater = ? AND correction = ? AND seed = ?"
-        self._write(query, [where])
-
     def label(self, rater: str, correction: str, answers: Iterable[Answer]) -> None:
         """Keep a rater's answers, all or none; a later word on a seed replaces the earlier one."""
-        self._write(
-            "INSERT OR REPLACE INTO labels (rater, correction, seed, answer, criterion) "
-            "VALUES (?, ?, ?, ?, ?)",
-            [(rater, correction, item.seed, item.answer, item.criterion) for item in answers],
-        )
-
-    def unlabel(self, rater: str, correction: str, seed: int) -> None:
-        """Take an answer back, if there is one."""
-        self._take_back("labels", rater, correction, seed)
-
-    def labelled(self, rater: str, correction: str) -> list[Answer]:
-        """A rater's answers in the order in which they were given."""
-        rows = self._rows(
-            "SELECT seed, answer, criterion FROM labels WHERE rater = ? AND correction = ? "
-            "ORDER BY id",
-            rater,
-            correction,
-        )
-        return [Answer(*row) for row in rows]
-
-    def labels(self, correction: str = UNCORRECTED) -> Labels:
-        """Everybody's answers but the skipped ones, as a label file holds them."""
-        rows = self._rows(
-            "SELECT seed, answer, rater, criterion FROM labels "
-            "WHERE correction = ? AND answer != ? ORDER BY seed, rater",
-            correction,
-            SKIP,
-        )
-        return Labels(self.generator, tuple(Label(*row) for row in rows))
+        rows = [(rater, correction, item.seed, item.answer, item.criterion) for item in answers]
+        columns = "rater, correction, seed, answer, criterion"
+        self._write(f"INSERT OR REPLACE INTO labels ({columns}) VALUES (?, ?, ?, ?, ?)", rows)
 
     def judge(self, rater: str, correction: str, seed: int, verdicts: Mapping[str, str]) -> None:
         """Keep a rater's verdicts on one correction, by criterion, in the place of earlier ones."""
-        self._write(
-            "INSERT OR REPLACE INTO verdicts (rater, correction, seed, criterion, verdict) "
-            "VALUES (?, ?, ?, ?, ?)",
-            [(rater, correction, seed, *item) for item in verdicts.items()],
-        )
+        rows = [(rater, correction, seed, *item) for item in verdicts.items()]
+        columns = "rater, correction, seed, criterion, verdict"
+        self._write(f"INSERT OR REPLACE INTO verdicts ({columns}) VALUES (?, ?, ?, ?, ?)", rows)
 
-    def unjudge(self, rater: str, correction: str, seed: int) -> None:
-        """Take the verdicts on one correction back."""
-        self._take_back("verdicts", rater, correction, seed)
+    def take_back(self, table: str, rater: str, correction: str, seed: int) -> None:
+        """Remove what a rater said of a seed in a table ("labels" or "verdicts"), if anything."""
+        query = f"DELETE FROM {table} WHERE rater = ? AND correction = ? AND seed = ?"
+        self._write(query, [(rater, correction, seed)])
+
+    def labelled(self, rater: str, correction: str) -> list[Answer]:
+        """A rater's answers in the order in which they were given."""
+        query = "SELECT seed, answer, criterion FROM labels WHERE rater = ? AND correction = ?"
+        return [Answer(*row) for row in self._rows(f"{query} ORDER BY id", rater, correction)]
 
     def judged(self, rater: str, correction: str) -> list[int]:
         """The seeds that a rater compared, in the order in which that was done."""
-        rows = self._rows(
-            "SELECT seed FROM verdicts WHERE rater = ? AND correction = ? GROUP BY seed "
-            "ORDER BY MAX(id)",
-            rater,
-            correction,
-        )
+        query = "SELECT seed FROM verdicts WHERE rater = ? AND correction = ?"
+        rows = self._rows(f"{query} GROUP BY seed ORDER BY MAX(id)", rater, correction)
         return [seed for (seed,) in rows]
+
+    def labels(self, correction: str = UNCORRECTED) -> Labels:
+        """Everybody's answers but the skipped ones, as a label file holds them."""
+        query = "SELECT seed, answer, rater, criterion FROM labels WHERE correction = ?"
+        rows = self._rows(f"{query} AND answer != ? ORDER BY seed, rater", correction, SKIP)
+        return Labels(self.generator, tuple(Label(*row) for row in rows))
 
     def verdicts(self, correction: str) -> list[Verdict]:
         """Everybody's verdicts on a correction."""
-        rows = self._rows(
-            "SELECT rater, correction, seed, criterion, verdict FROM verdicts "
-            "WHERE correction = ? ORDER BY id",
-            correction,
-        )
-        return [Verdict(*row) for row in rows]
+        query = "SELECT rater, seed, criterion, verdict FROM verdicts WHERE correction = ?"
+        return [Verdict(*row) for row in self._rows(f"{query} ORDER BY id", correction)]
 
     def corrections(self) -> list[str]:
         """The corrections that somebody judged, the first one first."""
-        rows = self._rows(
-            "SELECT correction FROM (SELECT correction, at FROM labels UNION ALL "
-            "SELECT correction, at FROM verdicts) WHERE correction != ? "
-            "GROUP BY correction ORDER BY MIN(at), correction",
-            UNCORRECTED,
-        )
+        both = "SELECT correction, at FROM labels UNION ALL SELECT correction, at FROM verdicts"
+        query = f"SELECT correction FROM ({both}) WHERE correction != ? GROUP BY correction"
+        rows = self._rows(f"{query} ORDER BY MIN(at), correction", UNCORRECTED)
         return [text for (text,) in rows]
 
     def lr_counts(self, samples: int, seeds: Sequence[int]) -> list[float] | None:

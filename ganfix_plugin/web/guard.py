@@ -14,9 +14,8 @@ import re
 import secrets
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from flask import Flask, Request, Response, abort, g, request
+from flask import Flask, Response, abort, g, request
 
 HEADER = "X-Ganfix-Token"
 _RATER = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -34,26 +33,12 @@ _HEADERS = {
 }
 
 
-@dataclass(frozen=True)
 class Guard:
-    """The raters with their tokens, and the address that the server listens on."""
+    """The raters with new tokens, and the address that the server listens on."""
 
-    tokens: dict[str, str]
-    address: str
-
-    @classmethod
-    def of(cls, raters: Sequence[str], address: str) -> Guard:
-        """A guard with new tokens."""
-        return cls({rater: secrets.token_urlsafe(24) for rater in raters}, address)
-
-    def links(self, port: int) -> dict[str, str]:
-        """The link of each rater."""
-        name = socket.gethostname() if is_any(self.address) else self.address
-        place = f"[{name}]" if ":" in name else name
-        return {
-            rater: f"http://{place}:{port}/{rater}/?token={token}"
-            for rater, token in self.tokens.items()
-        }
+    def __init__(self, raters: Sequence[str], address: str):
+        self.tokens = {rater: secrets.token_urlsafe(24) for rater in raters}
+        self.address = address
 
     def protect(self, app: Flask) -> None:
         """Check every request to an app before anything else sees it."""
@@ -61,9 +46,9 @@ class Guard:
         app.after_request(self._finish)
 
     def _check(self) -> None:
-        if not self._is_ours(request):
+        if not self._is_ours(_host_name(request.host)):
             abort(403, "this address is not one of this server's")
-        rater = self._rater(request)
+        rater = self._rater()
         if rater is None:
             abort(403, "the token is missing or wrong; open the link that ganfix printed")
         own = f"{request.scheme}://{request.host}"
@@ -78,28 +63,19 @@ class Guard:
         response.headers.update(_HEADERS)
         rater = g.get("rater")
         if rater and "token" in request.args:
-            response.set_cookie(
-                _cookie(request),
-                self.tokens[rater],
-                path=f"/{rater}/",
-                httponly=True,
-                samesite="Strict",
-            )
+            token, path = self.tokens[rater], f"/{rater}/"
+            response.set_cookie(_cookie(), token, path=path, httponly=True, samesite="Strict")
         return response
 
-    def _rater(self, request: Request) -> str | None:
-        """Whose token a request carries."""
-        token = (
-            request.args.get("token")
-            or request.headers.get(HEADER)
-            or request.cookies.get(_cookie(request), "")
-        ).encode()
+    def _rater(self) -> str | None:
+        """Whose token the request carries."""
+        sent = request.args.get("token") or request.headers.get(HEADER)
+        token = (sent or request.cookies.get(_cookie(), "")).encode()
         raters = [r for r, t in self.tokens.items() if hmac.compare_digest(t.encode(), token)]
         return raters[0] if raters else None
 
-    def _is_ours(self, request: Request) -> bool:
+    def _is_ours(self, name: str) -> bool:
         """The host in the Host header is this machine and no name that could point anywhere."""
-        name = _host_name(request.host)
         if name in ("localhost", self.address):
             return True
         if is_any(self.address):
@@ -136,6 +112,6 @@ def _host_name(host: str) -> str:
     return (parts[1] or parts[2] or "").lower() if parts else ""
 
 
-def _cookie(request: Request) -> str:
+def _cookie() -> str:
     """Cookies do not know ports; two servers on one machine must not take each other's."""
     return f"ganfix_{request.host.rpartition(':')[2]}"

@@ -10,11 +10,11 @@ import hashlib
 from dataclasses import asdict
 from typing import Any
 
-from flask import Flask, Response, abort, g, request
+from flask import Flask, Response, abort, g
 
 from ganfix_plugin.web.answers import IMPROVED, OVERALL, SAME, WORSE, Answers
 from ganfix_plugin.web.criteria import Criterion
-from ganfix_plugin.web.labelling import UNDO, Task, asked_for, body_of, key_of, png
+from ganfix_plugin.web.labelling import UNDO, Task, asked_for, body, key_of
 from ganfix_plugin.web.order import shuffled
 from ganfix_plugin.web.renderer import Picture, Renderer
 
@@ -79,14 +79,15 @@ def add_judging(app: Flask, task: Task, answers: Answers, renderer: Renderer) ->
 
     @app.get("/<rater>/pairs/images/<int:seed>/<side>.png")
     def pairs_image(rater: str, seed: int, side: str) -> Response:
-        if seed not in task.seeds or side not in SIDES:
+        if side not in SIDES:
             abort(404)
         relabelled()
-        return png(renderer, Picture(seed, corrected=side == side_of(seed)))
+        picture = Picture(seed, corrected=side == side_of(seed))
+        return Response(renderer.png(picture), content_type="image/png")
 
     @app.post("/<rater>/pairs/answers")
     def pairs_answer(rater: str) -> dict[str, Any]:
-        seed, choices = _read_choices(body_of(request), task, questions)
+        seed, choices = _read_choices(body(), task, questions)
         relabelled()
         side = side_of(seed)
         verdicts = {name: verdict(choice, side) for name, choice in choices.items()}
@@ -95,9 +96,7 @@ def add_judging(app: Flask, task: Task, answers: Answers, renderer: Renderer) ->
 
     @app.delete("/<rater>/pairs/answers/<int:seed>")
     def pairs_undo(rater: str, seed: int) -> dict[str, Any]:
-        if seed not in task.seeds:
-            abort(404)
-        answers.unjudge(rater, task.correction, seed)
+        answers.take_back("verdicts", rater, task.correction, seed)
         return done()
 
 

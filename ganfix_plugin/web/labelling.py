@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from flask import Flask, Request, Response, abort, g, request
+from flask import Flask, Response, abort, g, request
 
 from ganfix_plugin.web.answers import ANSWERS, Answer, Answers
 from ganfix_plugin.web.criteria import Criterion
@@ -23,10 +23,8 @@ class Task:
     """What raters are asked to label.
 
     Attributes:
-        title: what the page is called.
         generator: its class and the beginning of its fingerprint.
         correction: the canonical spec of what corrects the images, or "".
-        seeds: all of them.
         order: from a rater to the seeds in the order in which they come.
         criteria: by which an image can be an artifact; may be empty.
         next_page: where to go on when all is done, or "".
@@ -60,6 +58,12 @@ def add_labelling(app: Flask, task: Task, answers: Answers, renderer: Renderer) 
         if task.closed(g.rater):
             abort(409, "these answers are final, since the next question has begun")
 
+    @app.before_request
+    def check_seed() -> None:
+        seed = (request.view_args or {}).get("seed")
+        if seed is not None and seed not in task.seeds:
+            abort(404)
+
     @app.get("/<rater>/state")
     def state(rater: str) -> dict[str, Any]:
         return {
@@ -83,13 +87,12 @@ def add_labelling(app: Flask, task: Task, answers: Answers, renderer: Renderer) 
 
     @app.get("/<rater>/images/<int:seed>.png")
     def image(rater: str, seed: int) -> Response:
-        if seed not in task.seeds:
-            abort(404)
-        return png(renderer, Picture(seed, corrected, "small" in request.args))
+        picture = Picture(seed, corrected, "small" in request.args)
+        return Response(renderer.png(picture), content_type="image/png")
 
     @app.post("/<rater>/answers")
     def answer(rater: str) -> dict[str, Any]:
-        items = read_answers(body_of(request), task)
+        items = _read_answers(body(), task)
         change()
         answers.label(rater, task.correction, items)
         task.answered()
@@ -97,10 +100,8 @@ def add_labelling(app: Flask, task: Task, answers: Answers, renderer: Renderer) 
 
     @app.delete("/<rater>/answers/<int:seed>")
     def undo(rater: str, seed: int) -> dict[str, Any]:
-        if seed not in task.seeds:
-            abort(404)
         change()
-        answers.unlabel(rater, task.correction, seed)
+        answers.take_back("labels", rater, task.correction, seed)
         task.answered()
         return counts()
 
@@ -111,7 +112,7 @@ def waiting(task: Task, answers: Answers, rater: str) -> list[int]:
     return [seed for seed in task.order(rater) if seed not in done]
 
 
-def read_answers(body: Any, task: Task) -> list[Answer]:
+def _read_answers(body: Any, task: Task) -> list[Answer]:
     """The answers in a request, or an end of the request with status 400."""
     if not isinstance(body, list) or not 1 <= len(body) <= AHEAD:
         abort(400, f"expected a list of 1 to {AHEAD} answers")
@@ -131,8 +132,8 @@ def read_answers(body: Any, task: Task) -> list[Answer]:
     return items
 
 
-def body_of(request: Request) -> Any:
-    """What a request says in JSON; anything else ends it with status 400 or 415."""
+def body() -> Any:
+    """What the request says in JSON; anything else ends it with status 400 or 415."""
     try:
         return request.get_json()
     except RecursionError:
@@ -140,16 +141,11 @@ def body_of(request: Request) -> Any:
 
 
 def asked_for(most: int) -> int:
-    """How many items a request asks for, or an end of the request with status 400."""
+    """How many items the request asks for, or an end of the request with status 400."""
     text = request.args.get("n", "24")
     if not (text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= most):
         abort(400, f"n: expected 1 to {most}")
     return int(text)
-
-
-def png(renderer: Renderer, picture: Picture) -> Response:
-    """An image as a response."""
-    return Response(renderer.png(picture), content_type="image/png")
 
 
 def key_of(answers: Answers, correction: str) -> str:

@@ -49,18 +49,16 @@ class Renderer:
         self._numbers = itertools.count()
         self._pending: dict[Picture, Future[bytes]] = {}
         self._cache: OrderedDict[Picture, bytes] = OrderedDict()
-        self._bytes = 0
-        self._stopped = False
         self._changed = threading.Condition()
 
     def run(self, forever: bool = True) -> None:
-        """Render until `stop`, or until all is rendered that was asked for."""
+        """Render for ever, or until all is rendered that was asked for."""
         while True:
             with self._changed:
                 # In steps, so that Ctrl-C is noticed on every system.
-                while forever and not self._jobs and not self._stopped:
+                while forever and not self._jobs:
                     self._changed.wait(0.5)
-                if self._stopped or not self._jobs:
+                if not self._jobs:
                     return
                 _, _, work, future = heapq.heappop(self._jobs)
             if future.done():  # it was wanted twice
@@ -69,14 +67,6 @@ class Renderer:
                 future.set_result(work())
             except Exception as error:  # whoever asked for the image hears of it
                 future.set_exception(error)
-
-    def stop(self) -> None:
-        """End `run`; who still waits gets a CancelledError."""
-        with self._changed:
-            self._stopped = True
-            for *_, future in self._jobs:
-                future.cancel()
-            self._changed.notify_all()
 
     def png(self, picture: Picture) -> bytes:
         """An image as PNG, from the cache or as soon as it is rendered."""
@@ -100,11 +90,6 @@ class Renderer:
             future = self._put(_IDLE, lambda: self._render(seed, corrected=False), Future())
         return future.result()
 
-    @property
-    def cached_bytes(self) -> int:
-        """What the cache holds."""
-        return self._bytes
-
     def _ask(self, picture: Picture, priority: int) -> Future[bytes]:
         """Render a picture once, however many ask; a more urgent wish overtakes an earlier one."""
         if picture not in self._pending:
@@ -114,26 +99,21 @@ class Renderer:
         return self._put(priority, lambda: self._keep(picture), self._pending[picture])
 
     def _put(self, priority: int, work: Callable[[], Any], future: Future[Any]) -> Future[Any]:
-        if self._stopped:
-            future.cancel()
         heapq.heappush(self._jobs, (priority, next(self._numbers), work, future))
         self._changed.notify_all()
         return future
 
     def _keep(self, picture: Picture) -> bytes:
-        content = b""
         try:
             content = encoded(self._render(picture.seed, picture.corrected), picture.small)
+            with self._changed:
+                self._cache[picture] = content
+                while sum(map(len, self._cache.values())) > self._limit and len(self._cache) > 1:
+                    self._cache.popitem(last=False)
+            return content
         finally:
             with self._changed:
                 del self._pending[picture]
-                if content:
-                    self._cache[picture] = content
-                    self._bytes += len(content)
-                while self._bytes > self._limit and len(self._cache) > 1:
-                    _, dropped = self._cache.popitem(last=False)
-                    self._bytes -= len(dropped)
-        return content
 
     def _render(self, seed: int, corrected: bool) -> Tensor:
         # One by one: the pixels are those of the host's script, which renders one by one too.

@@ -14,7 +14,7 @@ from flask import Flask, Response, abort
 from werkzeug.exceptions import HTTPException
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.web.guard import Guard, is_loopback
+from ganfix_plugin.web.guard import Guard, is_any, is_loopback
 
 log = logging.getLogger("ganfix")
 LARGEST_BODY = 64 * 1024
@@ -67,17 +67,14 @@ def new_app(guard: Guard, pages: dict[str, str]) -> Flask:
     guard.protect(app)
     shipped = {item.name: item.read_bytes() for item in (files(__package__) / "static").iterdir()}
 
-    def page(name: str) -> Response:
-        return Response(shipped[name], content_type=_TYPES[PurePath(name).suffix])
-
     @app.get("/<rater>/static/<name>")
     def static(rater: str, name: str) -> Response:
         if name not in shipped:
             abort(404)
-        return page(name)
+        return Response(shipped[name], content_type=_TYPES[PurePath(name).suffix])
 
     for path, name in pages.items():
-        app.add_url_rule(f"/<rater>/{path}", name, lambda rater, name=name: page(name))
+        app.add_url_rule(f"/<rater>/{path}", name, static, defaults={"name": name})
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> tuple[dict[str, str], int]:
@@ -104,7 +101,9 @@ def serve(app: Flask, place: Place, raters: int) -> None:
 
 def invite(guard: Guard, place: Place) -> list[str]:
     """What to print: a link for each rater, and what it means to listen beyond this machine."""
-    lines = [f"{rater}: {link}" for rater, link in guard.links(place.port).items()]
+    name = socket.gethostname() if is_any(place.address) else place.address
+    link = f"http://{f'[{name}]' if ':' in name else name}:{place.port}"
+    lines = [f"{rater}: {link}/{rater}/?token={token}" for rater, token in guard.tokens.items()]
     if not is_loopback(place.address):
         lines += [
             f"Warning: listening on {place.address}, so other machines can connect. Whoever has a "

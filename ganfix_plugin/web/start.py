@@ -6,8 +6,6 @@ import logging
 import threading
 from collections.abc import Sequence
 
-from flask import Flask
-
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.ranking import score_seeds
 from ganfix_plugin.artifacts.scores import Scoring, lr
@@ -60,9 +58,7 @@ def label(
         criteria=criteria,
         answered=learner.changed if learner else lambda: None,
     )
-    guard = Guard.of(raters, place.address)
-    app = new_app(guard, {"": "label.html"})
-    _open(app, guard, place, task, answers, renderer)
+    _open(task, answers, renderer, place, raters)
     if learner:
         threading.Thread(target=learner.run, name="learner", daemon=True).start()
     renderer.run()
@@ -86,25 +82,18 @@ def judge(
     with attach(generator, *specs) as attachment:
         correction = "; ".join(done.text for done in attachment.corrections)
         renderer = Renderer(generator)
-
-        def order(rater: str) -> list[int]:
-            return shuffled(seeds, answers.secret, rater, correction)
-
         task = Task(
             title="Artifact or normal?",
             generator=f"{generator.name} {answers.generator[:8]}",
             correction=correction,
             seeds=frozenset(seeds),
-            order=order,
+            order=lambda rater: shuffled(seeds, answers.secret, rater, correction),
             criteria=criteria,
             next_page="pairs",
             closed=lambda rater: bool(answers.judged(rater, correction)),
         )
-        guard = Guard.of(raters, place.address)
-        app = new_app(guard, {"": "label.html", "pairs": "judge.html"})
-        add_judging(app, task, answers, renderer)
         log.info("%d images, corrected by %s", len(seeds), correction)
-        _open(app, guard, place, task, answers, renderer)
+        _open(task, answers, renderer, place, raters)
         renderer.run()
 
 
@@ -125,14 +114,19 @@ def artifacts(answers: Answers, labels: Labels | None, most: int) -> list[int]:
 
 
 def _open(
-    app: Flask, guard: Guard, place: Place, task: Task, answers: Answers, renderer: Renderer
+    task: Task, answers: Answers, renderer: Renderer, place: Place, raters: Sequence[str]
 ) -> None:
     """Let the raters in, when the image that each of them sees first is ready."""
+    guard = Guard(raters, place.address)
+    pages = {"": "label.html"} | ({task.next_page: "judge.html"} if task.next_page else {})
+    app = new_app(guard, pages)
     add_labelling(app, task, answers, renderer)
-    first = [seed for rater in guard.tokens for seed in waiting(task, answers, rater)[:1]]
+    if task.next_page:
+        add_judging(app, task, answers, renderer)
+    first = [seed for rater in raters for seed in waiting(task, answers, rater)[:1]]
     renderer.prefetch(Picture(seed, bool(task.correction)) for seed in first)
     renderer.run(forever=False)
-    serve(app, place, len(guard.tokens))
+    serve(app, place, len(raters))
     for line in invite(guard, place):
         print(line, flush=True)
 

@@ -1,32 +1,17 @@
-// What both pages share: talking to the server, answers that wait for it, images, the live region.
+// What both pages share: the server, answers that wait for it, images, keys, the live region.
 
 export const $ = (id) => document.getElementById(id);
+export const count = (number) => number.toLocaleString("en");
+const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
-// The token came with the link; from now on the cookie does its work, and the link is not left
-// lying in the address bar.
-export function forgetToken() {
-  if (location.search) history.replaceState(null, "", location.pathname);
-}
-
-export async function ask(path) {
+async function ask(path) {
   const response = await fetch(path, { cache: "no-store" });
-  if (!response.ok) throw new Refused(response.status, await reason(response));
+  if (!response.ok) throw new Error(await reason(response));
   return response.json();
 }
 
-class Refused extends Error {
-  constructor(status, message) {
-    super(message);
-    this.status = status;
-  }
-}
-
-async function reason(response) {
-  try {
-    return (await response.json()).error;
-  } catch {
-    return response.statusText;
-  }
+function reason(response) {
+  return response.json().then((body) => body.error).catch(() => response.statusText);
 }
 
 // Says something to people who do not see the page.
@@ -40,9 +25,28 @@ export function notice(text) {
   if ($("notice").textContent !== text) $("notice").textContent = text;
 }
 
+export function element(tag, attributes, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+export function showProgress(done, total, text) {
+  $("bar").max = total;
+  $("bar").value = done;
+  $("bar").textContent = text;
+}
+
+export function showDone(text) {
+  const fresh = $("done-text").textContent === "";
+  $("done-text").textContent = text;
+  if (fresh) $("done-title").focus();
+}
+
 // Answers on their way. They are in the browser's storage until the server has them on its disk, so
 // neither a reload nor a dead server loses one, and each can be sent twice without harm.
-export class Outbox {
+class Outbox {
   constructor(key) {
     this.key = `ganfix/${key}`;
     this.flushing = false;
@@ -55,61 +59,49 @@ export class Outbox {
     return JSON.parse(localStorage.getItem(this.key) || "[]");
   }
 
-  keep(waiting) {
-    if (waiting.length) localStorage.setItem(this.key, JSON.stringify(waiting));
+  keep(requests) {
+    if (requests.length) localStorage.setItem(this.key, JSON.stringify(requests));
     else localStorage.removeItem(this.key);
     this.show();
   }
 
-  put(method, path, body, seeds) {
+  put(method, path, seeds, body) {
     const id = `${Date.now()}-${Math.random()}`;
     this.keep([...this.all(), { id, method, path, body, seeds }]);
     this.flush();
   }
 
-  // Seeds whose answers the server may not know of yet.
-  get seeds() {
-    return new Set(this.all().flatMap((each) => each.seeds));
-  }
-
   show() {
     const waiting = this.all().length;
-    const saved = $("saved");
-    saved.dataset.state = waiting ? "waiting" : "saved";
-    saved.textContent = waiting ? `${waiting} to save` : "All saved";
+    $("saved").dataset.state = waiting ? "waiting" : "saved";
+    $("saved").textContent = waiting ? `${waiting} to save` : "All saved";
   }
 
   async flush() {
     if (this.flushing) return;
     this.flushing = true;
-    let pause = 0;
+    let wait = 0;
     for (let next = this.all()[0]; next; next = this.all()[0]) {
-      try {
-        const response = await fetch(next.path, {
-          method: next.method,
-          headers: { "Content-Type": "application/json" },
-          body: next.body === undefined ? undefined : JSON.stringify(next.body),
-        });
-        if (response.status === 403) {
-          notice(
-            "The server was started anew. Open the link that it printed; your last answers are " +
-              "kept in this browser and will be saved then.",
-          );
-          throw new Error("forbidden");
-        }
-        if (response.status >= 500) throw new Error("server");
-        // Anything else will not change by trying again.
-        if (!response.ok) this.refused = `An answer was not taken: ${await reason(response)}`;
-        notice(this.refused);
-        this.keep(this.all().filter((each) => each.id !== next.id));
-        pause = 0;
-      } catch (error) {
-        if (error.message !== "forbidden") {
-          notice("The server does not answer. Your answers are kept in this browser; trying again …");
-        }
-        pause = Math.min(pause * 2 || 250, 2000);
-        await new Promise((resolve) => setTimeout(resolve, pause));
+      const { method, path, body } = next;
+      const headers = { "Content-Type": "application/json" };
+      const sent = fetch(path, { method, headers, body: JSON.stringify(body) });
+      const response = await sent.catch(() => ({ status: 503 }));
+      if (response.status === 403 || response.status >= 500) {
+        notice(
+          response.status === 403
+            ? "The server was started anew. Open the link that it printed; your last answers are " +
+                "kept in this browser and will be saved then."
+            : "The server does not answer. Your answers are kept in this browser; trying again …",
+        );
+        wait = Math.min(wait * 2 || 250, 2000);
+        await pause(wait);
+        continue;
       }
+      // Anything else will not change by trying again.
+      if (!response.ok) this.refused = `An answer was not taken: ${await reason(response)}`;
+      notice(this.refused);
+      this.keep(this.all().filter((request) => request.id !== next.id));
+      wait = 0;
     }
     this.flushing = false;
     this.show();
@@ -119,7 +111,7 @@ export class Outbox {
 // Images that will be needed soon, loaded and decoded already; the oldest are let go. One that the
 // server could not give is asked for again until it can. Few are loaded at once: a browser has six
 // connections to a server, and an answer must not wait for images that take long to render.
-export class Images {
+class Images {
   constructor(most) {
     this.most = most;
     this.kept = new Map();
@@ -141,29 +133,94 @@ export class Images {
 
   async load(image, url) {
     while (!image.seen) {
-      await this.turn();
+      if (this.free > 0) this.free -= 1;
+      else await new Promise((resolve) => this.line.push(resolve));
       try {
         image.src = url;
         await image.decode();
         image.seen = true;
       } catch {
-        await new Promise((resolve) => setTimeout(resolve, 1000));
+        await pause(1000);
       } finally {
-        this.next();
+        if (this.line.length) this.line.shift()();
+        else this.free += 1;
       }
       if (this.kept.get(url) !== image) return;
     }
   }
+}
 
-  turn() {
-    if (this.free > 0) this.free -= 1;
-    else return new Promise((resolve) => this.line.push(resolve));
+// What a rater has to do on a page and did: seeds to come, the first one being shown, and answers
+// {seed, …} in the order in which they were given. `urls` are the images of a seed; `show` draws.
+export class Work {
+  constructor({ path, ahead, few, kept, urls, show }) {
+    Object.assign(this, { path, ahead, few, urls, show });
+    this.images = new Images(kept);
+    this.waiting = [];
+    this.given = [];
+    this.asking = false;
+    this.exhausted = false;
   }
 
-  next() {
-    const waiting = this.line.shift();
-    if (waiting) waiting();
-    else this.free += 1;
+  async open() {
+    // The token came with the link; from now on the cookie does its work, and the link is not left
+    // lying in the address bar.
+    if (location.search) history.replaceState(null, "", location.pathname);
+    setUpHelp();
+    const { key } = await ask(`${this.path}state`);
+    this.outbox = new Outbox(`${location.pathname}${key}`);
+    while (this.outbox.all().length) await pause(50);
+    this.task = await ask(`${this.path}state`);
+  }
+
+  get finished() {
+    return this.exhausted && !this.waiting.length;
+  }
+
+  async refill() {
+    if (this.asking || this.exhausted) return;
+    this.asking = true;
+    const most = this.ahead + this.few;
+    try {
+      const { seeds } = await ask(`${this.path}queue?n=${most}`);
+      const saving = this.outbox.all().flatMap((request) => request.seeds);
+      const known = new Set([...this.waiting, ...saving, ...this.given.map(({ seed }) => seed)]);
+      this.waiting.push(...seeds.filter((seed) => !known.has(seed)));
+      this.exhausted = seeds.length < most;
+    } catch {
+      setTimeout(() => this.refill(), 1000);
+    } finally {
+      this.asking = false;
+    }
+    this.preload();
+    this.show();
+  }
+
+  preload() {
+    for (const url of this.waiting.slice(0, this.ahead).flatMap(this.urls)) this.images.get(url);
+  }
+
+  // Nobody can judge what they have not seen.
+  seen(seed) {
+    return this.urls(seed).every((url) => this.images.get(url).seen);
+  }
+
+  give(answers, body) {
+    const seeds = answers.map(({ seed }) => seed);
+    this.given.push(...answers);
+    this.outbox.put("POST", `${this.path}answers`, seeds, body);
+    this.waiting = this.waiting.filter((seed) => !seeds.includes(seed));
+    if (this.waiting.length < this.few) this.refill();
+    else this.preload();
+  }
+
+  // The answer that was given last, taken back.
+  undo() {
+    const last = this.given.pop();
+    if (!last) return announce("Nothing to undo.");
+    this.outbox.put("DELETE", `${this.path}answers/${last.seed}`, [last.seed]);
+    this.waiting.unshift(last.seed);
+    return last;
   }
 }
 
@@ -174,16 +231,26 @@ export function isForPage(event) {
   return !(event.target instanceof HTMLInputElement) || event.target.type !== "text";
 }
 
-export function setUpHelp() {
-  const dialog = $("help");
+// Single keys can be switched off, for people whose speech or aids type them by accident.
+function setUpHelp() {
   const toggle = $("shortcuts");
   toggle.checked = localStorage.getItem("ganfix/shortcuts") !== "off";
   toggle.addEventListener("change", () =>
     localStorage.setItem("ganfix/shortcuts", toggle.checked ? "on" : "off"),
   );
-  $("open-help").addEventListener("click", () => dialog.showModal());
-  $("close-help").addEventListener("click", () => dialog.close());
+  $("open-help").addEventListener("click", () => $("help").showModal());
+  $("close-help").addEventListener("click", () => $("help").close());
 }
 
-// Single keys can be switched off, for people whose speech or aids type them by accident.
-export const shortcutsOn = () => $("shortcuts").checked;
+// Lets single keys act: `actOf` tells what a key does, if anything.
+export function onKeys(actOf) {
+  document.addEventListener("keydown", (event) => {
+    if (!isForPage(event) || !$("shortcuts").checked) return;
+    const act = event.key === "?" ? () => $("help").showModal() : actOf(event.key.toLowerCase(), event);
+    // A key that is held down must not answer by itself; Enter on a button is that button's.
+    if (!act || event.repeat) return;
+    if (event.key === "Enter" && event.target instanceof HTMLButtonElement) return;
+    event.preventDefault();
+    act();
+  });
+}

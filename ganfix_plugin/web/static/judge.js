@@ -1,174 +1,107 @@
-import { $, Images, Outbox, announce, ask, forgetToken, isForPage, notice, setUpHelp, shortcutsOn } from "./common.js";
+import { $, Work, announce, count, element, notice, onKeys, showDone, showProgress } from "./common.js";
 
-const AHEAD = 12; // pairs asked for at a time
-const REFILL = 6; // ask for more when fewer are waiting
-const CHOICES = [
-  { choice: "left", key: "←", keys: "ArrowLeft L", name: "Left" },
-  { choice: "same", key: "↓", keys: "ArrowDown E", name: "Equal" },
-  { choice: "right", key: "→", keys: "ArrowRight R", name: "Right" },
-];
-
-const images = new Images(4 * AHEAD);
-let task, outbox;
-let waiting = []; // seeds to come, the first one being shown
-let given = []; // seeds in the order in which they were compared
-let choices = []; // of the pair that is shown, question by question
-let done = 0;
-let asking = false;
-let exhausted = false;
+const CHOICES = {
+  left: { name: "Left", key: "←", keys: "ArrowLeft L" },
+  same: { name: "Equal", key: "↓", keys: "ArrowDown E" },
+  right: { name: "Right", key: "→", keys: "ArrowRight R" },
+};
+const SIDES = ["left", "right"];
 
 const url = (seed, side) => `pairs/images/${seed}/${side}.png`;
+const urls = (seed) => SIDES.map((side) => url(seed, side));
+const work = new Work({ path: "pairs/", ahead: 12, few: 6, kept: 48, urls, show });
+let choices = []; // of the pair that is shown, question by question
+let done = 0;
 
 async function start() {
-  forgetToken();
-  setUpHelp();
-  task = await ask("pairs/state");
-  outbox = new Outbox(`${location.pathname}${task.key}`);
-  while (outbox.all().length) await new Promise((resolve) => setTimeout(resolve, 50));
-  task = await ask("pairs/state");
-  given = task.recent;
-  done = task.done;
-  $("subtitle").textContent = task.rater;
-  $("questions").replaceChildren(...task.questions.map(question));
-  await refill();
-  show();
+  await work.open();
+  work.given = work.task.recent.map((seed) => ({ seed }));
+  done = work.task.done;
+  $("subtitle").textContent = work.task.rater;
+  $("questions").replaceChildren(...work.task.questions.map(question));
+  await work.refill();
 }
 
-function question(each, place) {
-  const group = document.createElement("div");
-  group.className = "question";
-  group.setAttribute("role", "group");
-  group.setAttribute("aria-labelledby", `question-${place}`);
-  const text = document.createElement("p");
-  text.id = `question-${place}`;
-  if (each.name) {
-    const name = document.createElement("strong");
-    name.textContent = `${each.name} `;
-    text.append(name);
-  }
-  text.append(each.text);
-  const row = document.createElement("div");
-  row.className = "choices";
-  row.append(
-    ...CHOICES.map(({ choice, key, keys, name }) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.dataset.choice = choice;
-      button.setAttribute("aria-keyshortcuts", keys);
-      const hint = document.createElement("kbd");
-      hint.textContent = key;
-      hint.setAttribute("aria-hidden", "true");
-      button.append(`${name} `, hint);
-      button.addEventListener("click", () => choose(place, choice));
-      return button;
-    }),
+function question({ name, text }, place) {
+  const id = `question-${place}`;
+  const buttons = Object.entries(CHOICES).map(([choice, { name, key, keys }]) => {
+    const attributes = { type: "button", "data-choice": choice, "aria-keyshortcuts": keys };
+    const hint = element("kbd", { "aria-hidden": "true" }, key);
+    const button = element("button", attributes, `${name} `, hint);
+    button.addEventListener("click", () => choose(place, choice));
+    return button;
+  });
+  return element(
+    "div",
+    { class: "question", role: "group", "aria-labelledby": id },
+    element("p", { id }, ...(name ? [element("strong", {}, `${name} `)] : []), text),
+    element("div", { class: "choices" }, ...buttons),
   );
-  group.append(text, row);
-  return group;
 }
 
-async function refill() {
-  if (asking || exhausted) return;
-  asking = true;
-  try {
-    const { seeds } = await ask(`pairs/queue?n=${AHEAD + REFILL}`);
-    const known = new Set([...waiting, ...outbox.seeds, ...given]);
-    waiting.push(...seeds.filter((seed) => !known.has(seed)));
-    exhausted = seeds.length < AHEAD + REFILL;
-  } catch {
-    setTimeout(() => refill().then(show), 1000);
-  } finally {
-    asking = false;
-  }
-  preload();
-}
+// The question that is to be answered.
+const current = () => work.task.questions.findIndex((_, place) => !choices[place]);
 
-function preload() {
-  for (const seed of waiting.slice(0, AHEAD)) {
-    images.get(url(seed, "left"));
-    images.get(url(seed, "right"));
-  }
+function canChoose() {
+  if (!work.waiting.length) return false;
+  const seen = work.seen(work.waiting[0]);
+  if (!seen) announce("The images are not here yet.");
+  return seen;
 }
 
 // Questions are answered from the top, so that one key each is enough.
 function choose(place, choice) {
-  if (!waiting.length) return;
-  if (!seen()) return announce("The images are not here yet.");
+  if (!canChoose()) return;
   choices[place] = choice;
-  const open = task.questions.findIndex((_, other) => !choices[other]);
-  announce(`${CHOICES.find((each) => each.choice === choice).name}.`);
-  if (open < 0) return save();
-  show();
-}
-
-const current = () => task.questions.findIndex((_, place) => !choices[place]);
-
-function save() {
-  const seed = waiting.shift();
-  const named = Object.fromEntries(task.questions.map((each, place) => [each.name, choices[place]]));
-  outbox.put("POST", "pairs/answers", { seed, choices: named }, [seed]);
-  given.push(seed);
-  done += 1;
-  choices = [];
-  announce(`Next pair. ${progressText()}`);
-  if (waiting.length < REFILL) refill().then(show);
-  else preload();
-  show();
-}
-
-// Nobody can compare what they have not seen.
-function seen() {
-  return ["left", "right"].every((side) => images.get(url(waiting[0], side)).seen);
+  announce(`${CHOICES[choice].name}.`);
+  if (current() < 0) save();
+  else show();
 }
 
 function restEqual() {
-  if (!waiting.length) return;
-  if (!seen()) return announce("The images are not here yet.");
-  task.questions.forEach((_, place) => (choices[place] ||= "same"));
+  if (!canChoose()) return;
+  work.task.questions.forEach((_, place) => (choices[place] ||= "same"));
   save();
 }
 
+function save() {
+  const seed = work.waiting[0];
+  const named = Object.fromEntries(work.task.questions.map(({ name }, place) => [name, choices[place]]));
+  done += 1;
+  choices = [];
+  work.give([{ seed }], { seed, choices: named });
+  announce(`Next pair. ${progressText()}`);
+  show();
+}
+
 function undo() {
-  const answered = task.questions.findLastIndex((_, place) => choices[place]);
+  const answered = work.task.questions.findLastIndex((_, place) => choices[place]);
   if (answered >= 0) {
     delete choices[answered];
     announce("Taken back.");
     return show();
   }
-  const last = given.pop();
-  if (last === undefined) return announce("Nothing to undo.");
-  outbox.put("DELETE", `pairs/answers/${last}`, undefined, [last]);
+  if (!work.undo()) return;
   done -= 1;
-  waiting.unshift(last);
   announce(`The pair before. ${progressText()}`);
   show();
 }
 
-function progressText() {
-  return `${done.toLocaleString("en")} of ${task.total.toLocaleString("en")} pairs`;
-}
+const progressText = () => `${count(done)} of ${count(work.task.total)} pairs`;
 
 function show() {
-  const finished = exhausted && !waiting.length;
-  $("bar").max = task.total;
-  $("bar").value = done;
-  $("bar").textContent = progressText();
+  const { finished } = work;
+  showProgress(done, work.task.total, progressText());
   $("counts").textContent = progressText();
-  $("pair").hidden = finished;
+  for (const id of ["pair", "questions"]) $(id).hidden = finished;
   $("done").hidden = !finished;
-  $("questions").hidden = finished;
   $("same").disabled = finished;
-  $("undo").disabled = !given.length && !choices.some(Boolean);
-  if (finished) {
-    const fresh = $("done-text").textContent === "";
-    $("done-text").textContent = "You have compared all pairs. Thank you.";
-    if (fresh) $("done-title").focus();
-    return;
-  }
-  const seed = waiting[0];
+  $("undo").disabled = !work.given.length && !choices.some(Boolean);
+  if (finished) return showDone("You have compared all pairs. Thank you.");
+  const seed = work.waiting[0];
   if (seed === undefined) return;
-  for (const side of ["left", "right"]) {
-    const image = images.get(url(seed, side));
+  for (const side of SIDES) {
+    const image = work.images.get(url(seed, side));
     image.alt = `Pair ${done + 1}, ${side} image`;
     if ($(side).firstChild !== image) $(side).replaceChildren(image);
   }
@@ -182,28 +115,11 @@ function show() {
   });
 }
 
-const KEYS = {
-  arrowleft: () => choose(current(), "left"),
-  l: () => choose(current(), "left"),
-  arrowright: () => choose(current(), "right"),
-  r: () => choose(current(), "right"),
-  arrowdown: () => choose(current(), "same"),
-  e: () => choose(current(), "same"),
-  enter: restEqual,
-  u: undo,
-  backspace: undo,
-  "?": () => $("help").showModal(),
-};
-
-document.addEventListener("keydown", (event) => {
-  if (!task || !isForPage(event) || !shortcutsOn()) return;
-  const act = KEYS[event.key.toLowerCase()];
-  // A key that is held down must not answer by itself; Enter on a button is that button's.
-  if (!act || event.repeat) return;
-  if (event.key === "Enter" && event.target instanceof HTMLButtonElement) return;
-  event.preventDefault();
-  act();
-});
+const KEYS = { enter: restEqual, u: undo, backspace: undo };
+for (const [choice, { keys }] of Object.entries(CHOICES)) {
+  for (const key of keys.toLowerCase().split(" ")) KEYS[key] = () => choose(current(), choice);
+}
+onKeys((key) => work.task && KEYS[key]);
 
 $("same").addEventListener("click", restEqual);
 $("undo").addEventListener("click", undo);
