@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,23 +14,16 @@ import PIL.Image
 import torch
 from torch.torch_version import TorchVersion
 
-from ganfix_plugin.hosts.host import Situation, Workaround, where_used
-from ganfix_plugin.hosts.import_hooks import (
-    installed,
-    replaced,
-    stand_in,
-    wrapped_when_imported,
-)
+from ganfix_plugin.hosts.host import Function, Situation, Workaround, Wrapper, around, where_used
+from ganfix_plugin.hosts.import_hooks import installed, replaced, stand_in
 
 
-def _renamed_argument(function: Callable[..., Any], old: str, new: str) -> Callable[..., Any]:
-    """A function that takes an argument by its old name, too."""
-    if old in inspect.signature(function).parameters:
-        return function
+def _renamed(old: str, new: str) -> Callable[[Situation, Function], Function]:
+    """Makes functions take an argument by its old name, too."""
 
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if old in kwargs:
+    @around
+    def call(situation: Situation, function: Function, *args: Any, **kwargs: Any) -> Any:
+        if old in kwargs and old not in inspect.signature(function).parameters:
             kwargs[new] = kwargs.pop(old)
         return function(*args, **kwargs)
 
@@ -50,9 +42,7 @@ PERCENTILE = Workaround(
         f"writes it, and numpy {np.__version__} calls it method",
         unless=lambda: "interpolation" in inspect.signature(np.percentile).parameters,
     ),
-    lambda situation: replaced(
-        np, "percentile", _renamed_argument(np.percentile, "interpolation", "method")
-    ),
+    Wrapper("numpy", "percentile", _renamed("interpolation", "method")).installed,
 )
 
 
@@ -63,12 +53,10 @@ class _Encoded(np.ndarray):
         return self.tobytes()
 
 
-def _with_tostring(encode: Callable[..., Any]) -> Callable[..., Any]:
-    def imencode(*args: Any, **kwargs: Any) -> Any:
-        done, image = encode(*args, **kwargs)
-        return done, image.view(_Encoded)
-
-    return imencode
+@around
+def _with_tostring(situation: Situation, encode: Function, *args: Any, **kwargs: Any) -> Any:
+    done, image = encode(*args, **kwargs)
+    return done, image.view(_Encoded)
 
 
 TOSTRING = Workaround(
@@ -81,7 +69,7 @@ TOSTRING = Workaround(
         f"calls it, and numpy {np.__version__} has only tobytes",
         unless=lambda: hasattr(np.ndarray, "tostring"),
     ),
-    lambda situation: wrapped_when_imported("utils.visualizer", "cv2.imencode", _with_tostring),
+    Wrapper("utils.visualizer", "cv2.imencode", _with_tostring).installed,
 )
 
 # --- Pillow
@@ -135,18 +123,11 @@ SAMPLER = Workaround(
 )
 
 
-@contextmanager
-def _tolerant_load(situation: Situation) -> Iterator[None]:
-    load = torch.load
-
-    @functools.wraps(load)
-    def tolerant(*args: Any, **kwargs: Any) -> Any:
-        kwargs.setdefault("map_location", situation.device)
-        return load(*args, **kwargs)
-
+@around
+def _tolerant(situation: Situation, load: Function, *args: Any, **kwargs: Any) -> Any:
     safe = getattr(torch.serialization, "safe_globals", nullcontext)  # since PyTorch 2.5
-    with replaced(torch, "load", tolerant), safe([argparse.Namespace]):
-        yield
+    with safe([argparse.Namespace]):
+        return load(*args, **{"map_location": situation.device, **kwargs})
 
 
 CHECKPOINT = Workaround(
@@ -159,7 +140,7 @@ CHECKPOINT = Workaround(
         "generate.py",
         "loads what train.py wrote: its arguments beside weights that were on a GPU",
     ),
-    _tolerant_load,
+    Wrapper("torch", "load", _tolerant).installed,
 )
 LOCAL_RANK = Workaround(
     "local-rank",
@@ -200,9 +181,5 @@ MAKE_GRID = Workaround(
         "generate.py",
         "writes it, and torchvision calls it value_range since 0.12",
     ),
-    lambda situation: wrapped_when_imported(
-        "torchvision.utils",
-        "make_grid",
-        lambda make_grid: _renamed_argument(make_grid, "range", "value_range"),
-    ),
+    Wrapper("torchvision.utils", "make_grid", _renamed("range", "value_range")).installed,
 )

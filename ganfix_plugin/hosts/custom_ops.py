@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from ganfix_plugin.hosts.host import Situation, Workaround, where_used
-from ganfix_plugin.hosts.import_hooks import replaced, wrapped_when_imported
+from ganfix_plugin.hosts.host import Function, Situation, Workaround, Wrapper, around, where_used
 
 log = logging.getLogger("ganfix")
 
@@ -30,8 +29,6 @@ def _warn(op: str, error: Exception, instead: str) -> None:
 
 # --- NVIDIA's
 
-_OPS = ("bias_act", "upfirdn2d", "filtered_lrelu")
-
 
 def _may_fail_to_build(situation: Situation) -> str:
     raising = (situation.checkout / "torch_utils/ops/filtered_lrelu.py").is_file()
@@ -40,10 +37,10 @@ def _may_fail_to_build(situation: Situation) -> str:
     return "the networks run on CUDA, where the ops are compiled on first use"
 
 
-def _built_or_not(build: Callable[[], bool]) -> Callable[[], bool]:
+def _built_or_not(situation: Situation, build: Callable[[], bool]) -> Callable[[], bool]:
     """An op's ``_init``, which says whether it was built, instead of raising an error."""
 
-    @functools.lru_cache(maxsize=1)
+    @functools.cache
     def _init() -> bool:
         try:
             return build()
@@ -57,10 +54,9 @@ def _built_or_not(build: Callable[[], bool]) -> Callable[[], bool]:
 @contextmanager
 def _nvidia_reference(situation: Situation) -> Iterator[None]:
     with ExitStack() as stack:
-        for op in _OPS:
-            stack.enter_context(
-                wrapped_when_imported(f"torch_utils.ops.{op}", "_init", _built_or_not)
-            )
+        for op in ("bias_act", "upfirdn2d", "filtered_lrelu"):
+            wrapper = Wrapper(f"torch_utils.ops.{op}", "_init", _built_or_not)
+            stack.enter_context(wrapper.installed(situation))
         yield
 
 
@@ -101,26 +97,16 @@ def upfirdn2d(
 _REFERENCE = SimpleNamespace(fused_bias_act=fused_bias_act, upfirdn2d=upfirdn2d)
 
 
-@contextmanager
-def _our_reference(situation: Situation) -> Iterator[None]:
-    try:
-        from torch.utils import cpp_extension
-    except ImportError:  # it needs setuptools, and then the host cannot be helped either
-        yield
-        return
-    compile = cpp_extension.load
-
-    def load(name: str, *args: Any, **kwargs: Any) -> Any:
-        if situation.device != "cuda":
-            return _REFERENCE
+@around
+def _our_reference(
+    situation: Situation, compile: Function, name: str, *args: Any, **kwargs: Any
+) -> Any:
+    if situation.device == "cuda":
         try:
             return compile(name, *args, **kwargs)
         except Exception as error:
             _warn(name, error, "a slower")
-            return _REFERENCE
-
-    with replaced(cpp_extension, "load", load):
-        yield
+    return _REFERENCE
 
 
 ROSINALITY_OPS = Workaround(
@@ -132,5 +118,5 @@ ROSINALITY_OPS = Workaround(
         "op/*.py",
         "compiles its op for CUDA when it is imported",
     ),
-    _our_reference,
+    Wrapper("torch.utils.cpp_extension", "load", _our_reference).installed,
 )

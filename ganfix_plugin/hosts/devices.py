@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts.host import Situation, Workaround
+from ganfix_plugin.hosts.host import Function, Situation, Workaround, Wrapper, around
 from ganfix_plugin.hosts.import_hooks import replaced
 
 DEVICES = ("cpu", "cuda", "mps")
@@ -82,43 +81,29 @@ class CudaElsewhere(TorchFunctionMode):
 @contextmanager
 def _cuda_elsewhere(situation: Situation) -> Iterator[None]:
     """`CudaElsewhere`, and one device for scripts that count, choose or look after GPUs."""
-    stand_ins: dict[str, Callable[..., Any]] = {
-        "device_count": lambda: 1,
-        "current_device": lambda: 0,
-        "set_device": lambda device: None,
-    }
-    with ExitStack() as stack:
-        for name, function in stand_ins.items():
-            stack.enter_context(replaced(torch.cuda, name, function))
-        stack.enter_context(CudaElsewhere(situation.device))
+    with (
+        replaced(torch.cuda, "device_count", lambda: 1),
+        replaced(torch.cuda, "current_device", lambda: 0),
+        replaced(torch.cuda, "set_device", lambda device: None),
+        CudaElsewhere(situation.device),
+    ):
         yield
 
 
-@contextmanager
-def _gloo_for_nccl(situation: Situation) -> Iterator[None]:
-    """Processes that ask for the nccl backend get gloo."""
-    start = torch.distributed.init_process_group
-
-    def init_process_group(backend: str | None = None, *args: Any, **kwargs: Any) -> Any:
-        return start("gloo" if backend == "nccl" else backend, *args, **kwargs)
-
-    with replaced(torch.distributed, "init_process_group", init_process_group):
-        yield
+@around
+def _gloo_for_nccl(
+    situation: Situation, start: Function, backend: str | None = None, *args: Any, **kwargs: Any
+) -> Any:
+    return start("gloo" if backend == "nccl" else backend, *args, **kwargs)
 
 
-@contextmanager
-def _distances_of_half(situation: Situation) -> Iterator[None]:
-    """torch.cdist of half-precision features, computed in single precision."""
-    compute = torch.cdist
-
-    @functools.wraps(compute)
-    def cdist(x1: Tensor, x2: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if x1.dtype is not torch.float16:
-            return compute(x1, x2, *args, **kwargs)
-        return compute(x1.float(), x2.float(), *args, **kwargs).to(x1.dtype)
-
-    with replaced(torch, "cdist", cdist):
-        yield
+@around
+def _in_single(
+    situation: Situation, cdist: Function, x1: Tensor, x2: Tensor, *args: Any, **kwargs: Any
+) -> Any:
+    if x1.dtype is not torch.float16:
+        return cdist(x1, x2, *args, **kwargs)
+    return cdist(x1.float(), x2.float(), *args, **kwargs).to(x1.dtype)
 
 
 def _measures_half(situation: Situation) -> str:
@@ -142,12 +127,12 @@ HALF_DISTANCES = Workaround(
     "\"cdist\" not implemented for 'Half' (precision and recall metrics)",
     "distances between half-precision features are computed in single precision",
     _measures_half,
-    _distances_of_half,
+    Wrapper("torch", "cdist", _in_single).installed,
 )
 NCCL = Workaround(
     "nccl",
     "Distributed package doesn't have NCCL built in: the nccl backend needs GPUs",
     "several processes talk through gloo",
     _no_cuda,
-    _gloo_for_nccl,
+    Wrapper("torch.distributed", "init_process_group", _gloo_for_nccl).installed,
 )

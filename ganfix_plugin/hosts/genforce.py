@@ -24,13 +24,13 @@ from ganfix_plugin.hosts.host import (
     TRAINING,
     Function,
     Host,
+    Situation,
     Workaround,
     Wrapper,
     around,
     defines,
     where_used,
 )
-from ganfix_plugin.hosts.import_hooks import wrapped_when_imported
 from ganfix_plugin.hosts.metric_options import DETECTOR
 from ganfix_plugin.hosts.session import Session
 
@@ -117,17 +117,13 @@ def _any_width(session: Session, extract: Function, detector: Any, images: torch
 # --- workaround
 
 
-def _download_inception(prebuild: Function) -> Function:
+@around
+def _download_inception(situation: Situation, prebuild: Function, align_tf: bool = True) -> Any:
     """metrics.inception.prebuild_inception_model, which reads a file of its author's."""
-
-    @functools.wraps(prebuild)
-    def prebuild_inception_model(align_tf: bool = True) -> Any:
-        try:
-            return prebuild(align_tf)
-        except FileNotFoundError:
-            return prebuild.__globals__["build_inception_model"](align_tf)
-
-    return prebuild_inception_model
+    try:
+        return prebuild(align_tf)
+    except FileNotFoundError:
+        return prebuild.__globals__["build_inception_model"](align_tf)
 
 
 INCEPTION_PATH = Workaround(
@@ -136,13 +132,9 @@ INCEPTION_PATH = Workaround(
     "the host's own build_inception_model, which downloads the file into torch.hub's cache "
     "(or finds it there)",
     where_used(
-        "def prebuild_inception_model",
-        "metrics/*.py",
-        "reads it from a folder of its author's",
+        "def prebuild_inception_model", "metrics/*.py", "reads it from a folder of its author's"
     ),
-    lambda situation: wrapped_when_imported(
-        "metrics.inception", "prebuild_inception_model", _download_inception
-    ),
+    Wrapper("metrics.inception", "prebuild_inception_model", _download_inception).installed,
 )
 
 

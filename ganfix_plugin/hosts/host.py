@@ -13,6 +13,7 @@ from typing import Any
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts.flags import Flag
+from ganfix_plugin.hosts.import_hooks import wrapped_when_imported
 
 Function = Callable[..., Any]
 
@@ -65,14 +66,8 @@ class Workaround:
 def where_used(
     text: str, pattern: str, problem: str, unless: Callable[[], bool] = lambda: False
 ) -> Callable[[Situation], str]:
-    """The reason of a workaround for what a host uses and what is no longer there.
-
-    Args:
-        text: it is used by the first file of the checkout that holds this text, …
-        pattern: … and whose path below the checkout matches this.
-        problem: the rest of the sentence that begins with that file's name.
-        unless: whether it is still there.
-    """
+    """The reason of a workaround for what a host uses and what is no longer there: the path below
+    the checkout of the first file that matches ``pattern`` and holds ``text``, then ``problem``."""
 
     def reason(situation: Situation) -> str:
         user = "" if unless() else situation.file_with(text, pattern)
@@ -83,28 +78,33 @@ def where_used(
 
 @dataclass(frozen=True)
 class Wrapper:
-    """One function of the host that ganfix wraps as soon as its module is imported.
+    """One function that ganfix wraps as soon as its module is imported.
 
     Attributes:
         module: where it is defined, as the host's scripts import it.
         function: its name there; ``Class.method`` for a method.
-        wrap: called with the `session.Session` and the host's function, returns the one to use
-            instead.
+        wrap: called with the `session.Session` (in a workaround with the `Situation`) and the
+            function, returns the one to use instead.
     """
 
     module: str
     function: str
     wrap: Callable[[Any, Function], Function]
 
+    def installed(self, owner: Any) -> AbstractContextManager[None]:
+        """Inside, the function is wrapped for a session or situation; a `Workaround.apply`."""
+        wrap = functools.partial(self.wrap, owner)
+        return wrapped_when_imported(self.module, self.function, wrap)
+
 
 def around(call: Callable[..., Any]) -> Callable[[Any, Function], Function]:
-    """A decorator: makes a `Wrapper.wrap` of what is to be called in place of the host's function,
-    with the session, the host's function, and the arguments."""
+    """A decorator: makes a `Wrapper.wrap` of what is to be called in place of the function, with
+    the session or situation, the function, and the arguments."""
 
-    def wrap(session: Any, function: Function) -> Function:
+    def wrap(owner: Any, function: Function) -> Function:
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            return call(session, function, *args, **kwargs)
+            return call(owner, function, *args, **kwargs)
 
         return wrapped
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import json
 import logging
 import multiprocessing.spawn
@@ -32,7 +31,7 @@ from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.host import Host, Situation
-from ganfix_plugin.hosts.import_hooks import replaced, wrapped_when_imported
+from ganfix_plugin.hosts.import_hooks import replaced
 from ganfix_plugin.hosts.metric_options import MetricOptions
 from ganfix_plugin.hosts.screening import Screen, apply
 from ganfix_plugin.spec import Options
@@ -158,8 +157,7 @@ class Session:
             for workaround, _ in workarounds:
                 stack.enter_context(workaround.apply(self.run.situation))
             for wrapper in self.host.wrappers:
-                wrap = functools.partial(wrapper.wrap, self)
-                stack.enter_context(wrapped_when_imported(wrapper.module, wrapper.function, wrap))
+                stack.enter_context(wrapper.installed(self))
             if not self.run.reports:
                 folder = tempfile.TemporaryDirectory(prefix="ganfix-")
                 self.run = replace(self.run, reports=Path(stack.enter_context(folder)))
