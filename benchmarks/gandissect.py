@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.correction import EditsCorrection
-from ganfix_plugin.hooks.edits import Scale
+from ganfix_plugin.hooks.standalone import Scale
 from ganfix_plugin.profiling.defective import TAU, exceeding, thresholds, unit_overlap
 from ganfix_plugin.profiling.quantiles import UnitHistogram
 

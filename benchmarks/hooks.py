@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.correction import EditsCorrection
-from ganfix_plugin.hooks.edits import Cap
+from ganfix_plugin.hooks.standalone import Cap
 
 
 def measure(setup: Setup) -> Results:

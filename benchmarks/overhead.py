@@ -16,9 +16,9 @@ from networks import render, stylegan2
 
 import ganfix_plugin
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.hooks.attachment import Attachment, LayerHook, placed
+from ganfix_plugin.hooks.attachment import Attachment, placed
 from ganfix_plugin.hooks.correction import EditsCorrection
-from ganfix_plugin.hooks.edits import Cap
+from ganfix_plugin.hooks.standalone import Cap, LayerHook
 
 IMPORT = (
     "import time, torch; start = time.process_time(); import ganfix_plugin; {}"

@@ -21,8 +21,8 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, LatentList
 from ganfix_plugin.hooks.attachment import Attachment, attached, baked
 from ganfix_plugin.hooks.correction import Correction
-from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
 from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import ensure

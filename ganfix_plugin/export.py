@@ -29,18 +29,19 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready, written
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.hooks import standalone
-from ganfix_plugin.hooks.attachment import (
-    BeforeHook,
-    EndHook,
-    InputHook,
-    LayerHook,
-    attached,
-    baked,
-    placed,
-)
+from ganfix_plugin.hooks.attachment import attached, baked, placed
 from ganfix_plugin.hooks.correction import Correction
-from ganfix_plugin.hooks.edits import Cap, Scale, Truncate
+from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import (
+    Baked,
+    Cap,
+    Gated,
+    Hook,
+    LayerHook,
+    LowRateCount,
+    Scale,
+    Truncate,
+)
 from ganfix_plugin.profiling.profile import Profile, Settings
 
 _MARK = '{"ganfix-export-1": '
@@ -138,12 +139,7 @@ def export(
             raise GanfixError(f"export: {' '.join(about.specs)} edits nothing; there is no need")
         for correction in attachment.corrections:
             _refuse_uncarried(correction)
-        text = str(about)  # one object, which the pickle holds once
-        for hooks, key, hook in list(placed(G)):
-            if type(hook) in _TWINS:
-                twin, attributes = _TWINS[type(hook)]
-                baked_in = {"ganfix": text, "token": hook.token, **attributes(hook, make)}
-                hooks[key] = make(twin, **baked_in)
+        _bake(G, attachment.corrections, about, make)
         with temporary.open("wb") as file:
             pickle.dump(networks, file)
     return path
@@ -191,31 +187,34 @@ def _maker(G: nn.Module, path: Path) -> Make:
     return make
 
 
-def _edit(hook: LayerHook, make: Make) -> dict[str, Any]:
-    edit = hook.correction.edits[hook.layer]
-    # Copies, since a pickle holds the whole memory that a tensor is a part of.
-    numbers = {
-        name: value.cpu().clone() if isinstance(value, Tensor) else value
-        for name, value in vars(edit).items()
-    }
-    return {"edit": make(type(edit), **numbers), "gated": bool(hook.correction.gate)}
+def _gate(correction: Correction, make: Make) -> Any:
+    if correction.gate is None:
+        return None
+    scorer, threshold = correction.gate.scorer, correction.gate.threshold
+    assert isinstance(scorer, LRScorer)
+    neurons = {layer.name: neurons for layer, neurons in scorer.low_rate}
+    return make(Gated, scorer=make(LowRateCount, neurons=neurons), threshold=threshold)
 
 
-def _gate(hook: BeforeHook, make: Make) -> dict[str, Any]:
-    gate = hook.correction.gate
-    assert gate and isinstance(gate.scorer, LRScorer)
-    low_rate = {layer.name: neurons for layer, neurons in gate.scorer.low_rate}
-    return {"threshold": gate.threshold, "low_rate": low_rate}
+def _bake(G: nn.Module, corrections: Sequence[Correction], about: About, make: Make) -> None:
+    """Replace the hooks of `attach` by such as a pickle can carry."""
+    text = str(about)  # one object, which the pickle holds once
+    gates = {correction: _gate(correction, make) for correction in corrections}
+    for hooks, key, hook in placed(G):
+        if isinstance(hook, Hook):
+            baked_in, edit = dict(vars(hook)), None
+            if isinstance(hook, LayerHook):
+                baked_in["layer"] = make(Layer, **vars(hook.layer))
+                numbers = vars(hook.correction.edits[hook.layer]).items()
+                # Copies, since a pickle holds the whole memory that a tensor is a part of.
+                copies = {k: v.cpu().clone() if isinstance(v, Tensor) else v for k, v in numbers}
+                edit = make(type(hook.correction.edits[hook.layer]), **copies)
+            gate = gates[hook.correction]
+            baked_in["correction"] = make(Baked, ganfix=text, edit=edit, gate=gate)
+            hooks[key] = make(type(hook), **baked_in)
 
 
 _EDITS = (Cap, Scale, Truncate)
-# What stands in a pickle for a hook of `attach`, and its attributes.
-_TWINS: dict[type, tuple[type, Callable[[Any, Make], dict[str, Any]]]] = {
-    BeforeHook: (standalone.GateHook, _gate),
-    LayerHook: (standalone.LayerHook, _edit),
-    InputHook: (standalone.InputHook, _edit),
-    EndHook: (standalone.EndHook, lambda hook, make: {}),
-}
 
 
 def _refuse_second_pass(correction: Correction) -> None:
@@ -235,7 +234,7 @@ def _refuse_uncarried(correction: Correction) -> None:
             names = ", ".join(kind.__name__ for kind in _EDITS)
             raise GanfixError(
                 f"export: {correction.text} edits layer {layer.index} by {type(edit).__name__}; a "
-                f"network pickle can carry the edits of ganfix_plugin.hooks.edits: {names}"
+                f"network pickle can carry the edits of ganfix_plugin.hooks.standalone: {names}"
             )
         if layer.item is not None:
             raise GanfixError(

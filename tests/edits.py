@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.correction import SecondPassCorrection
-from ganfix_plugin.hooks.edits import Cap, Edit, Scale
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Cap, Edit, Scale
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -84,7 +84,6 @@ class Dim:
 
 
 def dimmed(G: nn.Module, index: int = 0, factor: float = 0.5) -> Attachment:
-    adapter = find_adapter(G)
-    entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
-    passes = Dim(adapter.layers(G)[index], factor)
-    return Attachment(G, [SecondPassCorrection(f"dim:{index}", entry, passes)])
+    generator = Generator.of(G)
+    passes = Dim(generator.layers[index], factor)
+    return Attachment(G, [SecondPassCorrection(f"dim:{index}", generator.entry, passes)])

@@ -23,7 +23,7 @@ import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.latents import Latents
-from ganfix_plugin.hooks.edits import Cap, Scale
+from ganfix_plugin.hooks.standalone import Cap, Scale
 
 SHAPES: dict[str, Callable[[], nn.Module]] = {
     "biggan": BigGANShaped,

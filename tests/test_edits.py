@@ -22,7 +22,7 @@ from edits import (
 from torch import Tensor
 from torch.testing import assert_close
 
-from ganfix_plugin.hooks.edits import Cap, Scale
+from ganfix_plugin.hooks.standalone import Cap, Scale
 
 
 @layouts

@@ -31,7 +31,7 @@ from ganfix_plugin.files import cache_folder
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
-from ganfix_plugin.hooks.forward import bare
+from ganfix_plugin.hooks.standalone import bare
 
 SPEC = "seqabl:samples=200,lowest=30%"
 LOOK = "prepared:look"

@@ -27,7 +27,7 @@ from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.errors import GanfixWarning
 from ganfix_plugin.export import contents
-from ganfix_plugin.hooks import standalone
+from ganfix_plugin.hooks import layer, standalone
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import Options
 
@@ -244,8 +244,9 @@ def test_an_export_is_hardly_larger_than_the_network(stylegan2: nn.Module, tmp_p
         assert out.stat().st_size - before < 0.01 * before + 65536
 
 
-def test_what_a_pickle_carries_imports_nothing_but_torch() -> None:
-    tree = ast.parse(Path(standalone.__file__).read_text(), feature_version=(3, 8))
+@pytest.mark.parametrize("module", [standalone, layer])
+def test_what_a_pickle_carries_imports_nothing_but_torch(module: Any) -> None:
+    tree = ast.parse(Path(module.__file__).read_text(), feature_version=(3, 8))
     names = {
         name.partition(".")[0]
         for node in ast.walk(tree)

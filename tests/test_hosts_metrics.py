@@ -24,7 +24,7 @@ from ganfix_plugin.features.images import read_images, to_pixels
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.latents import latents_of
-from ganfix_plugin.hooks.forward import bare
+from ganfix_plugin.hooks.standalone import bare
 from ganfix_plugin.hosts.host import Situation
 from ganfix_plugin.hosts.metric_detector import give_detector
 from ganfix_plugin.hosts.metric_options import MetricOptions

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ganfix_plugin import GanfixError
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents, latent_batches
-from ganfix_plugin.hooks.edits import Fade
+from ganfix_plugin.hooks.fade import Fade
 from ganfix_plugin.ops import build, reference
 from ganfix_plugin.ops.dispatch import DTYPES, implementation
 from ganfix_plugin.profiling.rates import count_active, lr_counts

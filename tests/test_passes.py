@@ -13,8 +13,9 @@ from generators import dcgan, hooks, images, latents, numbered, recorded
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.hooks.forward import bare, observe, random_state_kept
+from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import bare, random_state_kept
 
 
 class Counted(nn.Module):

@@ -12,8 +12,8 @@ from torch import nn
 from ganfix_plugin import attach
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hooks.attachment import Attachment
-from ganfix_plugin.hooks.edits import Cap, Scale
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Cap, Scale
 
 
 def edits(attachment: Attachment) -> list[Cap | Scale]:

@@ -28,9 +28,10 @@ from ganfix_plugin.correctors.seqc import (
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.hooks.attachment import Attachment
-from ganfix_plugin.hooks.edits import Fade, Scale
-from ganfix_plugin.hooks.forward import bare, observe
+from ganfix_plugin.hooks.fade import Fade
+from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Scale, bare
 from ganfix_plugin.profiling.store import classifier_path
 from ganfix_plugin.spec import Portion
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
-from ganfix_plugin.hooks.edits import Edit, Scale
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Edit, Scale
 from ganfix_plugin.spec import LayerOptions, number, option
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import random_state_kept
 
 
 def lr_heatmap(

@@ -21,8 +21,8 @@ from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import real_features, seed_features
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents, seed_batches
-from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.labels import ARTIFACT, KINDS, LR_COUNT, NORMAL, Label, Labels
 from ganfix_plugin.profiling.defective import TAU, Overlap, artifact_sums, mean_overlaps, thresholds
 from ganfix_plugin.profiling.profile import Profile, Settings

@@ -16,7 +16,7 @@ from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.files import written
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
-from ganfix_plugin.hooks.forward import random_state_kept
+from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.labels import KINDS, Labels, Sample
 from ganfix_plugin.workers import progress
 

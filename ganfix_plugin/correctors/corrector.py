@@ -12,8 +12,8 @@ from ganfix_plugin import registry
 from ganfix_plugin.correctors.gates import ProbeScorer
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hooks.correction import Move, SecondPass
-from ganfix_plugin.hooks.edits import Edit
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Edit
 from ganfix_plugin.profiling.profile import Profile
 from ganfix_plugin.spec import Options
 

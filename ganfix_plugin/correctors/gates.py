@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import Extractor
-from ganfix_plugin.hooks.edits import Shared
-from ganfix_plugin.hooks.forward import bare
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Shared, bare
 from ganfix_plugin.profiling.probe import Probe
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile
 from ganfix_plugin.profiling.rates import lr_count

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from ganfix_plugin.artifacts.probes import SOURCES
 from ganfix_plugin.correctors.gates import ProbeScorer
 from ganfix_plugin.generators.entry import Latent, of_rows
-from ganfix_plugin.hooks.edits import Shared
 from ganfix_plugin.hooks.forward import Call
+from ganfix_plugin.hooks.standalone import Shared
 from ganfix_plugin.spec import Gate, Options, Portion, choice, option, some
 
 BELOW = 0.7  # the default gate

@@ -12,8 +12,9 @@ from ganfix_plugin.correctors.corrector import CorrectorContext
 from ganfix_plugin.correctors.gates import ArtifactScorer, ProbeScorer, lr_scorer
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.hooks.correction import Correction, Gated, kind_of
+from ganfix_plugin.hooks.correction import Correction, kind_of
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Gated
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.store import checked, classifier_path, ensure
 from ganfix_plugin.spec import Options, Portion
@@ -21,13 +22,12 @@ from ganfix_plugin.spec import Options, Portion
 
 def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any = None) -> Correction:
     """A spec's correction of a generator; what it reads is measured first, unless it is known."""
-    G, adapter, options = generator.G, generator.adapter, spec.options
+    entry, options = generator.entry, spec.options
     layers = _chosen(generator, options)
     profile = measured_for(generator, spec, measure_on)
     probe = probe_for(generator, spec, measure_on)
-    entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
-    mean_latent, discriminator = adapter.mean_latent(G), generator.discriminator
-    context = CorrectorContext(layers, profile, entry, mean_latent, discriminator, probe)
+    mean_latent = generator.adapter.mean_latent(generator.G)
+    context = CorrectorContext(layers, profile, entry, mean_latent, generator.discriminator, probe)
     edits = spec.corrector.edits(options, context)
     gate = _gate(generator, options, context) if options.gate else None
     numbers = profile.text if profile else ""

@@ -11,8 +11,8 @@ import torch
 
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.correctors.units import without
-from ganfix_plugin.hooks.edits import Cap, Edit
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Cap, Edit
 from ganfix_plugin.spec import LayerOptions, Portion, choice, option, some, whole
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.correctors.units import highest
 from ganfix_plugin.errors import GanfixWarning
-from ganfix_plugin.hooks.edits import Cap, Edit
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Cap, Edit
 from ganfix_plugin.profiling.profile import Profile
 from ganfix_plugin.spec import LayerOptions, Portion, choice, number, option, portion
 

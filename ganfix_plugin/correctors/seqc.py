@@ -25,8 +25,9 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.hooks.correction import SecondPass
-from ganfix_plugin.hooks.edits import Edit, Fade, Scale, Shared
+from ganfix_plugin.hooks.fade import Fade
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Edit, Scale, Shared
 from ganfix_plugin.profiling.defective import (
     binary_masks,
     exceeding,

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hooks.edits import Edit, Truncate
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Edit, Truncate
 from ganfix_plugin.spec import Options, number, option
 
 

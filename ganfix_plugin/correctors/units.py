@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hooks.edits import Edit, Scale
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Edit, Scale
 from ganfix_plugin.spec import Options, option, whole
 
 

@@ -23,9 +23,9 @@ from torch.nn.functional import interpolate
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.images import to_pixels
-from ganfix_plugin.hooks.edits import Shared
 from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Shared
 
 # So many pixels at a time on a CPU: one image of 224 × 224. The maps of more are too large for the
 # allocator to keep, and to get them anew for every layer took twice as long as to compute them.

@@ -13,7 +13,7 @@ from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.features.images import read_images
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import ALL, BATCH, Batch, Part, seed_batches
-from ganfix_plugin.hooks.forward import bare, random_state_kept
+from ganfix_plugin.hooks.standalone import bare, random_state_kept
 from ganfix_plugin.labels import Sample
 from ganfix_plugin.workers import Tensors, progress
 

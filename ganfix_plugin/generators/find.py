@@ -11,7 +11,7 @@ from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.generators.plain import DCGAN, Plain
-from ganfix_plugin.hooks.forward import uncompiled
+from ganfix_plugin.hooks.standalone import uncompiled
 
 
 def unwrap(G: Any) -> nn.Module:

@@ -73,6 +73,12 @@ class Generator:
         """Its numbered layers, in the order in which they run."""
         return self.adapter.layers(self.G)
 
+    @cached_property
+    def entry(self) -> Layer:
+        """The module that scripts really call, and where the image is in what it returns."""
+        item = self.adapter.image_item(self.G)
+        return Layer(-1, self.adapter.entry(self.G), (0, 0), 0, item)
+
     @property
     def auto(self) -> tuple[Layer, ...]:
         """The papers' default layers for its family."""
@@ -114,7 +120,7 @@ class Generator:
 
         Args:
             z: latents [N, …] like the generator's parameters; ``c`` one-hot classes [N, classes].
-            module: a view of G to run in its place, such as `hooks.forward.bare` makes.
+            module: a view of G to run in its place, such as `hooks.standalone.bare` makes.
         """
         return self.adapter.synthesize(self.G if module is None else module, z, c)
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.layers import Family
-from ganfix_plugin.hooks.forward import observe, random_state_kept
+from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import random_state_kept
 
 _RELUS = (nn.ReLU, nn.LeakyReLU)
 _WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)

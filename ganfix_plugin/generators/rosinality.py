@@ -12,8 +12,8 @@ from torch import Tensor
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.entry import Latent, with_keywords
 from ganfix_plugin.generators.layers import Growing
-from ganfix_plugin.hooks.forward import Call, bare
-from ganfix_plugin.hooks.standalone import first_argument, with_first
+from ganfix_plugin.hooks.forward import Call
+from ganfix_plugin.hooks.standalone import bare, first_argument, with_first
 
 
 class Rosinality(Growing):

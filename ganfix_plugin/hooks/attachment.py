@@ -1,148 +1,35 @@
 """Corrections attached to a generator, and the life of their hooks.
 
-1. `Attachment` puts the hooks of each correction on modules of the generator: a `LayerHook` on each
-   layer, or an `InputHook` where a layer's input is edited; and, where something belongs to a whole
-   call (a gate, a second pass), a `BeforeHook`, an `AfterHook` and an `EndHook` on the entry, the
-   module that scripts really call. They go into torch's own tables, under ids from 2^62, where its
-   counter never comes: that restarts at 0 in every process and would overwrite hooks of lower ids
-   in an unpickled generator. What torch.compile has captured is dropped.
-2. In a call, `BeforeHook` makes the `CallState` of this call in this thread, with the rows that the
-   gate lets pass; the layers are edited; `AfterHook` may run the entry again and choose rows of
-   both passes; `EndHook`, the last of the entry's hooks, forgets the state, after failed calls too.
-   What is done is counted by token (`counts`).
-3. `copy.deepcopy` copies the hooks with the generator; both share the correction, and their counts.
-   Pickles hold hooks by module and class, with token and correction. So copies, pickles and spawned
-   processes are corrected by themselves; each process keeps its own counts. `export` replaces hooks
-   by those of `standalone`, for places without ganfix.
-4. `Attachment.detach` takes off what it put there, and only that: hooks of others, hooks of other
-   attachments, and copies stay as they are.
+Hooks (`standalone`) stand on the layers and, where something belongs to a whole call, on the entry,
+the module that scripts really call. Copies, pickles and spawned processes of the generator carry
+them, with token and correction, and so are corrected by themselves.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hooks.correction import CallState, Correction
+from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.counts import Count, counted
-from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import (
-    bare,
-    first_argument,
-    random_state_kept,
-    with_first,
+    AfterHook,
+    BeforeHook,
+    EndHook,
+    Hook,
+    InputHook,
+    LayerHook,
 )
 
+# Out of reach of torch's counter of ids, which restarts at 0 in every process and would overwrite
+# hooks of lower ids in an unpickled generator.
 _FIRST_ID = 1 << 62
-
-
-class _Calls(threading.local):
-    """The state of the calls that run in a thread, by token."""
-
-    def __init__(self) -> None:
-        self.states: dict[str, CallState] = {}
-
-
-_calls = _Calls()
-
-
-@dataclass
-class Hook:
-    """What all hooks hold: a correction, and the token of its attachment."""
-
-    token: str
-    correction: Correction
-
-    table: ClassVar[str] = "_forward_hooks"
-    flags: ClassVar[tuple[str, ...]] = ()
-
-    def _check(self, module: nn.Module) -> None:
-        refused = "traced" if torch.jit.is_tracing() else "trained" if module.training else ""
-        if refused:
-            raise GanfixError(
-                f"{self.correction.text}: a corrected generator cannot be {refused}; detach first"
-            )
-
-
-@dataclass
-class BeforeHook(Hook):
-    """A forward pre-hook on the entry: begins the state of a call."""
-
-    table = "_forward_pre_hooks"
-    flags = ("_forward_pre_hooks_with_kwargs",)
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self._check(module)
-        call, gate = CallState(self.token), self.correction.gate
-        if gate:
-            with random_state_kept(module):
-                scores = gate.scorer(module, args, kwargs)
-            # On the CPU, where layers can ask how many rows there are without a synchronisation.
-            call.rows = (scores > gate.threshold).cpu()
-        _calls.states[self.token] = call
-        return self.correction.before(call, module, args, kwargs)
-
-
-@dataclass
-class LayerHook(Hook):
-    """A forward hook that puts an edited feature map in the place of a layer's own."""
-
-    layer: Layer
-
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
-        y = self._edited(module, self.layer.read(output))
-        return None if y is None else self.layer.write(output, y)
-
-    def _edited(self, module: nn.Module, x: Tensor) -> Tensor | None:
-        self._check(module)
-        call = _calls.states.get(self.token) or CallState(self.token)
-        return self.correction.at(call, self.layer, x)
-
-
-@dataclass
-class InputHook(LayerHook):
-    """A forward pre-hook that edits the first argument of a call: a latent, or a w."""
-
-    table = "_forward_pre_hooks"
-    flags = ("_forward_pre_hooks_with_kwargs",)
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        y = self._edited(module, first_argument(module, args, kwargs))
-        return None if y is None else with_first(module, args, kwargs, y)
-
-
-@dataclass
-class AfterHook(Hook):
-    """A forward hook on the entry: may run it again."""
-
-    flags = ("_forward_hooks_with_kwargs",)
-
-    def __call__(
-        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
-    ) -> Any:
-        def again() -> Any:
-            # Inputs that are edited, are so in the arguments already.
-            return bare(module, keep=(LayerHook,))(*args, **kwargs)
-
-        return self.correction.after(_calls.states[self.token], output, again)
-
-
-@dataclass
-class EndHook(Hook):
-    """A forward hook on the entry that ends the state of a call, failed calls included."""
-
-    flags = ("_forward_hooks_always_called",)
-
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        _calls.states.pop(self.token, None)
 
 
 class Attachment:
@@ -222,13 +109,14 @@ class Attachment:
 
 def attached(G: nn.Module) -> list[str]:
     """The canonical specs of the corrections that a generator carries already."""
-    texts = (hook.correction.text for _, _, hook in placed(G) if isinstance(hook, Hook))
-    return list(dict.fromkeys(texts))
+    corrections = (getattr(hook, "correction", None) for _, _, hook in placed(G))
+    return list(dict.fromkeys(c.text for c in corrections if isinstance(c, Correction)))
 
 
 def baked(G: nn.Module) -> list[str]:
     """What the hooks of a generator out of an exported pickle say about themselves (`export`)."""
-    texts = (getattr(hook, "ganfix", None) for _, _, hook in placed(G))
+    corrections = (getattr(hook, "correction", None) for _, _, hook in placed(G))
+    texts = (getattr(correction, "ganfix", None) for correction in corrections)
     return list(dict.fromkeys(text for text in texts if text))
 
 

@@ -7,7 +7,7 @@ entry runs, at each of its layers, and after the entry, with the `CallState` of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -15,26 +15,17 @@ from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hooks.counts import count, uncounted
-from ganfix_plugin.hooks.edits import Edit, Shared
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.hooks.standalone import edited, random_state, restore, where
-
-Scorer = Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Tensor]
-
-
-@dataclass(frozen=True)
-class Gated:
-    """Correct only rows whose score exceeds a threshold.
-
-    Attributes:
-        scorer: from the entry and the arguments of a call to float or int [N]; it must leave the
-            module as it is. Random state is restored after it, so that the corrected pass draws the
-            noise that was scored.
-        threshold: rows with a greater score are corrected.
-    """
-
-    scorer: Scorer
-    threshold: float
+from ganfix_plugin.hooks.standalone import (
+    CallState,
+    Edit,
+    Gated,
+    Shared,
+    edited,
+    random_state,
+    restore,
+    where,
+)
 
 
 class SecondPass(Protocol):
@@ -73,25 +64,6 @@ class Move(Protocol):
         rows, and the module, stay as they are."""
 
 
-@dataclass
-class CallState:
-    """What belongs to one call of an entry, in one thread and for one correction.
-
-    Attributes:
-        token: of the attached correction, by which it is counted.
-        rows: the rows to correct, bool [N] on the CPU; None where no gate chooses.
-        start: the random state that the entry started from, where there may be a second pass.
-        kept: what a first pass leaves for `SecondPass.decide`, by layer name; None when none runs.
-        second: the edits of a second pass, by layer name; empty when none runs.
-    """
-
-    token: str
-    rows: Tensor | None = None
-    start: list[tuple[torch.Generator, Tensor]] = field(default_factory=list)
-    kept: dict[str, Tensor] | None = None
-    second: Mapping[str, Edit] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, eq=False)
 class Correction(Shared):
     """What one ``--correct`` is on one generator; copies of the generator share it.
@@ -117,6 +89,14 @@ class Correction(Shared):
     def layers(self) -> tuple[Layer, ...]:
         """The layers that are edited."""
         raise NotImplementedError
+
+    def check(self, module: nn.Module) -> None:
+        """Refuse to run where it would go wrong."""
+        refused = "traced" if torch.jit.is_tracing() else "trained" if module.training else ""
+        if refused:
+            raise GanfixError(
+                f"{self.text}: a corrected generator cannot be {refused}; detach first"
+            )
 
     def before(
         self, call: CallState, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]

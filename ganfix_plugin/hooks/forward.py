@@ -15,10 +15,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.hooks.standalone import Stop, shown
-from ganfix_plugin.hooks.standalone import bare as bare
-from ganfix_plugin.hooks.standalone import random_state_kept as random_state_kept
-from ganfix_plugin.hooks.standalone import uncompiled as uncompiled
+from ganfix_plugin.hooks.standalone import Stop, bare, shown
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 """The positional and the keyword arguments of a call."""

@@ -1,8 +1,7 @@
-"""What runs where ganfix is not installed: a corrected network pickle carries this file's source.
+"""What runs where ganfix is not installed: a corrected network pickle carries this source.
 
-So it imports only torch and the standard library. `export` puts hooks of these classes in the
-places of those that `attach` has made. Both are built from the same edits and functions, and so
-compute bit for bit the same; hooks in a pickle keep no counts.
+So it imports only torch and the standard library, as does `layer`. Hooks are the same in a pickle
+as those that `attach` places, with a `Baked` for their correction, which keeps no counts.
 
 - [C22]: Choi, Chang, Choi, IJCAI 2022.
 - [T21]: Tousi et al., CVPR 2021.
@@ -17,13 +16,24 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 # --- edits
+
+
+class Edit(Protocol):
+    """What can be done to a feature map, or to a latent: a pure function of it [N, C, H, W].
+
+    Out of place, the same shape, dtype, strides and device, no random numbers, no state, each row
+    by itself. The edits here compare by identity and are never copied: a deep copy of a generator
+    shares them with the original.
+    """
+
+    def __call__(self, x: Tensor) -> Tensor: ...
 
 
 class Shared:
@@ -153,7 +163,7 @@ def _bits(like: Tensor) -> Tensor:
 # --- rows and arguments of a call
 
 
-def edited(edit: Callable[[Tensor], Tensor], x: Tensor, rows: Tensor | None) -> Tensor | None:
+def edited(edit: Edit, x: Tensor, rows: Tensor | None) -> Tensor | None:
     """x, edited at rows (bool [N], on the CPU) or at all (None); None where no row is chosen."""
     if rows is not None and not rows.any():
         return None
@@ -304,56 +314,86 @@ def random_state_kept(module: nn.Module, seed: int | None = None) -> Iterator[No
 # --- hooks
 
 
-class _Calls(threading.local):
-    """Which rows of a call a gate lets pass, by token: of one call in one thread."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, Tensor] = {}
-
-
-_calls = _Calls()
-
-
-class Hook:
-    """What all hooks hold.
+@dataclass
+class CallState:
+    """What belongs to one call of an entry, in one thread and for one correction.
 
     Attributes:
-        ganfix: what was baked in, as `export.About` writes it; the mark of a corrected generator.
-        token: one per correction; its gate, its edits and its end share it.
+        token: of the attached correction, by which it is counted.
+        rows: the rows to correct, bool [N] on the CPU; None where no gate chooses.
+        start: the random state that the entry started from, where there may be a second pass.
+        kept: what a first pass leaves for `SecondPass.decide`, by layer name; None when none runs.
+        second: the edits of a second pass, by layer name; empty when none runs.
     """
 
-    ganfix: str
     token: str
+    rows: Tensor | None = None
+    start: list[tuple[torch.Generator, Tensor]] = field(default_factory=list)
+    kept: dict[str, Tensor] | None = None
+    second: Mapping[str, Edit] = field(default_factory=dict)
 
 
+class _Calls(threading.local):
+    def __init__(self) -> None:
+        self.states: dict[str, CallState] = {}
+
+
+_calls = _Calls()  # that run in a thread, by token
+
+
+@dataclass
+class Hook:
+    """What all hooks hold: a `Correction` or a `Baked`, and the token of its attachment."""
+
+    token: str
+    correction: Any
+
+    table: ClassVar[str] = "_forward_hooks"
+    flags: ClassVar[tuple[str, ...]] = ()
+
+
+class BeforeHook(Hook):
+    """A forward pre-hook on the entry: begins the state of a call."""
+
+    table = "_forward_pre_hooks"
+    flags = ("_forward_pre_hooks_with_kwargs",)
+
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any = None) -> Any:
+        if kwargs is None:
+            raise RuntimeError("ganfix: this gated correction needs PyTorch 2.0 or later")
+        self.correction.check(module)
+        call, gate = CallState(self.token), self.correction.gate
+        if gate:
+            with random_state_kept(module):
+                scores = gate.scorer(module, args, kwargs)
+            # On the CPU, where layers can ask how many rows there are without a synchronisation.
+            call.rows = (scores > gate.threshold).cpu()
+        _calls.states[self.token] = call
+        return self.correction.before(call, module, args, kwargs)
+
+
+@dataclass
 class LayerHook(Hook):
-    """A forward hook that puts an edited feature map in the place of a layer's own.
+    """A forward hook that puts an edited feature map in the place of a layer's own."""
 
-    Attributes:
-        edit: a `Cap`, `Scale` or `Truncate`.
-        gated: only rows that the gate of the same token lets pass.
-    """
+    layer: Any
 
-    edit: Callable[[Tensor], Tensor]
-    gated: bool
-
-    def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
-        return self._edited(module, output)
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
+        y = self._edited(module, self.layer.read(output))
+        return None if y is None else self.layer.write(output, y)
 
     def _edited(self, module: nn.Module, x: Tensor) -> Tensor | None:
-        if module.training:
-            raise RuntimeError("ganfix: a corrected generator cannot be trained")
-        rows = _calls.rows.get(self.token)
-        if self.gated and (rows is None or len(rows) != len(x)):
-            raise RuntimeError(
-                "ganfix: a corrected layer ran outside a call that its gate has seen; call the "
-                "generator or its synthesis as a whole"
-            )
-        return edited(self.edit, x, rows)
+        self.correction.check(module)
+        call = _calls.states.get(self.token) or CallState(self.token)
+        y: Tensor | None = self.correction.at(call, self.layer, x)
+        return y
 
 
 class InputHook(LayerHook):
     """A forward pre-hook that edits the first argument of a call: a latent, or a w."""
+
+    table = "_forward_pre_hooks"
+    flags = ("_forward_pre_hooks_with_kwargs",)
 
     def __call__(self, module: nn.Module, args: Any, kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -361,45 +401,98 @@ class InputHook(LayerHook):
         return None if y is None else with_first(module, args, kwargs, y)
 
 
-class GateHook(Hook):
-    """A forward pre-hook that decides about the samples of a call before it runs: those in which
-    more low-rate neurons are activated than a threshold are corrected.
+class AfterHook(Hook):
+    """A forward hook on the entry: may run it again."""
 
-    Attributes:
-        threshold: of the count.
-        low_rate: by the name of a layer in the module: its low-rate neurons, bool [C, H, W].
-    """
+    flags = ("_forward_hooks_with_kwargs",)
 
-    threshold: float
-    low_rate: dict[str, Tensor]
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+        def again() -> Any:
+            # Inputs that are edited, are so in the arguments already.
+            return bare(module, keep=(LayerHook,))(*args, **kwargs)
 
-    def __getstate__(self) -> dict[str, Any]:
-        packed = {name: pack(neurons) for name, neurons in self.low_rate.items()}
-        return {**vars(self), "low_rate": packed}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        low_rate = {name: unpack(*packed) for name, packed in state["low_rate"].items()}
-        vars(self).update(state, low_rate=low_rate)
-
-    def __call__(self, module: nn.Module, args: Any, kwargs: Any = None) -> None:
-        if kwargs is None:
-            raise RuntimeError("ganfix: this gated correction needs PyTorch 2.0 or later")
-        if torch.jit.is_tracing():
-            raise RuntimeError("ganfix: a generator with a gated correction cannot be traced")
-        counts: list[Tensor] = []
-
-        def count(name: str, x: Tensor) -> None:
-            active = (x > 0) & self.low_rate[name].to(x.device)
-            counts.append(active.sum(dim=(1, 2, 3), dtype=torch.int32))
-
-        with random_state_kept(module), torch.no_grad():
-            shown(module, self.low_rate, count, lambda view: view(*args, **kwargs))
-        scores = torch.stack(counts).sum(dim=0, dtype=torch.int32)
-        _calls.rows[self.token] = (scores > self.threshold).cpu()
+        return self.correction.after(_calls.states[self.token], output, again)
 
 
 class EndHook(Hook):
-    """A forward hook that forgets the rows of a call after it."""
+    """A forward hook on the entry that ends the state of a call, failed calls included."""
+
+    flags = ("_forward_hooks_always_called",)
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        _calls.rows.pop(self.token, None)
+        _calls.states.pop(self.token, None)
+
+
+# --- what stands for a correction in a pickle
+
+
+@dataclass(frozen=True)
+class Gated:
+    """Correct only rows whose score exceeds a threshold.
+
+    Attributes:
+        scorer: from the entry and the arguments of a call to float or int [N]; it must leave the
+            module as it is. Random state is restored after it, so that the corrected pass draws the
+            noise that was scored.
+        threshold: rows with a greater score are corrected.
+    """
+
+    scorer: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Tensor]
+    threshold: float
+
+
+@dataclass(frozen=True, eq=False)
+class Baked(Shared):
+    """The correction of one hook.
+
+    Attributes:
+        ganfix: what was baked in, as `export.About` writes it; the mark of a corrected generator.
+        edit: of the hook's layer.
+        gate: None corrects every sample.
+    """
+
+    ganfix: str
+    edit: Edit | None
+    gate: Gated | None
+
+    def check(self, module: nn.Module) -> None:
+        if module.training:
+            raise RuntimeError("ganfix: a corrected generator cannot be trained")
+        if self.gate and torch.jit.is_tracing():
+            raise RuntimeError("ganfix: a generator with a gated correction cannot be traced")
+
+    def before(self, call: CallState, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Nothing but the gate acts before a call."""
+
+    def at(self, call: CallState, layer: Any, x: Tensor) -> Tensor | None:
+        if self.gate and (call.rows is None or len(call.rows) != len(x)):
+            raise RuntimeError(
+                "ganfix: a corrected layer ran outside a call that its gate has seen; call the "
+                "generator or its synthesis as a whole"
+            )
+        return edited(self.edit, x, call.rows) if self.edit else None
+
+
+@dataclass(frozen=True, eq=False)
+class LowRateCount(Shared):
+    """Counts the activated low-rate neurons of each sample: by layer name, bool [C, H, W]."""
+
+    neurons: dict[str, Tensor]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"neurons": {name: pack(neurons) for name, neurons in self.neurons.items()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        neurons = {name: unpack(*packed) for name, packed in state["neurons"].items()}
+        vars(self).update(neurons=neurons)
+
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> Tensor:
+        counts: list[Tensor] = []
+
+        def count(name: str, x: Tensor) -> None:
+            active = (x > 0) & self.neurons[name].to(x.device)
+            counts.append(active.sum(dim=(1, 2, 3), dtype=torch.int32))
+
+        with torch.no_grad():
+            shown(module, self.neurons, count, lambda view: view(*args, **kwargs))
+        return torch.stack(counts).sum(dim=0, dtype=torch.int32)

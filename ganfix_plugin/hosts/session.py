@@ -27,7 +27,7 @@ from ganfix_plugin.files import write_text
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.counts import add_counts, process_counts
-from ganfix_plugin.hooks.forward import random_state_kept
+from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.host import Host, Situation

@@ -19,8 +19,8 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch
 from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.correction import EditsCorrection
-from ganfix_plugin.hooks.edits import Cap
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import Cap
 from ganfix_plugin.pictures.sheet import Band, Row, heat, pictured, sheet
 from ganfix_plugin.profiling.profile import Profile
 
@@ -118,7 +118,7 @@ def _seen(
 ) -> tuple[list[Image.Image], list[np.ndarray]]:
     """Images with some neurons ablated, and in them the share of a pixel's channels that are
     activated among the watched neurons, by layer, [N, H, W] each at the images' size."""
-    G, adapter, (z, c) = generator.G, generator.adapter, batch
+    G, (z, c) = generator.G, batch
     shares: list[Tensor] = []
 
     def watch(layer: Layer, module: nn.Module, args: object, output: object) -> None:
@@ -126,13 +126,12 @@ def _seen(
         shares.append(active.float().mean(dim=1, keepdim=True))
 
     edits = {layer: Cap(neurons) for layer, neurons in ablated.items()}
-    entry = Layer(-1, adapter.entry(G), (0, 0), 0, item=adapter.image_item(G))
     with ExitStack() as hooks:
         # Hooks run in the order of their ids, so that what is watched is not ablated yet.
         for layer in watched:
             module = G.get_submodule(layer.name)
             hooks.enter_context(module.register_forward_hook(partial(watch, layer)))
-        hooks.enter_context(Attachment(G, [EditsCorrection("ablation", entry, edits)]))
+        hooks.enter_context(Attachment(G, [EditsCorrection("ablation", generator.entry, edits)]))
         images = render(generator, z, c, corrected=True)
     side = (images.shape[-1],) * 2
     maps = [interpolate(share, side, mode="bilinear", align_corners=False) for share in shares]

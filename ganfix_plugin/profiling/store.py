@@ -19,8 +19,8 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import cache_folder
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents, check_class, latent_batches
-from ganfix_plugin.hooks.forward import random_state_kept
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import count_active, lr_counts
 from ganfix_plugin.workers import Tensors, meeting_folder, shared, world

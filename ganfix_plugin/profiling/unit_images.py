@@ -16,8 +16,8 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, fitting_batch, seed_batches
-from ganfix_plugin.hooks.forward import bare, random_state_kept
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import bare, random_state_kept
 from ganfix_plugin.workers import progress
 
 TOP = 20  # of 20,000 generations, in [T21]

@@ -14,8 +14,9 @@ from ganfix_plugin.generators.entry import Latent, with_keywords
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch
 from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import called_with, observe, random_state_kept
+from ganfix_plugin.hooks.forward import called_with, observe
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import random_state_kept
 
 
 @dataclass(frozen=True)
