@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -27,24 +28,15 @@ _MAP = 128  # side of the largest heat map
 
 @dataclass(frozen=True)
 class Pair:
-    """One seed, uncorrected and corrected.
-
-    Attributes:
-        seed: the host's own.
-        identical: whether the generator returned the same bits.
-        change: mean absolute difference of the pixels, of 255.
-        before, after: as hosts save them, reduced to `LARGEST`.
-        changes: the difference as heat.
-        maps: the heat map of the uncorrected image, float [h, w].
-    """
+    """One seed, uncorrected and corrected, as hosts save them, reduced to `LARGEST`."""
 
     seed: int
-    identical: bool
-    change: float
+    identical: bool  # whether the generator returned the same bits
+    change: float  # mean absolute difference of the pixels, of 255
     before: Image.Image
     after: Image.Image
-    changes: Image.Image
-    maps: np.ndarray
+    changes: Image.Image  # the difference as heat
+    maps: np.ndarray  # the heat map of the uncorrected image, float [h, w]
 
 
 @dataclass(frozen=True)
@@ -94,10 +86,7 @@ def reduced(image: Image.Image, side: int) -> Image.Image:
 
 
 def pairs(
-    generator: Generator,
-    score: Score,
-    seeds: Sequence[int],
-    class_index: int | None = None,
+    generator: Generator, score: Score, seeds: Sequence[int], class_index: int | None
 ) -> tuple[list[Pair], int]:
     """Seeds of a generator with corrections attached, and the side of its images in pixels."""
     batches = seed_batches(generator, seeds, _BATCH, class_index)
@@ -114,8 +103,8 @@ def pairs(
 def _pair(seed: int, before: Tensor, after: Tensor, maps: Tensor) -> Pair:
     images = pictured(torch.stack([before, after]))
     pixels = [np.asarray(image, dtype=np.float32) for image in images]
-    first, second = (reduced(image, LARGEST) for image in images)
     change = float(np.abs(pixels[0] - pixels[1]).mean())
+    first, second = (reduced(image, LARGEST) for image in images)
     same = torch.equal(before, after)
     return Pair(seed, same, change, first, second, difference(*images), maps.numpy())
 
@@ -123,19 +112,17 @@ def _pair(seed: int, before: Tensor, after: Tensor, maps: Tensor) -> Pair:
 def encoded(
     groups: Sequence[Sequence[Pair]], budget: int = BUDGET
 ) -> tuple[list[list[Shown]], Encoding, float]:
-    """Groups of pairs as a page shows them, in the best encoding that keeps to the budget.
-
-    Returns:
-        the groups, the encoding, and what is bright in the heat maps.
-    """
-    together = [pair for group in groups for pair in group]
+    """Groups of pairs as a page shows them, in the best encoding that keeps to the budget; that
+    encoding; and what is bright in the heat maps."""
+    together = list(chain(*groups))
     side = max(pair.before.width for pair in together)
     high = brightest([pair.maps for pair in together[:64]])
     for encoding in ENCODINGS:
         if encoding.quality is None and side > encoding.side:
             continue
         shown = [[_shown(pair, encoding, high) for pair in group] for group in groups]
-        if sum(_size(pair) for group in shown for pair in group) <= budget:
+        uris = [pair.before + pair.after + pair.changes + pair.heat for pair in chain(*shown)]
+        if sum(map(len, uris)) <= budget:
             break
     return shown, encoding, high
 
@@ -151,7 +138,3 @@ def _shown(pair: Pair, encoding: Encoding, high: float) -> Shown:
         small.uri(pair.changes),
         small.uri(heat(pair.maps, 0, high)),
     )
-
-
-def _size(shown: Shown) -> int:
-    return sum(map(len, (shown.before, shown.after, shown.changes, shown.heat)))

@@ -20,13 +20,10 @@ from ganfix_plugin.report.pairs import Pair, pairs
 
 @dataclass(frozen=True)
 class Gate:
-    """A correction's gate.
+    """A correction's gate, as in the spec: samples of a greater score are corrected.
 
-    Attributes:
-        text: as in the spec.
-        threshold: samples of a greater score are corrected.
-        passing: how many of the ranked seeds; None where it does not count as the ranking does, by
-            another score or another profile.
+    ``passing`` is how many of the ranked seeds; None where it does not count as the ranking does,
+    by another score or another profile.
     """
 
     text: str
@@ -50,14 +47,11 @@ class Study:
 
     Attributes:
         generator: uncorrected, as it was before and is after.
-        corrections: in the order in which they act.
-        gates: of those corrections that have one.
-        profile: what was measured of the generator; the ranking's.
-        score: by which the seeds are ranked.
-        ranking: of all seeds.
+        corrections: in the order in which they act; ``gates`` of those that have one.
+        profile: of the ranking.
+        ranking: of all seeds, by ``score``.
         worst, cleanest: its two ends, the first and the last of it first; no seed is in both.
         side: of the generator's images, in pixels.
-        class_index: of conditional generators.
     """
 
     generator: Generator
@@ -123,10 +117,16 @@ def study(
         cleanest = ranking.seeds[::-1][: min(top, len(seeds) // 2)]
         shown, side = pairs(generator, score, (*worst, *cleanest), class_index)
     profile, _ = ensure(generator, Settings(samples, class_index=class_index), ())
+    gates = []
+    for spec, correction in zip(specs, attachment.corrections):
+        if gate := correction.gate:
+            alike = isinstance(gate.scorer, LRScorer) and correction.profile == profile.text
+            passing = int((scores > gate.threshold).sum()) if alike else None
+            gates.append(Gate(str(spec.options.gate), gate.threshold, passing))
     return Study(
         generator=generator,
         corrections=attachment.corrections,
-        gates=tuple(_gates(specs, attachment.corrections, ranking, profile)),
+        gates=tuple(gates),
         profile=profile,
         score=score,
         ranking=ranking,
@@ -135,18 +135,3 @@ def study(
         side=side,
         class_index=class_index,
     )
-
-
-def _gates(
-    specs: Sequence[BoundSpec],
-    corrections: Sequence[Correction],
-    ranking: Ranking,
-    profile: Profile,
-) -> list[Gate]:
-    gates = []
-    for spec, correction in zip(specs, corrections):
-        if gate := correction.gate:
-            alike = isinstance(gate.scorer, LRScorer) and correction.profile == profile.text
-            passing = int((ranking.scores > gate.threshold).sum()) if alike else None
-            gates.append(Gate(str(spec.options.gate), gate.threshold, passing))
-    return gates

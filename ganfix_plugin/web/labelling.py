@@ -27,19 +27,14 @@ class Task:
         correction: the canonical spec of what corrects the images, or "".
         order: from a rater to the seeds in the order in which they come.
         criteria: by which an image can be an artifact; may be empty.
-        next_page: where to go on when all is done, or "".
-        closed: whether a rater's answers can no longer be changed.
         answered: called after every change.
     """
 
-    title: str
     generator: str
     correction: str
     seeds: frozenset[int]
     order: Callable[[str], Sequence[int]]
     criteria: tuple[Criterion, ...]
-    next_page: str = ""
-    closed: Callable[[str], bool] = lambda rater: False
     answered: Callable[[], None] = lambda: None
 
 
@@ -55,7 +50,7 @@ def add_labelling(app: Flask, task: Task, answers: Answers, renderer: Renderer) 
         return {"counts": {answer: numbers[answer] for answer in ANSWERS}}
 
     def change() -> None:
-        if task.closed(g.rater):
+        if answers.judged(g.rater, task.correction):
             abort(409, "these answers are final, since the next question has begun")
 
     @app.before_request
@@ -68,13 +63,13 @@ def add_labelling(app: Flask, task: Task, answers: Answers, renderer: Renderer) 
     def state(rater: str) -> dict[str, Any]:
         return {
             **counts(),
-            "title": task.title,
+            "title": "Artifact or normal?" if corrected else "Label generations",
             "rater": rater,
             "generator": task.generator,
             "total": len(task.seeds),
             "criteria": [asdict(criterion) for criterion in task.criteria],
             "recent": [asdict(item) for item in labelled()[-UNDO:]],
-            "next_page": task.next_page,
+            "next_page": "pairs" if corrected else "",
             "blind": corrected,
             "key": key_of(answers, task.correction),
         }

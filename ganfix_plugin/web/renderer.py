@@ -38,12 +38,12 @@ class Renderer:
     """Renders what is asked for at once, then what will be asked for soon, then what can wait.
 
     `run` must be called by the thread that opened the generator: what its host needs mended may be
-    mended in that thread only. All other methods are for other threads. Encoded images are kept up
-    to ``limit`` bytes, the least recently used ones are dropped.
+    mended in that thread only. All other methods are for other threads. The generator carries the
+    correction, if there is one; uncorrected images leave it out. Encoded images are kept up to
+    ``limit`` bytes, the least recently used ones are dropped.
     """
 
     def __init__(self, generator: Generator, limit: int = CACHE_BYTES):
-        """It carries the correction, if there is one; uncorrected images leave it out."""
         self._generator, self._limit = generator, limit
         self._jobs: list[tuple[int, int, Callable[[], Any], Future[Any]]] = []
         self._numbers = itertools.count()
@@ -92,11 +92,8 @@ class Renderer:
 
     def _ask(self, picture: Picture, priority: int) -> Future[bytes]:
         """Render a picture once, however many ask; a more urgent wish overtakes an earlier one."""
-        if picture not in self._pending:
-            self._pending[picture] = Future()
-        elif priority != _NOW:
-            return self._pending[picture]
-        return self._put(priority, lambda: self._keep(picture), self._pending[picture])
+        future = self._pending.setdefault(picture, Future())
+        return self._put(priority, lambda: self._keep(picture), future)
 
     def _put(self, priority: int, work: Callable[[], Any], future: Future[Any]) -> Future[Any]:
         heapq.heappush(self._jobs, (priority, next(self._numbers), work, future))

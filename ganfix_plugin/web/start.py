@@ -50,7 +50,6 @@ def label(
         network = _extractor(generator, extractor)
         learner = Learner(queue, renderer.image, network, answers.labels) if network else None
     task = Task(
-        title="Label generations",
         generator=f"{generator.name} {answers.generator[:8]}",
         correction=UNCORRECTED,
         seeds=frozenset(range(num)),
@@ -83,14 +82,11 @@ def judge(
         correction = "; ".join(done.text for done in attachment.corrections)
         renderer = Renderer(generator)
         task = Task(
-            title="Artifact or normal?",
             generator=f"{generator.name} {answers.generator[:8]}",
             correction=correction,
             seeds=frozenset(seeds),
             order=lambda rater: shuffled(seeds, answers.secret, rater, correction),
             criteria=criteria,
-            next_page="pairs",
-            closed=lambda rater: bool(answers.judged(rater, correction)),
         )
         log.info("%d images, corrected by %s", len(seeds), correction)
         _open(task, answers, renderer, place, raters)
@@ -118,10 +114,10 @@ def _open(
 ) -> None:
     """Let the raters in, when the image that each of them sees first is ready."""
     guard = Guard(raters, place.address)
-    pages = {"": "label.html"} | ({task.next_page: "judge.html"} if task.next_page else {})
+    pages = {"": "label.html", "pairs": "judge.html"} if task.correction else {"": "label.html"}
     app = new_app(guard, pages)
     add_labelling(app, task, answers, renderer)
-    if task.next_page:
+    if task.correction:
         add_judging(app, task, answers, renderer)
     first = [seed for rater in raters for seed in waiting(task, answers, rater)[:1]]
     renderer.prefetch(Picture(seed, bool(task.correction)) for seed in first)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
@@ -42,6 +42,12 @@ class Share:
         """Standard deviation over raters (n - 1); None for fewer than two."""
         return stdev(self.by_rater.values()) if len(self.by_rater) > 1 else None
 
+    def cells(self, rater: str) -> Sequence[str]:
+        """A rater's count and share in a table."""
+        if rater not in self.counts:
+            return "––"
+        return f"{self.counts[rater]}", f"{self.by_rater[rater]:.1%}"
+
     def __str__(self) -> str:
         if self.mean is None:
             return "–"
@@ -54,11 +60,9 @@ class Summary:
     """The figures of one correction.
 
     Attributes:
-        correction: its canonical spec.
         corrected: share of corrected images that were labelled normal.
         improved: share of corrected images that were called better than their originals.
-        by_criterion: the latter by criterion.
-        verdicts: improved, same and worse, the mean of the raters' shares.
+        verdicts: the shares of improved, same and worse.
         unanimous: images by what all their raters said: normal, artifact, or neither; of the images
             that at least two raters labelled.
     """
@@ -100,21 +104,14 @@ def rows(summary: Summary) -> list[tuple[str, ...]]:
     corrected, improved = summary.corrected, summary.improved
     lines: list[tuple[str, ...]] = [("rater", "labelled", "corrected", "compared", "improved")]
     for rater in sorted({*corrected.by_rater, *improved.by_rater}):
-        cells = [rater]
-        for share in (corrected, improved):
-            took_part = rater in share.by_rater
-            cells += (
-                [f"{share.counts[rater]}", f"{share.by_rater[rater]:.1%}"] if took_part else "––"
-            )
-        lines.append(tuple(cells))
+        lines.append((rater, *corrected.cells(rater), *improved.cells(rater)))
     return [*lines, ("mean ± std", "", str(corrected), "", str(improved))]
 
 
 def bars(summary: Summary) -> list[tuple[str, dict[str, float]]]:
     """Stacked bars: a name with what it is of, and shares that add up to 1; empty ones left out."""
     stacks = []
-    images = sum(summary.unanimous.values())
-    if images:
+    if images := sum(summary.unanimous.values()):
         shares = {kind: count / images for kind, count in summary.unanimous.items()}
         stacks.append((f"all raters say, {images} images", shares))
     if summary.improved.by_rater:
