@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ganfix_plugin.pictures.plots import colour_cycle, curve_through, needed, panels
+from ganfix_plugin.pictures.plots import Words, colour_cycle, needed, panels
 
 
 def draw(
@@ -25,18 +25,19 @@ def draw(
 
     columns = min(max(len(growth), 1), 3)
     rows = -(-len(growth) // columns) or 1
-    with panels(path, title, note, (4.2 * columns, 3.4 * rows), rows, columns) as (_, all_axes):
+    words, size = Words(title, note, "", "time"), (4.2 * columns, 3.4 * rows)
+    with panels(path, words, size, rows, columns) as all_axes:
         for axes in all_axes[len(growth) :]:
             axes.set_axis_off()
         for axes, (what, curves) in zip(all_axes, growth.items()):
             axes.set_xscale("log")
             axes.set_yscale("log")
             axes.set_xlabel(what)
-            axes.set_ylabel("time")
             for (name, curve), colour in zip(curves.items(), colour_cycle()):
                 x, y = list(curve), list(curve.values())
                 power = np.polyfit(np.log(x), np.log(y), 1)[0] if len(x) > 1 else np.nan
-                curve_through(axes, x, y, colour, f"{name}, power {power:.1f}")
+                label = f"{name}, power {power:.1f}"
+                axes.plot(x, y, "-o", color=colour, markersize=4, label=label, zorder=3)
             values = sorted({value for curve in curves.values() for value in curve})
             axes.set_xticks(values, [f"{value:g}" for value in values])
             axes.minorticks_off()

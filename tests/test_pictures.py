@@ -22,6 +22,8 @@ from ganfix_plugin.pictures.sheet import (
     sheet,
 )
 
+WORDS = plots.Words("Title", "note " * 60, "x", "y")
+
 
 def blank(count: int, colour: str = "red") -> list[Image.Image]:
     return [Image.new("RGB", (8, 8), colour)] * count
@@ -80,21 +82,21 @@ def test_heat_gets_lighter_with_the_value() -> None:
 @pytest.mark.parametrize("count", [0, 1, 10_000])
 def test_a_histogram_of_any_number_of_values_is_drawn(count: int, tmp_path: Path) -> None:
     values = {"one": np.random.RandomState(0).randn(count), "none": np.zeros(0)}
-    plots.histogram(tmp_path / "h.png", "Title", "note " * 60, "axis", values, {"mark": 0.1})
+    plots.histogram(tmp_path / "h.png", WORDS, values, {"mark": 0.1})
     assert np.asarray(Image.open(tmp_path / "h.png")).std() > 5
 
 
 @pytest.mark.parametrize("columns", [0, 1, 6])
 def test_a_matrix_is_drawn_with_its_figures(columns: int, tmp_path: Path) -> None:
     row = {str(column): 100.0 * (column + 1) for column in range(columns)}
-    plots.matrix(tmp_path / "m.png", "T", "n", {"a": row, "b": row}, ("x", "y"), 100, "ratio")
+    plots.matrix(tmp_path / "m.png", WORDS, {"a": row, "b": row}, 100)
     assert Image.open(tmp_path / "m.png").width > 600
 
 
 @pytest.mark.parametrize("points", [0, 1, 5])
 def test_curves_are_drawn(points: int, tmp_path: Path) -> None:
     curve = {f"{place}%": float(place**2) for place in range(points)}
-    plots.lines(tmp_path / "l.png", "T", "n", "top", "y", {"seqc": curve}, ("none", 3.0))
+    plots.lines(tmp_path / "l.png", WORDS, {"seqc": curve}, ("none", 3.0))
     assert np.asarray(Image.open(tmp_path / "l.png")).std() > 5
 
 

@@ -49,17 +49,16 @@ def table1(case: Case) -> None:
         realism.append((name, *(f"{each.realism:.3f}" for each in cells.values())))
     for table in (distances, shares, realism):
         case.table(table)
-    plots.matrix(
-        case.picture(),
+    words = plots.Words(
         "Fréchet distance of ablated artifacts to real images",
         f"{case.name} · {len(worst):,} artifacts · {len(people.real):,} real images · features of "
         f"{people.extractor.name} · {case.size('latents'):,} latents · uncorrected "
         f"{none.distance:.4g}",
-        {name: {c: e.distance for c, e in cells.items()} for name, cells in found.items()},
-        ("ablated layers", "ablated neurons"),
-        none.distance,
-        "against uncorrected",
+        "ablated layers",
+        "ablated neurons",
     )
+    figures = {name: {c: e.distance for c, e in cells.items()} for name, cells in found.items()}
+    plots.matrix(case.picture(), words, figures, none.distance)
 
 
 def table2(case: Case) -> None:

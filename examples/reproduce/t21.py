@@ -186,14 +186,13 @@ def d_values(case: Case) -> None:
         figures = (f"{len(each):,}", f"{each.mean():.2f}", f"{each.std():.2f}")
         lines.append((kind, *figures))
     case.table(lines)
-    plots.histogram(
-        case.picture(),
+    words = plots.Words(
         "What the discriminator says of artifacts and normals",
         f"{case.name} · ROC AUC of a low D-value {area:.3f}",
         "D-value (logit; high: real)",
-        {kind: each.numpy() for kind, each in found.items()},
-        colours=plots.KINDS,
     )
+    values = {kind: scores.numpy() for kind, scores in found.items()}
+    plots.histogram(case.picture(), words, values, {})
 
 
 def _measured(spec: str, samples: int) -> BoundSpec:
@@ -219,16 +218,15 @@ def _curves(
     note += f"images · features of {learnt.people.extractor.name}"
     axes = {"distance": "Fréchet distance to real images", "realism": "Mean realism score"}
     for measure, axis in axes.items():
+        title = f"{axis.split(' to ')[0]} of corrected artifacts over the {key}"
+        figures = {
+            spec: {value: getattr(effect, measure) for value, effect in curve.items()}
+            for spec, curve in curves.items()
+        }
         plots.lines(
             case.picture(f"{name}-{measure}"),
-            f"{axis.split(' to ')[0]} of corrected artifacts over the {key}",
-            note,
-            key,
-            axis,
-            {
-                spec: {value: getattr(each, measure) for value, each in curve.items()}
-                for spec, curve in curves.items()
-            },
+            plots.Words(title, note, key, axis),
+            figures,
             ("uncorrected", getattr(none, measure)),
             lowest=measure == "distance",
         )

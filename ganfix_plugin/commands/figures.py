@@ -85,15 +85,13 @@ def sweep(
         }
         uncorrected = f"uncorrected {before:.4g}"
         _show(distances, uncorrected)
-        plots.matrix(
-            out,
+        words = plots.Words(
             "Fréchet distance of ablated artifacts to real images",
             f"{artifacts.note(network, people)} · {samples} latents · {uncorrected}",
-            distances,
-            ("ablated layers", "ablated neurons"),
-            before,
-            "against uncorrected",
+            "ablated layers",
+            "ablated neurons",
         )
+        plots.matrix(out, words, distances, before)
 
 
 @command("options")
@@ -145,16 +143,13 @@ def over_values(
         }
         _show(curves, f"uncorrected {before:.4g}")
         spoken = {"distance": "Fréchet distance", "realism": "realism score"}[measure]
-        plots.lines(
-            out,
+        words = plots.Words(
             f"{spoken} of corrected artifacts over {key}",
             artifacts.note(network, people),
             key,
             f"{spoken} to real images" if measure == "distance" else f"mean {spoken}",
-            curves,
-            ("uncorrected", before),
-            lowest=measure == "distance",
         )
+        plots.lines(out, words, curves, ("uncorrected", before), lowest=measure == "distance")
 
 
 @command("d-values")
@@ -198,14 +193,9 @@ def d_values(
         if all(map(len, values.values())):
             area = auc(*(-scores for scores in values.values()))
             note += f" · ROC AUC of a low D-value {area:.3f}"
-        plots.histogram(
-            out,
-            "What the discriminator says of artifacts and normals",
-            note,
-            "D-value (logit; high: real)",
-            {kind: scores.numpy() for kind, scores in values.items()},
-            colours=plots.KINDS,
-        )
+        title = "What the discriminator says of artifacts and normals"
+        words = plots.Words(title, note, "D-value (logit; high: real)")
+        plots.histogram(out, words, {kind: scores.numpy() for kind, scores in values.items()}, {})
 
 
 def _show(rows: Mapping[str, Mapping[str, float]], before: str) -> None:

@@ -94,11 +94,15 @@ def _draw(result: Tuning, corrector: str, network: str, out: Path) -> None:
     from ganfix_plugin.pictures import plots
 
     settings, best = len(result.trials) - 1, result.held_out[-1].spec
-    plots.trade(
-        out / "pareto.png",
+    words = plots.Words(
         f"What {corrector} repairs and what it costs",
         f"{network}, {settings} settings on the searched half; best: {best}",
-        ("mean change of clean images, of 255", "Fréchet distance of artifacts to clean images"),
+        "mean change of clean images, of 255",
+        "Fréchet distance of artifacts to clean images",
+    )
+    plots.trade(
+        out / "pareto.png",
+        words,
         [_point(trial) for trial in result.trials],
         [_point(trial) for trial in result.front],
         {

@@ -57,7 +57,8 @@ def draw(
     worst = 90 if score.worst_first else 10
     marks = {"median": np.median(values), "worst 10 %": np.percentile(values, worst)}
     title = "How artifact-like are this generator's images?"
-    plots.histogram(out / "histogram.png", title, note, score.title, {"seeds": values}, marks)
+    words = plots.Words(title, note, score.title)
+    plots.histogram(out / "histogram.png", words, {"seeds": values}, marks)
 
     count = min(top, total)
     sample = _seen(generator, score, ranking.seeds[: min(count, 32)], class_index)

@@ -35,10 +35,8 @@ def histogram(study: Study) -> Markup:
     text = f"Histogram of the {study.score.title} of {len(values):,} seeds, from "
     text += f"{values.min():,.0f} to {values.max():,.0f}, median {np.median(values):,.0f}"
     text += "".join(f"; {name} at {value:,.0f}" for name, value in marks.items())
-    title = study.score.title
-    return _svg(
-        lambda path: plots.histogram(path, "", "", title, {"seeds": values}, marks, size=SIZE), text
-    )
+    words = plots.Words("", "", study.score.title)
+    return _svg(lambda path: plots.histogram(path, words, {"seeds": values}, marks, SIZE), text)
 
 
 def rates(study: Study) -> Markup:
@@ -54,9 +52,9 @@ def rates(study: Study) -> Markup:
         f"layer {row.layer.index}: {row.low_rate:.0%} up to {GATE_RATE:g}" for row in shown
     )
     text = f"Share of each layer's neurons by activation rate. {spoken}"
-    names = ("activation rate R", "neurons of rate ≤ R")
+    words = plots.Words("", "", "activation rate R", "neurons of rate ≤ R")
     marks = {"low rate": GATE_RATE}
-    return _svg(lambda path: plots.cumulative(path, "", "", names, values, marks, SIZE), text)
+    return _svg(lambda path: plots.cumulative(path, words, values, marks, SIZE), text)
 
 
 def _svg(draw: Callable[[Path], None], text: str) -> Markup:
