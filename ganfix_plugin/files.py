@@ -9,7 +9,7 @@ import platform
 import secrets
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,7 @@ def cache_folder() -> Path:
 
 
 def ready(path: Path, folder: bool = False) -> Path:
-    """A path that can be written; its folders are made.
-
-    Args:
-        path: a file, or with ``folder`` the folder of several.
+    """A path that can be written, of a file or of the folder of several; its folders are made.
 
     Raises:
         GanfixError: if it cannot.
@@ -59,12 +56,8 @@ def written(path: Path, what: str = "") -> Iterator[Path]:
     whom the umask allows. The folders are made; what killed writers of ``path`` have left there is
     removed.
 
-    Args:
-        path: the file to write.
-        what: what it is, for the error: "profile", say.
-
     Raises:
-        GanfixError: if it cannot be written.
+        GanfixError: if it cannot be written; it says ``what`` it is, "profile" for example.
     """
     unique = f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
     temporary = path.with_name(f".writing-{unique}-{path.name}")
@@ -91,35 +84,23 @@ def write_text(path: Path, text: str, what: str = "") -> None:
 
 
 def save_tensors(
-    path: Path,
-    tensors: Mapping[str, Tensor],
-    metadata: dict[str, str] | None = None,
-    what: str = "",
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None, what: str = ""
 ) -> None:
     """Write a safetensors file as `written` does."""
     with written(path, what) as temporary:
         # Not save_file, which replaces the file by one that only its owner may read.
-        temporary.write_bytes(safetensors.torch.save(dict(tensors), metadata))
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata))
 
 
 @contextmanager
 def reading(
     path: Path, what: str, format: str, *, how_to_make: str = "", remedy: str = ""
 ) -> Iterator[tuple[dict[str, Any], dict[str, Tensor]]]:
-    """A safetensors file of ganfix's own; what is wrong with it, in here too, becomes one line.
-
-    Args:
-        path: the file to read.
-        what: what it is: "profile", say.
-        format: the name under which its metadata hold JSON.
-        how_to_make: for the error about a file that is not there.
-        remedy: for the error about one that is damaged.
-
-    Yields:
-        The JSON and the tensors.
+    """JSON, that the metadata hold under the name of the format, and tensors of a safetensors file.
 
     Raises:
-        GanfixError: if it is missing, damaged or something else.
+        GanfixError: if it is missing, which ends in ``how_to_make``, or damaged or something else,
+            also by what is done with it in here, which ends in ``remedy``.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -129,10 +110,9 @@ def reading(
     except FileNotFoundError:
         raise GanfixError(f"{what} {path}: no such file{how_to_make}") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise GanfixError(
-            f"{what} {path}: damaged or no ganfix {what} ({first_line}){remedy}"
-        ) from error
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        message = f"{what} {path}: damaged or no ganfix {what} ({why}){remedy}"
+        raise GanfixError(message) from error
 
 
 def _machine() -> str:
@@ -160,8 +140,6 @@ def _has_ended(process: int) -> bool:
         return False  # elsewhere, to ask would end it
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
     return False

@@ -54,9 +54,8 @@ class Label:
             if not self.latent or not all(map(math.isfinite, self.latent)):
                 raise ValueError("latent is empty or not finite, expected numbers")
         elif not isinstance(self.seed, int) or not 0 <= self.seed <= LAST_SEED:
-            raise ValueError(
-                f"seed is {self.seed!r}, expected a whole number from 0 to {LAST_SEED}"
-            )
+            expected = f"a whole number from 0 to {LAST_SEED}"
+            raise ValueError(f"seed is {self.seed!r}, expected {expected}")
         if self.label not in KINDS:
             raise ValueError(f"label is {self.label!r}, expected {' or '.join(KINDS)}")
         for name in ("rater", "criterion"):
@@ -66,10 +65,9 @@ class Label:
     @property
     def sample(self) -> Sample:
         """What was judged."""
-        if self.latent is not None:
-            return self.latent
-        assert self.seed is not None
-        return self.seed
+        sample = self.latent or self.seed
+        assert sample is not None
+        return sample
 
 
 @dataclass(frozen=True)
@@ -93,11 +91,7 @@ class Labels:
         return [sample for sample in self.samples(kind) if isinstance(sample, int)]
 
     def check(self, fingerprint: str) -> Labels:
-        """The labels themselves, if they are of the generator with this fingerprint.
-
-        Raises:
-            GanfixError: if they are of another one.
-        """
+        """The labels themselves; raises GanfixError if they are of another generator."""
         if self.generator != fingerprint:
             raise GanfixError(
                 f"labels: are of another generator (fingerprint {self.generator[:16]}, this one "
@@ -115,7 +109,9 @@ def read(path: Path) -> Labels:
     as_json = path.suffix == ".json"
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
-        rows = _json_rows(text) if as_json else list(csv.DictReader(io.StringIO(text)))
+        rows = json.loads(text) if as_json else list(csv.DictReader(io.StringIO(text)))
+        if not isinstance(rows, list):
+            raise TypeError("expected a list of labels")
     except FileNotFoundError:
         raise GanfixError(f"labels {path}: no such file") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error, TypeError) as error:
@@ -136,11 +132,7 @@ def read(path: Path) -> Labels:
 
 
 def write(labels: Labels, path: Path) -> None:
-    """Write a label file, CSV or JSON by its ending, whole or not at all.
-
-    Raises:
-        GanfixError: if it cannot be written.
-    """
+    """Write a label file, CSV or JSON by its ending, whole or not at all."""
     columns = ["seed", "label", "rater", "criterion"]
     if any(item.latent is not None for item in labels.items):
         columns.append("latent")
@@ -149,17 +141,15 @@ def write(labels: Labels, path: Path) -> None:
         for item in labels.items
     ]
     if path.suffix == ".json":
-        text = json.dumps(rows, indent=1) + "\n"
-    else:
-        for row in rows:
-            if row.get("latent"):
-                row["latent"] = " ".join(map(repr, row["latent"]))
-        table = io.StringIO()
-        writer = csv.DictWriter(table, ["generator", *columns], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        text = table.getvalue()
-    write_text(path, text, "labels")
+        return write_text(path, json.dumps(rows, indent=1) + "\n", "labels")
+    for row in rows:
+        if row.get("latent"):
+            row["latent"] = " ".join(map(repr, row["latent"]))
+    table = io.StringIO()
+    writer = csv.DictWriter(table, ["generator", *columns], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, table.getvalue(), "labels")
 
 
 def stored_path(generator: str) -> Path:
@@ -168,16 +158,12 @@ def stored_path(generator: str) -> Path:
 
 
 def keep(labels: Labels) -> None:
-    """Add labels to those that the store has of their generator.
-
-    Those by the LR count stay out: they are no more than what a probe finds by itself.
-    """
-    items = tuple(item for item in labels.items if item.rater != LR_COUNT)
-    if not items:
-        return
-    path = stored_path(labels.generator)
-    before = [read(path)] if path.exists() else []
-    write(merge([*before, Labels(labels.generator, items)]), path)
+    """Add labels to those that the store has of their generator, but none by the LR count, which
+    are no more than what a probe finds by itself."""
+    if items := tuple(item for item in labels.items if item.rater != LR_COUNT):
+        path = stored_path(labels.generator)
+        before = [read(path)] if path.exists() else []
+        write(merge([*before, Labels(labels.generator, items)]), path)
 
 
 def merge(files: Iterable[Labels]) -> Labels:
@@ -212,17 +198,9 @@ def _read_row(row: Any) -> tuple[str, Label]:
     latent = row.get("latent") or None
     if latent is not None:
         seed = None if seed == "" else seed
-        values = latent.split() if isinstance(latent, str) else latent
         try:
-            latent = tuple(map(float, values))
+            latent = tuple(map(float, latent.split() if isinstance(latent, str) else latent))
         except (TypeError, ValueError):
             raise ValueError("latent is no list of numbers") from None
     text = (row.get("rater") or "", row.get("criterion") or "")
     return generator, Label(seed, row["label"], *text, latent)
-
-
-def _json_rows(text: str) -> list[Any]:
-    rows = json.loads(text)
-    if not isinstance(rows, list):
-        raise TypeError("expected a list of labels")
-    return rows

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib
 import sys
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -23,7 +25,7 @@ _KINDS = {CORRECTORS: "corrector", ADAPTERS: "adapter", HOSTS: "host", EXTRACTOR
 
 def names(group: str) -> list[str]:
     """The names declared in a group, sorted."""
-    return sorted({entry.name for entry in _declared(group)})
+    return sorted({entry.name for entry in _declared(tuple(sys.path), group)})
 
 
 def entry(group: str, name: str) -> EntryPoint:
@@ -34,7 +36,8 @@ def entry(group: str, name: str) -> EntryPoint:
             distributions declare it (both are named).
     """
     # One distribution seen twice on sys.path (an editable install, say) declares one thing once.
-    points = {(e.value, origin(e)): e for e in _declared(group) if e.name == name}
+    declared = _declared(tuple(sys.path), group)
+    points = {(e.value, origin(e)): e for e in declared if e.name == name}
     if not points:
         available = names(group)
         close = difflib.get_close_matches(name, available, n=1)
@@ -48,12 +51,8 @@ def entry(group: str, name: str) -> EntryPoint:
     return next(iter(points.values()))
 
 
-def _declared(group: str) -> tuple[EntryPoint, ...]:
-    return _declared_on(tuple(sys.path), group)
-
-
 @functools.cache
-def _declared_on(path: tuple[str, ...], group: str) -> tuple[EntryPoint, ...]:
+def _declared(path: tuple[str, ...], group: str) -> tuple[EntryPoint, ...]:
     """Kept, because every look through the metadata of all distributions takes a while."""
     return tuple(entry_points(group=group))
 
@@ -68,10 +67,25 @@ def load(group: str, name: str) -> Any:
     try:
         return point.load()
     except (ImportError, AttributeError) as error:
-        raise GanfixError(
-            f"{name}: the {_KINDS[group]} of {origin(point)} cannot be imported from "
-            f"{point.value}: {error}"
-        ) from error
+        what = f"the {_KINDS[group]} of {origin(point)}"
+        message = f"{name}: {what} cannot be imported from {point.value}: {error}"
+        raise GanfixError(message) from error
+
+
+def import_callable(name: str, what: str) -> Callable[..., Any]:
+    """What ``module:callable`` names; ``what`` it is for stands in the errors.
+
+    Raises:
+        GanfixError: if it cannot be imported or called.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise GanfixError(f"{what} {name}: cannot be imported: {error}") from error
+    if not callable(function):
+        raise GanfixError(f"{what} {name}: is {type(function).__name__}, expected a callable")
+    return function
 
 
 def origin(point: EntryPoint) -> str:

@@ -69,31 +69,23 @@ def first_to_fail(message: str) -> bool:
     Under torchrun only the first one that fails, since what one rank cannot do, the others mostly
     cannot do either, and all are ended. Otherwise rank 0, for all that fail with the same message.
     """
-    own = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if world() == 1:
         return True
+    own, last_words = os.environ.get("TORCHELASTIC_ERROR_FILE"), cache_folder() / "failed.txt"
     try:
         if own:
             (Path(own).parents[1] / "ganfix-failed").touch(exist_ok=False)
         elif rank():
-            return not _said_by_first(message)
+            return not _says(last_words, message)
         else:
-            write_text(_last_words(), message)
-    except FileExistsError:
-        return False
-    except (OSError, GanfixError):  # a message too many is better than none
-        return True
+            write_text(last_words, message)
+    except (OSError, GanfixError) as error:  # a message too many is better than none
+        return not isinstance(error, FileExistsError)
     return True
 
 
-def _last_words() -> Path:
-    """The file of what rank 0 said when it failed."""
-    return cache_folder() / "failed.txt"
-
-
-def _said_by_first(message: str) -> bool:
+def _says(file: Path, message: str) -> bool:
     """Whether rank 0 has said the same in the last minute, or says it within two seconds."""
-    file = _last_words()
     for _ in range(20):
         recent = file.exists() and time.time() - file.stat().st_mtime < 60
         if recent and file.read_text(encoding="utf-8") == message:
@@ -115,33 +107,31 @@ def shared(
     done: Callable[[], bool] = lambda: False,
     group: tuple[int, int] | None = None,
 ) -> list[Tensors]:
-    """What ``work`` returns for each part, every part done by one process.
+    """What ``work`` returns for each part, in order, every part done by one process.
 
     Args:
         folder: a `meeting_folder`, where the ranks leave their parts. The last one removes it.
         work: called with a part's number and how many there are.
-        done: whether another rank has already used all parts and removed the folder.
+        done: whether another rank has already used all parts and removed the folder; then the list
+            is empty.
         group: this process's rank and how many there are; by default as they were started.
-
-    Returns:
-        The parts in order; none if they are ``done``.
     """
     first, parts = group or _group()
     if parts == 1:
         return [work(0, 1)]
-    order = [(first + step) % parts for step in range(parts)]
+    files = [folder / f"{part}.safetensors" for part in range(parts)]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         # What nobody works on first, then wait for what others work on; or take it over if they
         # died.
         for timeout in (0, -1):
-            for part in order:
+            for part in (*range(first, parts), *range(first)):
                 with suppress(Timeout), FileLock(folder / f"{part}.lock", timeout=timeout):
-                    if not done() and not _file(folder, part).exists():
-                        save_tensors(_file(folder, part), work(part, parts))
+                    if not done() and not files[part].exists():
+                        save_tensors(files[part], work(part, parts))
         if done():
             return []
-        tensors = [load_file(_file(folder, part)) for part in range(parts)]
+        tensors = [load_file(file) for file in files]
         (folder / f"{first}.read").touch()
         if len(list(folder.glob("*.read"))) == parts:
             shutil.rmtree(folder, ignore_errors=True)
@@ -150,10 +140,6 @@ def shared(
         if not done():
             raise
         return []  # and whoever was done has removed the folder
-
-
-def _file(folder: Path, part: int) -> Path:
-    return folder / f"{part}.safetensors"
 
 
 def numbered(batches: Iterable[Tensors], part: int, parts: int) -> Tensors:
@@ -180,5 +166,5 @@ class _Bar(tqdm):
 
 def progress(steps: Iterable[T], total: int, what: str) -> Iterable[T]:
     """The same steps, with a progress bar on a terminal; of several ranks only the first's."""
-    hidden = True if rank() else None
+    hidden = bool(rank()) or None
     return _Bar(steps, total=total, desc=f"ganfix: {what}", leave=False, disable=hidden)

@@ -28,16 +28,12 @@ Side = Callable[[Tensor], float]
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of generations, and of the same generations corrected.
+    """One figure of generations, and of the same generations where they are corrected.
 
-    Attributes:
-        name: "frechet", "precision", "recall" or "realism".
-        uncorrected: its value without correction.
-        corrected: its value with it; None where nothing is corrected.
-        interval: the bounds of the difference at `CONFIDENCE`; None if it was not asked for.
+    The interval is of the difference, at `CONFIDENCE`, if it was asked for.
     """
 
-    name: str
+    name: str  # "frechet", "precision", "recall" or "realism"
     uncorrected: float
     corrected: float | None = None
     interval: tuple[float, float] | None = field(default=None, kw_only=True)
@@ -62,14 +58,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """How intervals are made.
+    """How intervals are made."""
 
-    Attributes:
-        resamples: how often to draw; 0 leaves intervals out.
-        seed: of the draws.
-    """
-
-    resamples: int = RESAMPLES
+    resamples: int = RESAMPLES  # 0 leaves intervals out
     seed: int = 0
 
     def interval(self, n: int, *sides: Side) -> tuple[float, float] | None:
@@ -87,11 +78,7 @@ class Bootstrap:
 
 
 def frechet(real: Gaussian, sides: Sequence[Tensor], how: Bootstrap) -> Figure:
-    """The Fréchet distance to real features of one or two sides [n, d]; lower is better.
-
-    Raises:
-        GanfixError: on fewer than two samples, NaN or infinite features, or another width.
-    """
+    """The Fréchet distance to real features of one or two sides [n, d]; lower is better."""
     distances = [real.distance_to_samples(side) for side in sides]
     draws = [real.resampled(side) for side in sides] if how.resamples else []
     return Figure("frechet", *distances, interval=how.interval(len(sides[0]), *draws))

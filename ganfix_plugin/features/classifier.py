@@ -23,21 +23,17 @@ from ganfix_plugin.labels import ARTIFACT, KINDS
 
 FORMAT = "ganfix-classifier-1"
 FEWEST = 20  # per class; below that, a held-out figure means nothing
+HELD_OUT = 0.2  # of each class
+PENALTY = 1e-2
 
 
 @dataclass(frozen=True)
 class Report:
-    """How a head does on samples that it was not trained on.
+    """How a head does on samples that it was not trained on."""
 
-    Attributes:
-        accuracy: share of right answers.
-        auc: area under the ROC curve of artifact against normal.
-        confusion: confusion[i][j] held-out samples of class i were taken for class j.
-    """
-
-    accuracy: float
-    auc: float
-    confusion: list[list[int]]
+    accuracy: float  # the share of right answers
+    auc: float  # the area under the ROC curve of artifact against normal
+    confusion: list[list[int]]  # confusion[i][j] samples of class i were taken for class j
 
 
 @dataclass(frozen=True)
@@ -119,10 +115,7 @@ def fit(
     classes: Sequence[str],
     extractor: str,
     generator: str,
-    *,
     seed: int = 0,
-    held_out: float = 0.2,
-    penalty: float = 1e-2,
 ) -> Classifier:
     """Train a head on the features [n, D] of each class.
 
@@ -132,22 +125,20 @@ def fit(
     Raises:
         GanfixError: on too few samples of a class, or NaN in features.
     """
+    chance, train, test = torch.Generator().manual_seed(seed), [], []
     for name, samples in zip(classes, features):
         if len(samples) < FEWEST:
             few = f"found {len(samples)} samples, expected at least {FEWEST}; label more"
             raise GanfixError(f"class {name}: {few}")
         if not torch.isfinite(samples).all():
             raise GanfixError(f"class {name}: found NaN or infinite features")
-    chance = torch.Generator().manual_seed(seed)
-    train, test = [], []
-    for samples in features:
         order = torch.randperm(len(samples), generator=chance)
-        cut = max(1, round(held_out * len(samples)))
+        cut = round(HELD_OUT * len(samples))
         test.append(samples[order[:cut]].float())
         train.append(samples[order[cut:]].float())
     x, y = torch.cat(train), _targets(train)
     mean, deviation = moments(x)
-    weight, bias = regression((x - mean) / deviation, y, len(classes), penalty)
+    weight, bias = regression((x - mean) / deviation, y, len(classes), PENALTY)
     counts = {f"{name}/train": len(samples) for name, samples in zip(classes, train)}
     counts |= {f"{name}/held out": len(samples) for name, samples in zip(classes, test)}
     head = (weight, bias, mean, deviation, tuple(classes), extractor, generator)

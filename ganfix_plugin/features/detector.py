@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features.extractors import Adapted, checked, import_callable, load_extractor
+from ganfix_plugin.features.extractors import Adapted, checked, load_extractor
 from ganfix_plugin.generators.fingerprint import fingerprint
 
 HINT = "a TorchScript file, module:callable, or the name of a feature extractor (ganfix list)"
@@ -31,21 +31,15 @@ HINT = "a TorchScript file, module:callable, or the name of a feature extractor 
 class Detector:
     """Which detector to use: small, so that it can go along to other processes.
 
-    Attributes:
-        source: as the user named it.
-        digest: 16 hexadecimal digits that change with it, by which what it computed is kept.
+    What it computed is kept by the digest: 16 hexadecimal digits that change with the network.
     """
 
-    source: str
+    source: str  # as the user named it
     digest: str
 
     @classmethod
     def named(cls, source: str) -> Detector:
-        """Find a detector and read it once.
-
-        Raises:
-            GanfixError: if there is none of that name, or it cannot be loaded.
-        """
+        """Find a detector and read it once; raises GanfixError if it cannot be loaded."""
         network = _open(source)
         if os.path.isfile(source):
             content = Path(source).read_bytes()
@@ -120,7 +114,7 @@ def _open(source: str) -> Callable[..., Any]:
         extractor = load_extractor(source)
         return Adapted(extractor.network, lambda _, x: extractor.features(x.float() / 127.5 - 1))
     if ":" in source and os.sep not in source:
-        return import_callable(source, "detector")
+        return registry.import_callable(source, "detector")
     raise GanfixError(f"detector {source}: no such file; expected {HINT}")
 
 

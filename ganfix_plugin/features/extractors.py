@@ -9,7 +9,6 @@ that a linear head, Grad-CAM and the Fréchet distance need.
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -123,10 +122,12 @@ def load_extractor(name: str | None = None, D: nn.Module | None = None) -> Extra
 
 @functools.lru_cache(maxsize=4)
 def _load(name: str) -> Extractor:
-    if ":" in name:
-        return Extractor(name, import_callable(name, "extractor"))
-    extractor: Extractor = registry.load(registry.EXTRACTORS, name)()
-    return extractor
+    if ":" not in name:
+        return registry.load(registry.EXTRACTORS, name)()
+    network = registry.import_callable(name, "extractor")
+    if isinstance(network, nn.Module):
+        network.eval().requires_grad_(False)
+    return Extractor(name, network)
 
 
 def default_extractor() -> str:
@@ -204,11 +205,10 @@ _INCEPTIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def _of_pixels(network: nn.Module, x: Tensor) -> Tensor:
+def _of_pixels(network: nn.Module, x: Tensor) -> Any:
     """Calls a network that takes images as uint8 from 0 to 255."""
-    output: Any = network(to_pixels(x))
-    features: Tensor = output[0] if isinstance(output, tuple) else output
-    return features
+    output = network(to_pixels(x))
+    return output[0] if isinstance(output, tuple) else output
 
 
 def _as_imagenet(network: nn.Module, x: Tensor) -> Any:
@@ -230,30 +230,13 @@ def discriminator(D: nn.Module | None = None) -> Extractor:
     return Extractor("discriminator", Adapted(D, _blocks))
 
 
-def _blocks(D: Any, x: Tensor) -> Tensor:
+def _blocks(D: Any, x: Tensor) -> Any:
     last = Layer(-1, f"b{D.block_resolutions[-1]}", (4, 4), 0)
     outputs: list[Any] = []
     images, c = x[:, : D.img_channels], x.new_zeros(len(x), D.c_dim)
     observe(D, [last], lambda _, output: outputs.append(output), lambda view: view(images, c))
-    maps: Tensor = outputs[0][0] if isinstance(outputs[0], tuple) else outputs[0]
-    return maps
+    return outputs[0][0] if isinstance(outputs[0], tuple) else outputs[0]
 
 
 def _resnet18_weights() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / "resnet18-f37072fd.pth"
-
-
-def import_callable(name: str, what: str) -> Callable[..., Any]:
-    """What ``module:callable`` names; ``what`` it is for stands in the errors.
-
-    Raises:
-        GanfixError: if it cannot be imported or called.
-    """
-    module, _, attribute = name.partition(":")
-    try:
-        function: Any = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise GanfixError(f"{what} {name}: cannot be imported: {error}") from error
-    if not callable(function):
-        raise GanfixError(f"{what} {name}: is {type(function).__name__}, expected a callable")
-    return function.eval().requires_grad_(False) if isinstance(function, nn.Module) else function

@@ -48,7 +48,7 @@ class Gaussian:
         is symmetric: exact where ``scipy.linalg.sqrtm`` of a general product is slow and shaky.
         """
         product = self.root @ other.covariance @ self.root
-        return self._combine(other.mean, other.covariance.trace(), torch.linalg.eigvalsh(product))
+        return self._combine(other.mean, other.covariance.trace(), product)
 
     def distance_to_samples(self, features: Tensor) -> float:
         """The distance to the Gaussian of features [n, d]; for n < d without a d × d matrix.
@@ -64,17 +64,15 @@ class Gaussian:
         mean = x.mean(dim=0)
         centred = (x - mean) / (len(x) - 1) ** 0.5
         gram = centred @ self.covariance @ centred.T
-        return self._combine(mean, centred.square().sum(), torch.linalg.eigvalsh(gram))
+        return self._combine(mean, centred.square().sum(), gram)
 
     def resampled(self, features: Tensor) -> Callable[[Tensor], float]:
         """The distance to features [n, d] as a function of how often, counts [n], each was drawn:
         the draws of a bootstrap, or some of the features by zeros and ones.
 
         What all draws share is made once. For n < d that is the Gram matrix of all of them, and
-        else X S, since S C₂ S is the covariance of (X S)'s rows; it takes 8 n d bytes.
-
-        Raises:
-            GanfixError: on fewer than two samples, NaN or infinite features, or another width.
+        else X S, since S C₂ S is the covariance of (X S)'s rows; it takes 8 n d bytes. Features
+        are checked as by `distance_to_samples`.
         """
         x = _checked(features, len(self.mean))
         return self._resampled_few(x) if len(x) < x.shape[1] else self._resampled_many(x)
@@ -93,8 +91,7 @@ class Gaussian:
             centred = inner - to_mean - to_mean[:, None] + weights @ to_mean / n
             scale = (weights / (n - 1)).sqrt()
             trace = (weights[:, None] * (drawn - mean).square()).sum() / (n - 1)
-            eigenvalues = torch.linalg.eigvalsh(scale[:, None] * centred * scale)
-            return self._combine(self.mean + mean, trace, eigenvalues)
+            return self._combine(self.mean + mean, trace, scale[:, None] * centred * scale)
 
         return distance
 
@@ -114,13 +111,13 @@ class Gaussian:
             drawn -= weights @ drawn / n
             drawn *= (weights / (n - 1)).sqrt()[:, None]
             # Of drawn and its transpose, the smaller Gram matrix has all non-zero eigenvalues.
-            product = _gram(drawn if len(drawn) >= drawn.shape[1] else drawn.T)
-            return self._combine(mean, trace, torch.linalg.eigvalsh(product))
+            gram = _gram(drawn if len(drawn) >= drawn.shape[1] else drawn.T)
+            return self._combine(mean, trace, gram)
 
         return distance
 
-    def _combine(self, mean: Tensor, trace: Tensor, eigenvalues: Tensor) -> float:
-        cross = eigenvalues.clamp(min=0).sqrt().sum()
+    def _combine(self, mean: Tensor, trace: Tensor, product: Tensor) -> float:
+        cross = torch.linalg.eigvalsh(product).clamp(min=0).sqrt().sum()
         between = (self.mean - mean).square().sum()
         return float(between + self.covariance.trace() + trace - 2 * cross)
 

@@ -44,11 +44,7 @@ def read_images(
 
 
 def check_images(path: Path) -> None:
-    """Make sure that there are images, before anything else is loaded.
-
-    Raises:
-        GanfixError: if there are none, or the first cannot be read.
-    """
+    """Make sure that there are images and the first can be read, before anything else is loaded."""
     next(read_images(path, batch=1))
 
 

@@ -21,15 +21,10 @@ _ROWS = 1024  # distances are computed by this many rows at a time
 
 @dataclass(frozen=True)
 class Manifold:
-    """The union of balls around features, each reaching to its k-th nearest neighbour.
+    """The union of balls around features, each reaching to its k-th nearest neighbour."""
 
-    Attributes:
-        features: [n, d].
-        radii: [n].
-    """
-
-    features: Tensor
-    radii: Tensor
+    features: Tensor  # [n, d]
+    radii: Tensor  # [n]
 
     @classmethod
     def of(cls, features: Tensor, k: int = K) -> Manifold:

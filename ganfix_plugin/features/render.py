@@ -30,9 +30,8 @@ def render(generator: Generator, z: Tensor, c: Tensor | None, corrected: bool = 
     is rendered, uncorrected or corrected, and images of different batches share their noise by
     place. The caller's random state is left as it was.
 
-    Args:
-        z: latents [n, …] like the generator's parameters; ``c`` one-hot classes [n, classes].
-        corrected: with what is attached to the generator; by default past everybody's hooks.
+    Of latents z [n, …] like the generator's parameters and one-hot classes c [n, classes]; with
+    what is attached to the generator, or by default past everybody's hooks.
     """
     view = generator.G if corrected else bare(generator.G)
     with torch.no_grad(), random_state_kept(generator.G, seed=0):
@@ -59,16 +58,12 @@ def both_sides(
 
 
 def seed_features(
-    generator: Generator,
-    extractor: Extractor,
-    samples: Sequence[Sample],
-    corrected: bool = False,
-    batch: int = BATCH,
+    generator: Generator, extractor: Extractor, samples: Sequence[Sample], corrected: bool = False
 ) -> Tensor:
     """Features [n, D] of the generations of seeds or latents, uncorrected by default."""
     extractor.to(generator.device)
-    batches = seed_batches(generator, samples, batch)
-    steps = progress(batches, -(-len(samples) // batch), "rendering")
+    batches = seed_batches(generator, samples, BATCH)
+    steps = progress(batches, -(-len(samples) // BATCH), "rendering")
     images = (render(generator, z, c, corrected) for z, c in steps)
     return torch.cat([extractor.features(batch).cpu() for batch in images])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import sys
@@ -20,6 +19,7 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.devices import resolve_device
 from ganfix_plugin.hosts.host import Host, Situation, find_host
 from ganfix_plugin.hosts.session import Run, Session
+from ganfix_plugin.registry import import_callable
 from ganfix_plugin.workers import world
 
 _BUNDLE_INSTEAD = "write spec and profile to a bundle instead: --out NAME.safetensors"
@@ -88,7 +88,7 @@ def _loaded(network: str, checkout: Path | None, device: str) -> Iterator[Mappin
     """The networks of a name, the generator under "G_ema", while they can be used."""
     if _is_function(network):
         with importable((checkout or Path.cwd()).resolve()):
-            result = _call(network)
+            result = import_callable(network, "--network")()
             is_several = isinstance(result, dict) and "G_ema" in result
             yield result if is_several else {"G_ema": result}
         return
@@ -136,15 +136,6 @@ def _is_from(module: ModuleType, folder: Path) -> bool:
 
 def _is_function(network: str) -> bool:
     return bool(re.fullmatch(r"[\w.]+:\w+", network))
-
-
-def _call(network: str) -> Any:
-    module, _, function = network.partition(":")
-    try:
-        build = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise GanfixError(f"--network {network}: cannot be imported: {error}") from error
-    return build()
 
 
 def _ready(G: object, network: str, device: str) -> nn.Module:

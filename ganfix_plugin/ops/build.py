@@ -33,22 +33,14 @@ _FLAGS = (
 )
 _CUDA_FLAGS = (
     "-std=c++17 -O3 -fmad=false -Xcompiler -fPIC"
-    + "".join(f" -gencode arch=compute_{each},code=sm_{each}" for each in ARCHITECTURES)
-    + " -gencode arch=compute_{0},code=compute_{0}".format(ARCHITECTURES[-1])
+    + "".join(f" -gencode arch=compute_{gpu},code=sm_{gpu}" for gpu in ARCHITECTURES)
+    + f" -gencode arch=compute_{ARCHITECTURES[-1]},code=compute_{ARCHITECTURES[-1]}"
 )
 _LIBRARIES = f"-L{_PYTORCH / 'lib'} -lc10 -ltorch_cpu -ltorch" + _MAC * " -undefined dynamic_lookup"
 
 
 class Unavailable(Exception):
-    """There are no native ops here; the message says in one line why.
-
-    Attributes:
-        surprising: true where they have been built, and yet do not work.
-    """
-
-    def __init__(self, why: str, surprising: bool = False):
-        super().__init__(why)
-        self.surprising = surprising
+    """There are no native ops here, and no wonder; the message says in one line why."""
 
 
 class Toolchain(NamedTuple):
@@ -59,14 +51,9 @@ class Toolchain(NamedTuple):
 
     @staticmethod
     def find() -> Toolchain:
-        """$CXX or c++; nvcc on the path or in $CUDA_HOME.
-
-        Raises:
-            Unavailable: if there is no C++ compiler.
-        """
+        """$CXX or c++, without which it raises Unavailable; nvcc on the path or in $CUDA_HOME."""
         wanted = os.environ.get("CXX", "c++")
-        compiler = shutil.which(wanted)
-        if not compiler:
+        if not (compiler := shutil.which(wanted)):
             raise Unavailable(f"there is no C++ compiler {wanted}")
         if sys.platform not in ("linux", "darwin"):
             raise Unavailable(f"they are not built on {sys.platform}")

@@ -1,17 +1,11 @@
-"""Which implementation of the ops runs: native where it has been built, or the reference.
+"""Which implementation of the ops runs: the native one, a single pass over a feature map, or the
+`reference`, which says what they compute.
 
-`reference` says what the three ops do: count activated neurons while a generator is profiled, count
-those of low rates in a sample, and fade units. The native ones do each in one pass over the feature
-map. They need a compiler once, and on a CPU they save less than they cost to build unless many
-images are measured. So:
-
-- by default, native ops run if they have been built on this machine, and nothing is built;
-- ``GANFIX_OPS=native`` builds them on first use and says so;
-- ``GANFIX_OPS=ref`` never uses them.
-
-Where there is no compiler, where the build fails, or where the library, tried out once per process,
-differs from the reference, the reference runs; a line says why if native ops were asked for or had
-been built. Ablating neurons and scaling units is one pass in PyTorch already, and stays there.
+Native ops run if they have been built on this machine. ``GANFIX_OPS=native`` builds them on first
+use and says so; on a CPU they save less than that costs unless many images are measured.
+``GANFIX_OPS=ref`` never uses them. Where there is no compiler, where the build fails, or where the
+library, tried out once per process, differs from the reference, the reference runs; a line says why
+if native ops were asked for or had been built.
 """
 
 from __future__ import annotations
@@ -59,11 +53,15 @@ def _implementation(wanted: str, device: str) -> Any:
         return reference
     try:
         _load(_library(device, may_build=wanted == "native"))
-        _try_out(device)
+        if not all(
+            map(torch.equal, _results(torch.ops.ganfix, device), _results(reference, device))
+        ):
+            raise RuntimeError("they do not compute what the reference does")
         return torch.ops.ganfix
-    except Unavailable as reason:
-        if wanted or reason.surprising:
-            log.warning("no native ops on %s (%s); the reference runs", device, reason)
+    except (Unavailable, OSError, RuntimeError) as reason:
+        if wanted or not isinstance(reason, Unavailable):
+            why = str(reason).splitlines()[0]
+            log.warning("no native ops on %s (%s); the reference runs", device, why)
         return reference
 
 
@@ -90,10 +88,7 @@ def _library(device: str, may_build: bool) -> Path:
 @functools.cache
 def _load(library: Path) -> None:
     """Make ``torch.ops.ganfix``, with shapes and gradients, which kernels do not tell."""
-    try:
-        torch.ops.load_library(library)
-    except OSError as error:
-        raise Unavailable(str(error).splitlines()[0], surprising=True) from error
+    torch.ops.load_library(library)
 
     def setup(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[1:])
@@ -107,22 +102,13 @@ def _load(library: Path) -> None:
     torch.library.register_autograd("ganfix::fade", backward, setup_context=setup)
 
 
-def _try_out(device: str) -> None:
-    """Compare with the reference: a library that fails or computes anything else is not used."""
-
-    def results(ops: Any) -> list[Tensor]:
-        chance = torch.Generator().manual_seed(0)
-        x = torch.randn(3, 5, 6, 7, generator=chance).to(device)
-        units, low_rate, keep = x[:, :, 0, 0] > 0, x[0] > 0.5, x[:, 0].sigmoid()
-        counts, scores = torch.zeros_like(x[0]).int(), torch.zeros_like(x[:, 0, 0, 0]).int()
-        for dtype in DTYPES:
-            ops.count_active_(x.to(dtype), counts)
-            ops.count_low_rate_(x.to(dtype), low_rate, scores)
-        return [counts, scores, *(ops.fade(x.to(d), units, keep.to(d)) for d in DTYPES)]
-
-    try:
-        same = all(map(torch.equal, results(torch.ops.ganfix), results(reference)))
-    except RuntimeError as error:
-        raise Unavailable(str(error).splitlines()[0], surprising=True) from error
-    if not same:
-        raise Unavailable("they do not compute what the reference does", surprising=True)
+def _results(ops: Any, device: str) -> list[Tensor]:
+    """What the ops compute of a small feature map."""
+    chance = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 5, 6, 7, generator=chance).to(device)
+    units, low_rate, keep = x[:, :, 0, 0] > 0, x[0] > 0.5, x[:, 0].sigmoid()
+    counts, scores = torch.zeros_like(x[0]).int(), torch.zeros_like(x[:, 0, 0, 0]).int()
+    for dtype in DTYPES:
+        ops.count_active_(x.to(dtype), counts)
+        ops.count_low_rate_(x.to(dtype), low_rate, scores)
+    return [counts, scores, *(ops.fade(x.to(d), units, keep.to(d)) for d in DTYPES)]
