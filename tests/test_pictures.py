@@ -11,16 +11,8 @@ from PIL import Image
 
 from ganfix_plugin import GanfixError
 from ganfix_plugin.pictures import plots
-from ganfix_plugin.pictures.sheet import (
-    Band,
-    Row,
-    contact,
-    difference,
-    heat,
-    overlay,
-    pictured,
-    sheet,
-)
+from ganfix_plugin.pictures.palette import difference, heat, overlay
+from ganfix_plugin.pictures.sheet import Band, Row, contact, pictured, sheet
 
 WORDS = plots.Words("Title", "note " * 60, "x", "y")
 

@@ -18,7 +18,8 @@ from PIL import Image
 import ganfix_plugin as ganfix
 from ganfix_plugin.artifacts.heatmap import lr_heatmap
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.pictures.sheet import Band, Row, difference, heat, sheet
+from ganfix_plugin.pictures.palette import difference, heat
+from ganfix_plugin.pictures.sheet import Band, Row, sheet
 from ganfix_plugin.profiling.profile import GATE_RATE
 
 HERE = Path(__file__).parent

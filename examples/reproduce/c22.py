@@ -86,8 +86,7 @@ def figure4(case: Case) -> None:
     samples = _conspicuous(case, 3)
     profile, layers, batch, names = _shown(case, samples)
     note = f"{case.name} · LR-neurons at R = {PAPER_RATE} · {case.size('latents'):,} latents"
-    title = "Sequential ablation, layer by layer"
-    ways = (profile, layers, PAPER_RATE, batch, names, title, note)
+    ways = (profile, layers, PAPER_RATE, batch, names, note)
     save(layer_by_layer(case.generator, *ways), case.picture())
 
 
@@ -95,8 +94,7 @@ def figure5(case: Case) -> None:
     """Ablation of high-rate neurons above that of low-rate ones, over rates, layer by layer."""
     profile, layers, batch, names = _shown(case, _conspicuous(case, 1))
     note = f"{case.name} · {case.size('latents'):,} latents"
-    title = "Ablation of high- and low-rate neurons over rates"
-    ways = (profile, layers, (0.1, 0.3, 0.5, 0.7, 0.9), batch, names, title, note)
+    ways = (profile, layers, (0.1, 0.3, 0.5, 0.7, 0.9), batch, names, note)
     save(over_rates(case.generator, *ways), case.picture())
 
 

@@ -154,8 +154,7 @@ def units(case: Case) -> None:
     ways = (layer, first, "What the most defective units draw", note, scores)
     save(unit_sheet(case.generator, *ways), case.picture())
     extractor = load_extractor(case.extractor, case.generator.discriminator)
-    named = (layer, tops, extractor, 6, "Units by shared concept", note)
-    picture, groups = concept_sheet(case.generator, *named)
+    picture, groups = concept_sheet(case.generator, layer, tops, extractor, 6, note)
     save(picture, case.picture("-concepts"))
     none = learnt.effect(None)
     lines = [("units zeroed by hand", "distance", "share", "realism")]

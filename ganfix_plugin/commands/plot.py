@@ -177,8 +177,7 @@ def ablation(network: Network, shown: Shown, rate: float, out: Path) -> None:
     with drawing(network, out) as generator:
         profile, batch = shown.profile(generator), shown.batch(generator)
         note = f"{network.title} · LR-neurons at R = {rate:g} · {shown.samples} latents"
-        title = "Sequential ablation, layer by layer"
-        save(layer_by_layer(generator, *profile, rate, *batch, title, note), out)
+        save(layer_by_layer(generator, *profile, rate, *batch, note), out)
 
 
 @plot.command("rates")
@@ -198,5 +197,4 @@ def rates(network: Network, shown: Shown, rates: list[float], out: Path) -> None
     with drawing(network, out) as generator:
         profile, batch = shown.profile(generator), shown.batch(generator)
         note = f"{network.title} · {shown.samples} latents"
-        title = "Ablation of high- and low-rate neurons over rates"
-        save(over_rates(generator, *profile, rates, *batch, title, note), out)
+        save(over_rates(generator, *profile, rates, *batch, note), out)

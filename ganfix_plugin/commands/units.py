@@ -118,8 +118,7 @@ def concepts(
         note = f"{network.title} · layer {layer} · its {len(tops)} {which} units, each the image "
         note += f"of the mean feature map of its {search.top} of {search.num:,} seeds · grouped by "
         note += seen_by.name
-        title = "Units by shared concept"
-        picture, members = concept_sheet(generator, layer, tops, seen_by, groups, title, note)
+        picture, members = concept_sheet(generator, layer, tops, seen_by, groups, note)
         save(picture, out)
     for place, group in enumerate(members, 1):
         click.echo(f"concept {place}: --correct units:units={number}:{'+'.join(map(str, group))}")

@@ -21,7 +21,8 @@ from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.correction import EditsCorrection
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import Cap
-from ganfix_plugin.pictures.sheet import Band, Row, heat, pictured, sheet
+from ganfix_plugin.pictures.palette import heat
+from ganfix_plugin.pictures.sheet import Band, Row, pictured, sheet
 from ganfix_plugin.profiling.profile import Profile
 
 
@@ -32,7 +33,6 @@ def layer_by_layer(
     rate: float,
     batch: Batch,
     names: Sequence[str],
-    title: str,
     note: str,
 ) -> Image.Image:
     """[C22], Figure 4: per layer, an image's heat map of activated LR-neurons, the same after
@@ -42,21 +42,18 @@ def layer_by_layer(
         batch: (z, c) of the images to show; ``names``: theirs.
     """
     neurons = {layer: profile.low_rate(layer, rate) for layer in layers}
-    plain, maps = _seen(generator, {}, neurons, batch)
-    images, residues = [], []
-    for end in range(1, len(layers) + 1):
-        upto = {layer: neurons[layer] for layer in layers[:end]}
-        image, _ = _seen(generator, upto, neurons, batch)
-        _, residue = _seen(generator, dict(list(upto.items())[:-1]), neurons, batch)
-        images.append(image)
-        residues.append(residue[end - 1])
-    heads = ["as generated"]
-    heads += [
-        f"layer {layer.index}, {layer.resolution[0]}x{layer.resolution[1]}" for layer in layers
+    # With no layer ablated, with the first one, with the first two, …
+    runs = [
+        _seen(generator, {layer: neurons[layer] for layer in layers[:end]}, neurons, batch)
+        for end in range(len(layers) + 1)
     ]
+    maps = runs[0][1]
+    residues = [shares[end] for end, (_, shares) in enumerate(runs[:-1])]
+    heads = ["layer {}, {}x{}".format(layer.index, *layer.resolution) for layer in layers]
     bands = []
     for place, name in enumerate(names):
-        blank = Image.new("RGB", plain[place].size, "white")
+        images = [pictures[place] for pictures, _ in runs]
+        blank = Image.new("RGB", images[0].size, "white")
         high = max(float(shares[place].max()) for shares in maps)
         own, left = (
             [blank, *(heat(shares[place], 0, high) for shares in by_layer)]
@@ -65,12 +62,11 @@ def layer_by_layer(
         rows = [
             Row("LR heat map", "no ablation", own),
             Row("LR heat map", "ablated before it", left),
-            Row(
-                "image", "ablated up to it", [plain[place], *(ablated[place] for ablated in images)]
-            ),
+            Row("image", "ablated up to it", images),
         ]
-        bands.append(Band(f"{name} (bright is {high:.2g} of a pixel's channels)", heads, rows))
-    return sheet(title, note, bands, 128)
+        heading = f"{name} (bright is {high:.2g} of a pixel's channels)"
+        bands.append(Band(heading, ["as generated", *heads], rows))
+    return sheet("Sequential ablation, layer by layer", note, bands, 128)
 
 
 def over_rates(
@@ -80,34 +76,30 @@ def over_rates(
     rates: Sequence[float],
     batch: Batch,
     names: Sequence[str],
-    title: str,
     note: str,
 ) -> Image.Image:
     """[C22], Figures 5 and 14: for each layer alone, and all in sequence, a row of images without
     their HR-neurons over several rates, above a row without their LR-neurons."""
     plain, _ = _seen(generator, {}, {}, batch)
+    heads = ["as generated", *(f"R = {rate:g}" for rate in rates)]
     sets: list[Sequence[Layer]] = [[layer] for layer in layers]
     sets += [layers] if len(layers) > 1 else []
     bands = []
-    for chosen in sets:
-        numbers = "+".join(str(layer.index) for layer in chosen)
-        rows: dict[str, list[list[Image.Image]]] = {"HR": [], "LR": []}
+    for ablated in sets:
+        columns: list[tuple[list[Image.Image], ...]] = [(plain, plain)]
         for rate in rates:
-            low = {layer: profile.low_rate(layer, rate) for layer in chosen}
+            low = {layer: profile.low_rate(layer, rate) for layer in ablated}
             high = {layer: ~neurons for layer, neurons in low.items()}
-            rows["HR"].append(_seen(generator, high, {}, batch)[0])
-            rows["LR"].append(_seen(generator, low, {}, batch)[0])
-        heads = ["as generated", *(f"R = {rate:g}" for rate in rates)]
+            columns.append(tuple(_seen(generator, cut, {}, batch)[0] for cut in (high, low)))
+        numbers = "+".join(str(layer.index) for layer in ablated)
+        what = "layer" if len(ablated) == 1 else "layers"
         for place, name in enumerate(names):
             lines = [
-                Row(
-                    f"{kind} ablated", f"rate {sign} R", [plain[place], *(i[place] for i in images)]
-                )
-                for (kind, images), sign in zip(rows.items(), ("above", "up to"))
+                Row("HR ablated", "rate above R", [images[place] for images, _ in columns]),
+                Row("LR ablated", "rate up to R", [images[place] for _, images in columns]),
             ]
-            what = "layer" if len(chosen) == 1 else "layers"
             bands.append(Band(f"{name}, {what} {numbers}", heads, lines))
-    return sheet(title, note, bands)
+    return sheet("Ablation of high- and low-rate neurons over rates", note, bands)
 
 
 def _seen(
@@ -129,8 +121,8 @@ def _seen(
     with ExitStack() as hooks:
         # Hooks run in the order of their ids, so that what is watched is not ablated yet.
         for layer in watched:
-            module = G.get_submodule(layer.name)
-            hooks.enter_context(module.register_forward_hook(partial(watch, layer)))
+            hook = G.get_submodule(layer.name).register_forward_hook(partial(watch, layer))
+            hooks.enter_context(hook)
         hooks.enter_context(Attachment(G, [EditsCorrection("ablation", generator.entry, edits)]))
         images = render(generator, z, c, corrected=True)
     side = (images.shape[-1],) * 2

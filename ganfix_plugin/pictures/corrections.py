@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from PIL import Image
 
@@ -12,17 +13,8 @@ from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
-from ganfix_plugin.pictures.sheet import (
-    Band,
-    Row,
-    brightest,
-    contact,
-    difference,
-    heat,
-    pictured,
-    sheet,
-    side_of,
-)
+from ganfix_plugin.pictures.palette import brightest, difference, heat
+from ganfix_plugin.pictures.sheet import Band, Row, contact, pictured, sheet, side_of
 
 COLUMNS = 12
 SMALL = 96  # images that must be smaller than this to fit get no captions
@@ -43,12 +35,10 @@ def before_after(
     without captions.
     """
     side = side_of(len(seeds) * (2 + 2 * len(specs)))
+    batches = list(seed_batches(generator, seeds, class_index=class_index))
 
     def images(corrected: bool = False) -> list[Image.Image]:
-        batches = seed_batches(generator, seeds, class_index=class_index)
-        shown = [
-            image for z, c in batches for image in pictured(render(generator, z, c, corrected))
-        ]
+        shown = chain(*(pictured(render(generator, z, c, corrected)) for z, c in batches))
         return [image if side >= SMALL else image.resize((side, side)) for image in shown]
 
     before = images()
@@ -56,22 +46,20 @@ def before_after(
     for spec in specs:
         with attach(generator, spec):
             after = images(corrected=True)
-        pairs.append((spec, after, [difference(*pair) for pair in zip(before, after)]))
+        pairs.append((after, [difference(*pair) for pair in zip(before, after)]))
     size = min(max((image.width for image in before), default=SMALL), 128)
-    batches = seed_batches(generator, seeds, class_index=class_index)
     maps = [values for z, c in batches for values in score.heat(z, c, size).numpy()]
     high = brightest(maps[:64])
     heats = [heat(values, 0, high) for values in maps]
     note = f"{note} · difference: black is none, bright a third of the range · heat maps: "
     note += f"{score.shown}, bright is {high:.2g}"
     if side < SMALL:
-        lists = [before, *(images for _, *two in pairs for images in two), heats]
-        return contact(title, note, lists)
+        return contact(title, note, [before, *(images for pair in pairs for images in pair), heats])
     bands = []
     for start in range(0, len(seeds), COLUMNS):
         columns = slice(start, start + COLUMNS)
         rows = [Row("before", "as generated", before[columns])]
-        for spec, after, changes in pairs:
+        for spec, (after, changes) in zip(specs, pairs):
             name = "after" if len(pairs) == 1 else spec.corrector.name
             rows.append(Row(name, _own_keys(spec, specs) or "corrected", after[columns]))
             rows.append(Row("difference", "", changes[columns]))

@@ -15,18 +15,8 @@ from ganfix_plugin.files import ready
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.pictures import plots
-from ganfix_plugin.pictures.sheet import (
-    Band,
-    Row,
-    brightest,
-    contact,
-    heat,
-    overlay,
-    pictured,
-    save,
-    sheet,
-    side_of,
-)
+from ganfix_plugin.pictures.palette import brightest, heat, overlay
+from ganfix_plugin.pictures.sheet import Band, Row, contact, pictured, save, sheet, side_of
 
 LARGEST = 256  # heat maps of larger images are made at this size
 
@@ -66,20 +56,21 @@ def draw(
     folder = ready(out / "heatmaps", folder=True)
     note += f" · heat maps: {score.shown}, bright is {high:.2g}"
     percentiles = dict(zip(ranking.seeds, ranking.percentiles.tolist()))
-    scores = dict(zip(ranking.seeds, ranking.scores.tolist()))
+    texts = (f"{x:.0f}" if x == round(x) else f"{x:.3f}" for x in ranking.scores.tolist())
+    scores = dict(zip(ranking.seeds, texts))
     side = side_of(2 * count)
-    for name, seeds in (("top", ranking.seeds[:count]), ("bottom", ranking.seeds[::-1][:count])):
+    ends = (("top", "most", ranking.seeds), ("bottom", "least", ranking.seeds[::-1]))
+    for name, end, seeds in ends:
         images, heats, captions = [], [], []
-        for image, maps, seed in _seen(generator, score, seeds, class_index):
+        for image, maps, seed in _seen(generator, score, seeds[:count], class_index):
             colours = heat(maps, 0, high)
-            line = f"score {_text(scores[seed])} · percentile {percentiles[seed]:.2f} · {note}"
+            line = f"score {scores[seed]} · percentile {percentiles[seed]:.2f} · {note}"
             row = Row("", "", [image, colours, overlay(image, colours)])
             band = Band("", ["image", score.shown, "both"], [row])
             save(sheet(f"Seed {seed}", line, [band], 192), folder / f"seed{seed:04d}.png")
-            images.append(image.resize((side, side), Image.Resampling.BICUBIC))
-            heats.append(colours.resize((side, side), Image.Resampling.BICUBIC))
-            captions.append(f"{seed}: {_text(scores[seed])}")
-        end = "most" if name == "top" else "least"
+            images.append(image.resize((side, side)))
+            heats.append(colours.resize((side, side)))
+            captions.append(f"{seed}: {scores[seed]}")
         title = f"The {count:,} {end} artifact-like of {total:,} seeds"
         line = f"{note} · below each: its seed and score"
         save(contact(title, line, [images, heats], captions), out / f"{name}.png")
@@ -95,7 +86,3 @@ def _seen(
         maps = score.heat(z, c, min(images.shape[-1], LARGEST))
         # Seeds last: zip asks its first for one more than it yields.
         yield from zip(pictured(images), maps.numpy(), remaining)
-
-
-def _text(score: float) -> str:
-    return f"{score:.0f}" if score == round(score) else f"{score:.3f}"

@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.files import written
-from ganfix_plugin.pictures.palette import HEAT, INK, PAPER, QUIET
+from ganfix_plugin.pictures.palette import INK, PAPER, QUIET
 
+Images = Sequence[Image.Image]
 _GAP, _MARGIN, _LABEL, _CAPTION = 6, 24, 128, 18
-
-_HEAT = np.array(HEAT)
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 # Pillow's own font has no more signs than these.
 _SIGNS = str.maketrans({"≤": "<=", "≥": ">=", "×": "x", "–": "-", "−": "-", "…": "...", "→": "to"})
 
@@ -28,7 +27,7 @@ class Row:
 
     name: str
     note: str
-    images: Sequence[Image.Image]
+    images: Images
     captions: Sequence[str] = ()
 
 
@@ -47,7 +46,7 @@ def sheet(title: str, note: str, bands: Sequence[Band], size: int = 96) -> Image
     Args:
         title: what is seen.
         note: the settings it was made with.
-        bands: from top to bottom; with no images at all the sheet says so.
+        bands: from top to bottom; the sheet says so if there are no images at all.
         size: side of one image in pixels; images are enlarged or reduced to it.
     """
     rows = [row for band in bands for row in band.rows]
@@ -56,50 +55,44 @@ def sheet(title: str, note: str, bands: Sequence[Band], size: int = 96) -> Image
         note, bands = f"{note} · nothing to show", ()
     left = _MARGIN + (_LABEL if any(row.name or row.note for row in rows) else 0)
     large, plain, small = (ImageFont.load_default(points) for points in (22, 14, 12))
-    width = max(left + columns * (size + _GAP) + _MARGIN - _GAP, 420)
-    width = max(width, 2 * _MARGIN + int(large.getlength(_shown(title))))
-    notes = _wrapped(_shown(note), small, width - 2 * _MARGIN)
+    title, lefts = title.translate(_SIGNS), [left + at * (size + _GAP) for at in range(columns + 1)]
+    width = max(lefts[-1] + _MARGIN - _GAP, 420, 2 * _MARGIN + int(large.getlength(title)))
+    notes = _wrapped(note.translate(_SIGNS), small, width - 2 * _MARGIN)
     head = _MARGIN + 34 + 16 * len(notes) + 10
     canvas = Image.new("RGB", (width, head + sum(_height(band, size) for band in bands)), PAPER)
     draw = ImageDraw.Draw(canvas)
-    draw.text((_MARGIN, _MARGIN - 4), _shown(title), INK, large)
+    draw.text((_MARGIN, _MARGIN - 4), title, INK, large)
     for number, line in enumerate(notes):
         draw.text((_MARGIN, _MARGIN + 28 + 16 * number), line, QUIET, small)
 
-    def place(column: int) -> int:
-        return left + column * (size + _GAP)
+    def caption(captions: Sequence[str], top: int) -> None:
+        for left, text in zip(lefts, captions):
+            draw.text((left, top), _fitting(text, small, size), QUIET, small)
 
     top = head
     for band in bands:
         if band.heading:
-            draw.text((_MARGIN, top), _shown(band.heading), INK, plain)
+            draw.text((_MARGIN, top), band.heading.translate(_SIGNS), INK, plain)
             top += 24
-        for column, caption in enumerate(band.captions):
-            draw.text((place(column), top), _fitting(caption, small, size), QUIET, small)
+        caption(band.captions, top)
         top += 20 if band.captions else 0
         for row in band.rows:
-            draw.text((_MARGIN, top + size // 2 - 16), _shown(row.name), INK, plain)
-            draw.text((_MARGIN, top + size // 2 + 4), _shown(row.note), QUIET, small)
-            for column, image in enumerate(row.images):
+            draw.text((_MARGIN, top + size // 2 - 16), row.name.translate(_SIGNS), INK, plain)
+            draw.text((_MARGIN, top + size // 2 + 4), row.note.translate(_SIGNS), QUIET, small)
+            for place, image in zip(lefts, row.images):
                 enlarged = image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
-                canvas.paste(enlarged, (place(column), top))
+                canvas.paste(enlarged, (place, top))
             top += size + _GAP
-            for column, caption in enumerate(row.captions):
-                draw.text((place(column), top - 4), _fitting(caption, small, size), QUIET, small)
+            caption(row.captions, top - 4)
             top += _CAPTION if row.captions else 0
         top += 12
     return canvas
 
 
 def contact(
-    title: str,
-    note: str,
-    images: Sequence[Sequence[Image.Image]],
-    captions: Sequence[str] = (),
+    title: str, note: str, images: Sequence[Images], captions: Sequence[str] = ()
 ) -> Image.Image:
-    """Any number of images on one sheet, from left to right and from top to bottom.
-
-    The more they are, the smaller.
+    """Any number of images on one sheet, line by line; the more they are, the smaller.
 
     Args:
         images: one or several equally long lists; what has the same place in them is shown one
@@ -127,44 +120,13 @@ def side_of(count: int) -> int:
 
 def pictured(images: Tensor) -> list[Image.Image]:
     """Images [N, 1 or 3, H, W] in [-1, 1] as the hosts' scripts save them."""
-    rows = to_pixels(images.detach()).permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(pixels) for pixels in rows]
+    return [*map(Image.fromarray, to_pixels(images.detach()).permute(0, 2, 3, 1).cpu().numpy())]
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Write a picture whole or not at all.
-
-    Raises:
-        GanfixError: if it cannot be written.
-    """
+    """Write a picture whole or not at all."""
     with written(path) as temporary:
         image.save(temporary)
-
-
-def heat(values: np.ndarray, low: float, high: float) -> Image.Image:
-    """Values [H, W] as colours: ``low`` dark, ``high`` bright."""
-    place = np.clip((values - low) / max(high - low, 1e-12), 0, 1) * (len(_HEAT) - 1)
-    below = np.minimum(place.astype(int), len(_HEAT) - 2)
-    share = (place - below)[..., None]
-    colours = _HEAT[below] * (1 - share) + _HEAT[below + 1] * share
-    return Image.fromarray(colours.round().astype(np.uint8))
-
-
-def brightest(maps: Sequence[np.ndarray]) -> float:
-    """What is bright in heat maps [H, W], the same for all that are shown together."""
-    return float(np.quantile(np.array(maps), 0.995)) if len(maps) else 1.0
-
-
-def overlay(image: Image.Image, colours: Image.Image) -> Image.Image:
-    """Heat colours laid over an image."""
-    over = colours.resize(image.size, Image.Resampling.BICUBIC)
-    return Image.blend(image.convert("RGB"), over, 0.55)
-
-
-def difference(before: Image.Image, after: Image.Image) -> Image.Image:
-    """How much each pixel changed, as heat: dark is nothing, bright a third of the range."""
-    pair = [np.asarray(image.convert("RGB"), dtype=np.float32) for image in (before, after)]
-    return heat(np.abs(pair[0] - pair[1]).mean(axis=2), 0, 85)
 
 
 def _height(band: Band, size: int) -> int:
@@ -172,21 +134,15 @@ def _height(band: Band, size: int) -> int:
     return rows + 12 + (24 if band.heading else 0) + (20 if band.captions else 0)
 
 
-def _shown(text: str) -> str:
-    return text.translate(_SIGNS)
-
-
-def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def _fitting(text: str, font: _Font, width: int) -> str:
     """As much of a caption as fits over an image."""
-    text = _shown(text)
+    text = text.translate(_SIGNS)
     while text and font.getlength(text) > width + _GAP - 2:
         text = text[:-1]
     return text
 
 
-def _wrapped(
-    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
-) -> list[str]:
+def _wrapped(text: str, font: _Font, width: int) -> list[str]:
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()

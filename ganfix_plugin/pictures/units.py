@@ -34,16 +34,15 @@ def unit_sheet(
     bands = []
     for unit, seeds in tops.items():
         first = pictured(representative(generator, layer, seeds))
-        batches = seed_batches(generator, seeds)
-        images = [image for z, c in batches for image in pictured(render(generator, z, c))]
+        batches = (pictured(render(generator, z, c)) for z, c in seed_batches(generator, seeds))
+        images = [image for batch in batches for image in batch]
         half = -(-len(images) // 2) if len(images) > 10 else len(images)
         name = f"Unit {unit}" + ("" if scores is None else f", DS {float(scores[unit]):.3f}")
-        captions = [str(seed) for seed in seeds]
         rows = [Row("representative", "of the mean map", first)]
         for start in range(0, len(images), half):
             part = slice(start, start + half)
-            row = Row("top-activating", f"seeds {start + 1} on", images[part], captions[part])
-            rows.append(row)
+            captions = [str(seed) for seed in seeds[part]]
+            rows.append(Row("top-activating", f"seeds {start + 1} on", images[part], captions))
         bands.append(Band(name, (), rows))
     return sheet(title, note, bands)
 
@@ -54,12 +53,10 @@ def concept_sheet(
     tops: Mapping[int, Sequence[int]],
     extractor: Extractor,
     count: int,
-    title: str,
     note: str,
-    columns: int = 12,
 ) -> tuple[Image.Image, list[list[int]]]:
     """Units grouped by what their representative generations look like, and the groups."""
-    units = list(tops)
+    units, columns = list(tops), 12
     images = [representative(generator, layer, seeds) for seeds in tops.values()]
     extractor.to(generator.device)
     features = [extractor.features(image).cpu() for image in images]
@@ -74,4 +71,5 @@ def concept_sheet(
         ]
         noun = "unit" if len(group) == 1 else "units"
         bands.append(Band(f"Concept {number}: {len(group)} {noun}", (), rows))
-    return sheet(title, note, bands), [[units[place] for place in group] for group in groups]
+    members = [[units[place] for place in group] for group in groups]
+    return sheet("Units by shared concept", note, bands), members

@@ -17,7 +17,8 @@ from ganfix_plugin.artifacts.scores import Score
 from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
-from ganfix_plugin.pictures.sheet import brightest, difference, heat, pictured
+from ganfix_plugin.pictures.palette import brightest, difference, heat
+from ganfix_plugin.pictures.sheet import pictured
 from ganfix_plugin.workers import progress
 
 LARGEST = 512  # no image is shown larger
