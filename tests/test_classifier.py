@@ -48,9 +48,9 @@ def test_a_third_class_is_told_apart_too() -> None:
 
 def test_a_rare_class_weighs_as_much_as_a_common_one() -> None:
     trained = head((25, 2500), apart=1)
-    found = trained.is_artifact(features(500, 0, seed=7)).float().mean()
+    caught = trained.is_artifact(features(500, 0, seed=7)).float().mean()
     missed = 1 - trained.is_artifact(features(500, 1, seed=8)).float().mean()
-    assert found > 0.7 and missed > 0.7
+    assert caught > 0.7 and missed > 0.7
 
 
 def test_probabilities_are_the_softmax_of_the_logits() -> None:
@@ -63,8 +63,8 @@ def test_probabilities_are_the_softmax_of_the_logits() -> None:
 
 def test_a_feature_that_never_varied_decides_nothing() -> None:
     groups = [features(60, shift, seed=i) for i, shift in enumerate((0.0, 2.0))]
-    for each in groups:
-        each[:, 2] = 0.1
+    for group in groups:
+        group[:, 2] = 0.1
     trained = fit(groups, CLASSES, "x", "y")
     x = features(20, 1, seed=3)
     x[:, 2] = 0.1
@@ -111,8 +111,8 @@ def test_held_out_samples_are_not_learned_from() -> None:
     # Labels by chance in many dimensions: what was learned is known by heart, the rest is not.
     groups = [torch.randn(40, 200, generator=torch.Generator().manual_seed(i)) for i in range(2)]
     trained = fit(groups, CLASSES, "x", "y")
-    known = torch.cat([trained.is_artifact(groups[0]), ~trained.is_artifact(groups[1])])
-    assert trained.held_out.accuracy < 0.85 < float(known.float().mean())
+    right = torch.cat([trained.is_artifact(groups[0]), ~trained.is_artifact(groups[1])])
+    assert trained.held_out.accuracy < 0.85 < float(right.float().mean())
 
 
 def test_training_is_reproducible_by_its_seed() -> None:
@@ -168,10 +168,10 @@ def test_the_mask_is_grad_cam_of_the_artifact_class_up_to_its_scale() -> None:
         * trained.deviation[:, None, None]
     )
     expected = grad_cam(Linear(trained), maps, of=0)
-    found = trained.cam(maps)
+    cams = trained.cam(maps)
     largest = expected.amax(dim=(1, 2), keepdim=True)
-    torch.testing.assert_close(found, expected / largest)
-    assert found.amax(dim=(1, 2)).eq(1).all() and found.min() == 0
+    torch.testing.assert_close(cams, expected / largest)
+    assert cams.amax(dim=(1, 2)).eq(1).all() and cams.min() == 0
 
 
 def test_a_map_without_evidence_stays_all_zero() -> None:
@@ -199,7 +199,7 @@ def test_what_was_saved_is_loaded_again(tmp_path: Path) -> None:
         "f" * 64,
     )
     assert (again.held_out, again.counts) == (trained.held_out, trained.counts)
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_a_missing_classifier_says_how_to_make_one(tmp_path: Path) -> None:

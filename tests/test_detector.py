@@ -16,8 +16,8 @@ from ganfix_plugin.features.detector import Detector
 
 
 def test_a_torchscript_file_computes_features(tmp_path: Path) -> None:
-    found = Detector.named(saved(Pooled(), tmp_path / "d.pt")).load(CPU)
-    assert torch.equal(found(IMAGES, return_features=True), Pooled()(IMAGES))
+    detector = Detector.named(saved(Pooled(), tmp_path / "d.pt")).load(CPU)
+    assert torch.equal(detector(IMAGES, return_features=True), Pooled()(IMAGES))
 
 
 class Weighted(nn.Module):
@@ -30,29 +30,31 @@ class Weighted(nn.Module):
 
 
 def test_features_carry_no_gradients_whose_numpy_arrays_hosts_take(tmp_path: Path) -> None:
-    found = Detector.named(saved(Weighted(), tmp_path / "d.pt")).load(CPU)
-    assert found(IMAGES, return_features=True).numpy().shape == (5, 4)
+    detector = Detector.named(saved(Weighted(), tmp_path / "d.pt")).load(CPU)
+    assert detector(IMAGES, return_features=True).numpy().shape == (5, 4)
 
 
 def test_a_copy_can_be_frozen_which_hosts_do_for_path_lengths(tmp_path: Path) -> None:
-    found = Detector.named(saved(Weighted(), tmp_path / "d.pt")).load(CPU)
-    again = copy.deepcopy(found).requires_grad_(False)
-    assert torch.equal(again(IMAGES), found(IMAGES))
+    detector = Detector.named(saved(Weighted(), tmp_path / "d.pt")).load(CPU)
+    again = copy.deepcopy(detector).requires_grad_(False)
+    assert torch.equal(again(IMAGES), detector(IMAGES))
 
 
 def test_a_callable_need_not_know_what_hosts_say_to_theirs() -> None:
-    found = Detector.named("detectors:by_name").load(CPU)
-    assert torch.equal(found(IMAGES, return_features=True), by_name(IMAGES))
+    detector = Detector.named("detectors:by_name").load(CPU)
+    assert torch.equal(detector(IMAGES, return_features=True), by_name(IMAGES))
 
 
 def test_an_extractor_of_the_registry_will_do() -> None:
-    found = Detector.named("efficientnet-lite0").load(CPU)
-    assert found(IMAGES, return_features=True).shape == (5, 1280)
+    detector = Detector.named("efficientnet-lite0").load(CPU)
+    assert detector(IMAGES, return_features=True).shape == (5, 1280)
 
 
 def test_the_digest_is_of_the_content_and_not_of_the_name(tmp_path: Path) -> None:
     first, same = (saved(Pooled(), tmp_path / name) for name in ("a.pt", "b.pt"))
-    digests = [Detector.named(each).digest for each in (first, saved(Whole(), tmp_path / "c.pt"))]
+    digests = [
+        Detector.named(source).digest for source in (first, saved(Whole(), tmp_path / "c.pt"))
+    ]
     Path(same).write_bytes(Path(first).read_bytes())
     assert Detector.named(same).digest == digests[0] != digests[1]
     Path(first).write_bytes((tmp_path / "c.pt").read_bytes())
@@ -79,22 +81,22 @@ def test_it_goes_along_to_other_processes(tmp_path: Path) -> None:
 def test_what_returns_no_features_is_refused_in_one_line(
     module: nn.Module, message: str, tmp_path: Path
 ) -> None:
-    found = Detector.named(saved(module, tmp_path / "d.pt")).load(CPU)
+    detector = Detector.named(saved(module, tmp_path / "d.pt")).load(CPU)
     with pytest.raises(GanfixError, match=message) as error:
-        found(IMAGES, return_features=True)
+        detector(IMAGES, return_features=True)
     assert "\n" not in str(error.value)
 
 
 def test_what_returns_no_tensor_is_refused() -> None:
-    found = Detector.named("detectors:list_of").load(CPU)
+    detector = Detector.named("detectors:list_of").load(CPU)
     with pytest.raises(GanfixError, match="returned list, expected features"):
-        found(IMAGES)
+        detector(IMAGES)
 
 
 def test_metrics_that_want_more_than_features_say_so(tmp_path: Path) -> None:
-    found = Detector.named(saved(Pooled(), tmp_path / "d.pt")).load(CPU)
+    detector = Detector.named(saved(Pooled(), tmp_path / "d.pt")).load(CPU)
     with pytest.raises(GanfixError, match="takes no no_output_bias=, which this metric needs"):
-        found(IMAGES, no_output_bias=True)
+        detector(IMAGES, no_output_bias=True)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_features_are_the_spatial_mean_of_the_maps() -> None:
 
 def test_features_of_an_image_do_not_depend_on_the_batch_it_is_in() -> None:
     used, x = load_extractor("efficientnet-lite0"), pictures(n=3)
-    alone = torch.cat([used.features(each) for each in x.split(1)])
+    alone = torch.cat([used.features(image) for image in x.split(1)])
     assert torch.equal(used.features(x), alone)
 
 
@@ -72,9 +72,9 @@ def test_inception_is_clean_fid_s_where_that_can_load_it(
     with pytest.raises(GanfixError, match=r"cleanfid cannot load it \(no network\)"):
         load_extractor("inception")
     (tmp_path / "checkpoints" / "inception-2015-12-05.pt").touch()
-    found = load_extractor("inception").features(pictures())
-    assert found.shape == (2, 2048)
-    assert float(found.min()) >= 0 and float(found.max()) > 100  # of pixels from 0 to 255
+    features = load_extractor("inception").features(pictures())
+    assert features.shape == (2, 2048)
+    assert float(features.min()) >= 0 and float(features.max()) > 100  # of pixels from 0 to 255
 
 
 def test_a_network_is_frozen_and_runs_without_gradients() -> None:
@@ -97,8 +97,8 @@ def test_gray_images_are_seen_as_gray() -> None:
 
 
 def test_half_precision_images_are_seen_in_single_precision() -> None:
-    found = load_extractor(EXTRACTOR).maps(pictures().half())
-    assert found.dtype == torch.float32
+    maps = load_extractor(EXTRACTOR).maps(pictures().half())
+    assert maps.dtype == torch.float32
 
 
 @pytest.mark.parametrize("size", [16, 32, 100])
@@ -128,7 +128,7 @@ def test_what_is_no_batch_of_images_is_refused(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "found"),
+    ("network", "shape"),
     [
         (lambda x: x[0], r"\[3, 32, 32\]"),
         (lambda x: x[:1], r"\[1, 3, 32, 32\]"),
@@ -137,8 +137,8 @@ def test_what_is_no_batch_of_images_is_refused(shape: tuple[int, ...]) -> None:
         (lambda x: x.numpy(), "ndarray"),
     ],
 )
-def test_an_extractor_that_returns_something_else_is_refused(network: Any, found: str) -> None:
-    with pytest.raises(GanfixError, match=f"extractor x: returned {found}, expected feature maps"):
+def test_an_extractor_that_returns_something_else_is_refused(network: Any, shape: str) -> None:
+    with pytest.raises(GanfixError, match=f"extractor x: returned {shape}, expected feature maps"):
         Extractor("x", network).maps(pictures())
 
 
@@ -196,9 +196,9 @@ def test_the_default_is_resnet18_where_its_weights_are(
 )
 def test_efficientnet_sees_1280_features_of_any_size_without_a_network() -> None:
     used = load_extractor("efficientnet-lite0")
-    found = used.maps(pictures(2, 64))
-    assert found.shape == (2, 1280, 7, 7) and found.isfinite().all()
-    assert found.std() > 0 and not torch.equal(found[0], found[1])
+    maps = used.maps(pictures(2, 64))
+    assert maps.shape == (2, 1280, 7, 7) and maps.isfinite().all()
+    assert maps.std() > 0 and not torch.equal(maps[0], maps[1])
     assert load_extractor("efficientnet-lite0") is used
 
 
@@ -211,11 +211,11 @@ def opened(network_pickle: Path) -> Any:
 def test_the_discriminator_comes_with_the_network_pickle(opened: Generator) -> None:
     used = load_extractor("discriminator", opened.discriminator)
     x = pictures(3)
-    found = used.maps(x)
-    assert used.name == "discriminator" and found.shape[2:] == (4, 4)
+    maps = used.maps(x)
+    assert used.name == "discriminator" and maps.shape[2:] == (4, 4)
     # No image sees another: minibatch statistics are left out.
-    torch.testing.assert_close(used.maps(x[:1]), found[:1], rtol=1e-4, atol=1e-4)
-    assert not torch.equal(found[0], found[1])
+    torch.testing.assert_close(used.maps(x[:1]), maps[:1], rtol=1e-4, atol=1e-4)
+    assert not torch.equal(maps[0], maps[1])
 
 
 def test_the_discriminator_travels_by_pickle(opened: Generator) -> None:

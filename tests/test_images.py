@@ -52,21 +52,21 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
 def test_all_images_come_by_name_in_minus_one_to_one(folder: Path, packed: bool) -> None:
-    found = torch.cat(list(read_images(zipped(folder) if packed else folder)))
+    images = torch.cat(list(read_images(zipped(folder) if packed else folder)))
     expected = np.stack([pixels(i) for i in (1, 2, 3)]).transpose(0, 3, 1, 2) / 127.5 - 1
-    torch.testing.assert_close(found, torch.from_numpy(expected).float())
-    assert found.dtype == torch.float32
+    torch.testing.assert_close(images, torch.from_numpy(expected).float())
+    assert images.dtype == torch.float32
 
 
 def test_black_is_minus_one_and_white_is_one(tmp_path: Path) -> None:
     array = np.zeros((8, 8, 3), np.uint8)
     array[4:] = 255
-    (found,) = read_images(filled(tmp_path, a_png=encoded(array)))
-    assert found[:, :, :4].eq(-1).all() and found[:, :, 4:].eq(1).all()
+    (images,) = read_images(filled(tmp_path, a_png=encoded(array)))
+    assert images[:, :, :4].eq(-1).all() and images[:, :, 4:].eq(1).all()
 
 
 def test_images_come_in_batches(folder: Path) -> None:
-    assert [len(each) for each in read_images(folder, batch=2)] == [2, 1]
+    assert [len(images) for images in read_images(folder, batch=2)] == [2, 1]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
@@ -74,9 +74,9 @@ def test_other_colour_modes_become_rgb(mode: str, tmp_path: Path) -> None:
     image = Image.fromarray(pixels(1)).convert(mode)
     out = io.BytesIO()
     image.save(out, "PNG")
-    (found,) = read_images(filled(tmp_path, a_png=out.getvalue()))
+    (images,) = read_images(filled(tmp_path, a_png=out.getvalue()))
     expected = torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1)
-    torch.testing.assert_close(found[0], expected / 127.5 - 1)
+    torch.testing.assert_close(images[0], expected / 127.5 - 1)
 
 
 def test_an_image_of_another_size_is_named(folder: Path) -> None:

@@ -78,9 +78,9 @@ def test_a_label_may_name_a_latent_for_a_seed(name: str, tmp_path: Path) -> None
 
 def test_latents_are_taken_as_they_are_and_seeds_drawn() -> None:
     assert LATENT.latent
-    found = latents_of([7, LATENT.latent], (3,))
+    latents = latents_of([7, LATENT.latent], (3,))
     drawn = np.random.RandomState(7).randn(1, 3)[0].astype(np.float32)
-    assert np.array_equal(found.numpy(), [drawn, np.float32(LATENT.latent)])
+    assert np.array_equal(latents.numpy(), [drawn, np.float32(LATENT.latent)])
 
 
 def test_a_latent_of_another_width_is_refused() -> None:
@@ -120,7 +120,7 @@ def test_a_file_is_written_whole_or_not_at_all(
 def test_nothing_is_left_beside_the_file(name: str, tmp_path: Path) -> None:
     write(LABELS, tmp_path / name)
     write(LABELS, tmp_path / name)
-    assert [each.name for each in tmp_path.iterdir()] == [name]
+    assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
 def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
@@ -225,20 +225,20 @@ def test_a_file_that_is_not_there_or_is_a_folder_is_refused(tmp_path: Path) -> N
 
 
 def test_a_seed_belongs_to_a_kind_by_majority() -> None:
-    found = labels(
+    merged = labels(
         (1, ARTIFACT, "a"),
         (1, ARTIFACT, "b"),
         (1, NORMAL, "c"),
         (0, ARTIFACT, "a"),
         (2, NORMAL, ""),
     )
-    assert found.seeds(ARTIFACT) == [0, 1]
-    assert found.seeds(NORMAL) == [2]
+    assert merged.seeds(ARTIFACT) == [0, 1]
+    assert merged.seeds(NORMAL) == [2]
 
 
 def test_a_tie_belongs_to_neither() -> None:
-    found = labels((1, ARTIFACT, "a"), (1, NORMAL, "b"))
-    assert found.seeds(ARTIFACT) == found.seeds(NORMAL) == []
+    merged = labels((1, ARTIFACT, "a"), (1, NORMAL, "b"))
+    assert merged.seeds(ARTIFACT) == merged.seeds(NORMAL) == []
 
 
 def test_merging_keeps_every_raters_word() -> None:
@@ -271,9 +271,9 @@ def test_labels_of_another_generator_are_refused() -> None:
 
 
 def test_latents_are_those_of_the_hosts_scripts() -> None:
-    found = latents_of([4, 0], (8, 1, 1))
-    assert found.shape == (2, 8, 1, 1) and found.dtype == torch.float32
-    for row, seed in zip(found, (4, 0)):
+    latents = latents_of([4, 0], (8, 1, 1))
+    assert latents.shape == (2, 8, 1, 1) and latents.dtype == torch.float32
+    for row, seed in zip(latents, (4, 0)):
         drawn = np.random.RandomState(seed).randn(1, 8)
         assert np.array_equal(row.flatten().numpy(), drawn[0].astype(np.float32))
 

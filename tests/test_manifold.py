@@ -53,8 +53,8 @@ def test_realism_equals_a_plain_reading() -> None:
     radii = [radius(real, i, 3) for i in range(60)]
     half = sorted(range(60), key=lambda i: radii[i])[:30]
     expected = [max(radii[i] / distance(g, real[i]) for i in half) for g in generated]
-    found = Manifold.of(real).realism(generated)
-    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-5, atol=0)
+    scores = Manifold.of(real).realism(generated)
+    torch.testing.assert_close(scores, torch.tensor(expected), rtol=1e-5, atol=0)
 
 
 def test_realism_is_high_on_a_real_sample_and_falls_with_the_distance() -> None:

@@ -71,9 +71,9 @@ def test_a_rank_alone_does_the_parts_of_those_that_never_come(
     alone = ganfix.profile(dcgan(), samples=330, batch=20)
     monkeypatch.setenv("GANFIX_CACHE", str(caches / "late"))
     ranked(monkeypatch, 1, 3)
-    found = ganfix.profile(dcgan(), samples=330, batch=20)
-    assert all(torch.equal(found.counts[name], alone.counts[name]) for name in alone.counts)
-    assert torch.equal(found.lr_scores, alone.lr_scores)  # type: ignore[arg-type]
+    profile = ganfix.profile(dcgan(), samples=330, batch=20)
+    assert all(torch.equal(profile.counts[name], alone.counts[name]) for name in alone.counts)
+    assert torch.equal(profile.lr_scores, alone.lr_scores)  # type: ignore[arg-type]
     assert not list(caches.rglob("*.parts"))
 
 
@@ -83,9 +83,9 @@ def test_more_ranks_than_batches_are_no_problem(
     alone = ganfix.profile(dcgan(), samples=30, batch=20)
     monkeypatch.setenv("GANFIX_CACHE", str(caches / "many"))
     ranked(monkeypatch, 0, 5)
-    found = ganfix.profile(dcgan(), samples=30, batch=20)
-    assert all(torch.equal(found.counts[name], alone.counts[name]) for name in alone.counts)
-    assert torch.equal(found.lr_scores, alone.lr_scores)  # type: ignore[arg-type]
+    profile = ganfix.profile(dcgan(), samples=30, batch=20)
+    assert all(torch.equal(profile.counts[name], alone.counts[name]) for name in alone.counts)
+    assert torch.equal(profile.lr_scores, alone.lr_scores)  # type: ignore[arg-type]
 
 
 def test_scoring_in_ranks_comes_to_the_scores_of_one_process_bit_for_bit(
@@ -97,11 +97,11 @@ def test_scoring_in_ranks_comes_to_the_scores_of_one_process_bit_for_bit(
     for rank in range(3):  # the first does everything, the others find it done
         monkeypatch.setenv("GANFIX_CACHE", str(caches / "ranks"))
         ranked(monkeypatch, rank, 3)
-        found, path = score_units(Generator.of(pggan), labels, head, **options)  # type: ignore[arg-type]
+        profile, path = score_units(Generator.of(pggan), labels, head, **options)  # type: ignore[arg-type]
         for name, scores in alone.defective.items():
-            assert torch.equal(found.defective[name], scores)
-        assert found.made == alone.made
-    assert {each.suffix for each in path.parent.iterdir()} <= {".safetensors", ".lock"}
+            assert torch.equal(profile.defective[name], scores)
+        assert profile.made == alone.made
+    assert {file.suffix for file in path.parent.iterdir()} <= {".safetensors", ".lock"}
 
 
 def test_a_part_that_was_finished_before_a_failure_is_not_done_again(
@@ -119,9 +119,9 @@ def test_a_part_that_was_finished_before_a_failure_is_not_done_again(
     ranked(monkeypatch, 0, 3)
     with pytest.raises(MemoryError):
         workers.shared(tmp_path / "parts", work)
-    found = workers.shared(tmp_path / "parts", work)
+    parts = workers.shared(tmp_path / "parts", work)
     assert done == [0, 1, 2, 2]
-    assert [int(each["part"]) for each in found] == [0, 1, 2]
+    assert [int(part["part"]) for part in parts] == [0, 1, 2]
 
 
 def test_a_rank_that_comes_when_all_is_done_does_nothing(
@@ -146,9 +146,9 @@ def test_a_store_that_cannot_be_written_is_said_before_anything_is_measured(
 
 def test_the_profile_is_that_of_all_latents(caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ranked(monkeypatch, 0, 2)
-    found: Profile = ganfix.profile(dcgan(), samples=330, batch=20)
-    assert found.settings.samples == 330
-    assert found.lr_scores is not None and len(found.lr_scores) == 330
+    profile: Profile = ganfix.profile(dcgan(), samples=330, batch=20)
+    assert profile.settings.samples == 330
+    assert profile.lr_scores is not None and len(profile.lr_scores) == 330
 
 
 @pytest.mark.parametrize("total", [1, 2, 7])
@@ -175,7 +175,7 @@ def work(part, parts):
         signal.pause()
     return {"part": torch.tensor([part])}
 parts = workers.shared(pathlib.Path(sys.argv[1]), work)
-print([int(each["part"]) for each in parts])
+print([int(part["part"]) for part in parts])
 """
     command = [sys.executable, "-c", script, str(tmp_path / "parts")]
 
