@@ -14,8 +14,7 @@ from core import Results, Row, Setup, duration, side_by_side
 from networks import render, stylegan2
 
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import fitting_batch
-from ganfix_plugin.hosts.screening import Scorer, fastest
+from ganfix_plugin.hosts.screening import Scorer
 
 LIMITS = {256: 0.15, 1024: 0.04}  # of the time of rendering
 
@@ -31,14 +30,13 @@ def _compared(resolution: int, setup: Setup) -> Row:
     generator, seeds = Generator.of(G), range(setup.size(4 if resolution < 512 else 2, 1))
     layers = generator.auto
     low_rate = [(layer, torch.rand(layer.channels, *layer.resolution) < 0.2) for layer in layers]
-    batch = fitting_batch(layers, torch.device("cpu"))
-    scorer = Scorer(generator, low_rate, 1000, fastest(G), batch)
+    scorer = Scorer(generator, low_rate, 1000)
 
     def rendered() -> None:
         for seed in seeds:
             render(G, torch.from_numpy(np.random.RandomState(seed).randn(1, 512)))
 
-    works = {"scoring": lambda: scorer.exceeding(seeds, None), "rendering": rendered}
+    works = {"scoring": lambda: scorer.exceeding(seeds), "rendering": rendered}
     turns = side_by_side(works, setup.repeats)
     ratio, limit = statistics.median(turns.ratios("scoring", "rendering")), LIMITS.get(resolution)
     return Row(

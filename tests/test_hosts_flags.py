@@ -11,8 +11,14 @@ import pytest
 from click.testing import CliRunner
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.hosts.flags import CORRECT, SCREEN, asks_for_help, shown_in_help, take
-from ganfix_plugin.hosts.metric_options import FLAGS
+from ganfix_plugin.hosts.flags import (
+    CORRECT,
+    METRIC_FLAGS,
+    SCREEN,
+    asks_for_help,
+    shown_in_help,
+    take,
+)
 
 
 @pytest.fixture
@@ -69,10 +75,10 @@ def test_help_shows_all_flags_that_a_script_takes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["calc_metrics.py", "--help"])
-    with shown_in_help(*FLAGS), pytest.raises(SystemExit):
+    with shown_in_help(*METRIC_FLAGS), pytest.raises(SystemExit):
         command()
     text = capsys.readouterr().out
-    assert all(flag.name in text for flag in FLAGS)
+    assert all(flag.name in text for flag in METRIC_FLAGS)
     assert "fid_artifacts" in text
 
 

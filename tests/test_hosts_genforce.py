@@ -16,10 +16,10 @@ import ganfix_plugin as ganfix
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.features.detector import Detector
 from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.hosts.flags import MetricOptions
 from ganfix_plugin.hosts.genforce import HOST, _any_width, _fid_marked
 from ganfix_plugin.hosts.host import Situation
 from ganfix_plugin.hosts.launcher import _apart
-from ganfix_plugin.hosts.metric_options import MetricOptions
 from ganfix_plugin.hosts.session import Run, Session
 
 SPEC = "seqabl:samples=64,lowest=30%"

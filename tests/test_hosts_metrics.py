@@ -25,11 +25,10 @@ from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hooks.standalone import bare
+from ganfix_plugin.hosts.flags import MetricOptions
 from ganfix_plugin.hosts.host import Situation
-from ganfix_plugin.hosts.metric_detector import give_detector
-from ganfix_plugin.hosts.metric_options import MetricOptions
 from ganfix_plugin.hosts.metrics import check_metric
-from ganfix_plugin.hosts.nvidia import _report_apart
+from ganfix_plugin.hosts.nvidia import _report_apart, give_detector
 from ganfix_plugin.hosts.session import Run, Session
 from ganfix_plugin.labels import Label, Labels, write
 

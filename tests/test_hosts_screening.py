@@ -20,7 +20,7 @@ from ganfix_plugin import GanfixError
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
-from ganfix_plugin.hosts.screening import Screen, apply
+from ganfix_plugin.hosts.screening import Screen
 from ganfix_plugin.spec import Options
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -30,7 +30,7 @@ MEASURED = Options(samples=200)
 def screened(G: nn.Module, text: str, seeds: Sequence[int], **options: Any) -> list[int]:
     """The seeds that are left of a list."""
     parsed = {"seeds": list(seeds), **options}
-    apply(Screen.parse(text), Generator.of(G), parsed, "seeds", MEASURED, "cpu")
+    Screen.parse(text).apply(Generator.of(G), parsed, MEASURED, "cpu")
     return parsed["seeds"]
 
 
@@ -49,7 +49,7 @@ def threshold(G: nn.Module, quantile: float) -> float:
 def test_the_list_of_the_script_is_changed_in_place(face: nn.Module) -> None:
     seeds = list(range(30))
     options = {"seeds": seeds}
-    left = apply(Screen.parse("30%"), Generator.of(face), options, "seeds", MEASURED, "cpu")
+    left = Screen.parse("30%").apply(Generator.of(face), options, MEASURED, "cpu")
     assert options["seeds"] is seeds and 0 < left == len(seeds) < 30
 
 

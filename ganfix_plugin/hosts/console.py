@@ -40,8 +40,3 @@ def _one_line(show: Callable[..., None]) -> Callable[..., None]:
             show(message, category, *where)
 
     return showwarning
-
-
-def complain(error: Exception) -> None:
-    """Print an error of ganfix's own, in one line."""
-    print(f"Error: {error}", file=sys.stderr, flush=True)

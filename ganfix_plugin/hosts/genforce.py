@@ -18,8 +18,8 @@ from torch import nn
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.hosts.compat import ANTIALIAS, LOCAL_RANK, SAMPLER, TORCHVISION_UTILS, TOSTRING
-from ganfix_plugin.hosts.deferred import build_corrected
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
+from ganfix_plugin.hosts.flags import DETECTOR
 from ganfix_plugin.hosts.host import (
     TRAINING,
     Function,
@@ -31,8 +31,7 @@ from ganfix_plugin.hosts.host import (
     defines,
     where_used,
 )
-from ganfix_plugin.hosts.metric_options import DETECTOR
-from ganfix_plugin.hosts.session import Session
+from ganfix_plugin.hosts.session import Session, build_corrected
 
 
 def _detect(folder: Path) -> bool:

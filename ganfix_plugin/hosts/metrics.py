@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import inspect
 import logging
 import math
 from collections.abc import Iterator
@@ -28,10 +29,9 @@ from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import PAIR_BATCH, both_sides
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import LatentList
+from ganfix_plugin.hosts.flags import LATENTS, NUM_GEN
 from ganfix_plugin.hosts.host import Function, around
 from ganfix_plugin.hosts.import_hooks import replaced
-from ganfix_plugin.hosts.metric_detector import bound_arguments
-from ganfix_plugin.hosts.metric_options import LATENTS, NUM_GEN
 from ganfix_plugin.hosts.session import Session
 from ganfix_plugin.workers import Tensors, joined, numbered, shared
 
@@ -155,6 +155,16 @@ def _requested(metric: Metric, opts: Any) -> dict[str, Any]:
         except _Requested as request:
             return request.arguments
     raise GanfixError(f"{alike[0]} of this codebase asks for no real features")
+
+
+def bound_arguments(function: Function, args: Any, kwargs: Any) -> dict[str, Any]:
+    """The arguments of a call by their names; those of ``**kwargs`` among the others."""
+    call = inspect.signature(function).bind(*args, **kwargs)
+    by_name: dict[str, Any] = {}
+    for name, value in call.arguments.items():
+        kind = call.signature.parameters[name].kind
+        by_name |= value if kind is inspect.Parameter.VAR_KEYWORD else {name: value}
+    return by_name
 
 
 def _real(request: dict[str, Any], metric: Metric, num: int | None) -> tuple[Any, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import os
@@ -9,17 +10,19 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ganfix_plugin.artifacts.latent_files import read_latents
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.detector import Features
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.counts import uncounted
 from ganfix_plugin.hosts.compat import PERCENTILE, PKG_RESOURCES
 from ganfix_plugin.hosts.custom_ops import NVIDIA_OPS
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, HALF_DISTANCES, NCCL
+from ganfix_plugin.hosts.flags import DETECTOR, METRIC_FLAGS
 from ganfix_plugin.hosts.host import TRAINING, Function, Host, Wrapper, around, defines
-from ganfix_plugin.hosts.metric_detector import cache_by_detector, give_detector
-from ganfix_plugin.hosts.metric_options import FLAGS
-from ganfix_plugin.hosts.metrics import check_metric, join_registry
+from ganfix_plugin.hosts.metrics import bound_arguments, check_metric, join_registry
 from ganfix_plugin.hosts.session import Session
 
 log = logging.getLogger("ganfix")
@@ -47,6 +50,45 @@ def _load(network: str) -> dict[str, Any]:
 
 
 # --- wrappers
+
+
+def give_detector(session: Session, get: Function) -> Function:
+    """metric_utils.get_feature_detector: what computes features, whatever was to be downloaded."""
+    detector = session.run.metrics.detector
+    if not detector:
+        return _explained(session, get)
+    loaded = functools.cache(detector.load)
+    elsewhere = torch.device(session.run.situation.device)
+
+    @functools.wraps(get)
+    def get_feature_detector(url: str, device: Any = "cpu", *args: Any, **kwargs: Any) -> Features:
+        where = torch.device(device)
+        on_other = where.type == "cuda" and elsewhere.type != "cuda"
+        return loaded(elsewhere if on_other else where)
+
+    return get_feature_detector
+
+
+@around
+def _explained(session: Session, get: Function, url: str, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return get(url, *args, **kwargs)
+    except OSError as error:  # every error of a connection is one
+        raise GanfixError(
+            f"feature detector {url}: cannot be downloaded ({type(error).__name__}); give one "
+            f"by {DETECTOR.name} {DETECTOR.metavar}"
+        ) from error
+
+
+@around
+def cache_by_detector(session: Session, compute: Function, *args: Any, **kwargs: Any) -> Any:
+    """metric_utils.compute_feature_stats_for_dataset: its cache goes by the detector's URL."""
+    detector = session.run.metrics.detector
+    if not detector:
+        return compute(*args, **kwargs)
+    arguments = bound_arguments(compute, args, kwargs)
+    arguments["detector_url"] = f"ganfix-{detector.digest}/{detector.name}.pt"
+    return compute(**arguments)
 
 
 @around
@@ -109,7 +151,7 @@ HOST = Host(
     imports=("legacy",),
     seeds={"generate.py": "seeds", "gen_images.py": "seeds"},
     seedless="only generate.py and gen_images.py render an image of each of their --seeds",
-    flags={"calc_metrics.py": FLAGS},
+    flags={"calc_metrics.py": METRIC_FLAGS},
     refused={"train.py": TRAINING.format("network pickles")},
     wrappers=(
         Wrapper("legacy", "load_network_pkl", _load_corrected),

@@ -12,9 +12,9 @@ import torch
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts.compat import CHECKPOINT, MAKE_GRID
 from ganfix_plugin.hosts.custom_ops import ROSINALITY_OPS
-from ganfix_plugin.hosts.deferred import build_corrected
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.host import TRAINING, Host, Wrapper, defines
+from ganfix_plugin.hosts.session import build_corrected
 
 
 def _detect(folder: Path) -> bool:

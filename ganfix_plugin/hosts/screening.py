@@ -11,6 +11,7 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import fitting_batch, seed_batches
 from ganfix_plugin.hooks.forward import device_of
-from ganfix_plugin.profiling.profile import Settings
+from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import LowRate, lr_counts
 from ganfix_plugin.profiling.store import checked, ensure, on_device
 from ganfix_plugin.spec import Options, Portion, portion
@@ -35,10 +36,12 @@ class Screen:
     Attributes:
         share: those in the worst share of the generator's own distribution at psi 1.
         replace: the seeds that follow the last one take their places, as far as they are good.
+        option: the script's option that holds one seed per image.
     """
 
     share: Portion
     replace: bool = False
+    option: str = "seeds"
 
     @classmethod
     def parse(cls, text: str) -> Screen:
@@ -62,48 +65,58 @@ class Screen:
     def __str__(self) -> str:
         return f"{self.share}{':replace' if self.replace else ''}"
 
+    def apply(
+        self, generator: Generator, options: Mapping[str, Any], measuring: Options, device: str
+    ) -> int:
+        """Screen the seeds among a script's parsed options, in place, and say which went.
 
-def apply(
-    screen: Screen,
-    generator: Generator,
-    options: Mapping[str, Any],
-    seeds_option: str,
-    measuring: Options,
-    device: str,
-) -> int:
-    """Screen the list of seeds among a script's parsed options, in place, and say which went.
+        Args:
+            options: by the names of the script's function; psi and class are taken into account,
+                and a projected w has no seed and is left alone.
+            measuring: how to measure the generator, as after ``--correct``.
+            device: where to score.
 
-    Args:
-        options: by the names of the script's function; psi and class are taken into account, and a
-            projected w has no seed and is left alone.
-        measuring: how to measure the generator, as after ``--correct``.
-        device: where to score.
+        Returns:
+            How many images the script will render, as far as is known.
+        """
+        seeds = options.get(self.option)
+        if options.get("projected_w") is not None:
+            log.info("--screen %s: a projected w has no seed; it is rendered", self)
+            return 1
+        class_index = options.get("class_idx") if generator.classes else None
+        if seeds is None or (generator.classes and class_index is None):
+            return 1  # the script itself will say what it needs
+        psi = options.get("truncation_psi")
+        profile = _profile(generator, measuring, device)
+        layers = generator.auto
+        scorer = Scorer(
+            on_device(generator, device),
+            profile.low_rates(layers),
+            profile.score_at(1 - self.share, layers),
+            1 if psi is None else psi,
+            class_index,
+        )
+        bad = scorer.exceeding(seeds)
+        kept = [seed for seed in seeds if seed not in bad]
+        gone = len(seeds) - len(kept)
+        line = f"{gone} of {len(seeds)} seeds not rendered, their LR count is over "
+        line += f"{scorer.threshold:g}, in the worst {self.share}"
+        line += f": {', '.join(map(str, sorted(bad)))}" if bad else ""
+        log.info("--screen %s: %s", self, line)
+        if self.replace and gone:
+            instead = scorer.good_after(max(seeds), gone)
+            log.info("--screen %s: in their place %s", self, ", ".join(map(str, instead)))
+            places = iter(instead)
+            kept = [next(places) if seed in bad else seed for seed in seeds]
+        seeds[:] = kept
+        return len(kept)
 
-    Returns:
-        How many images the script will render, as far as is known.
-    """
-    seeds = options.get(seeds_option)
-    if options.get("projected_w") is not None:
-        log.info("--screen %s: a projected w has no seed; it is rendered", screen)
-        return 1
-    class_index = options.get("class_idx") if generator.classes else None
-    if seeds is None or (generator.classes and class_index is None):
-        return 1  # the script itself will say what it needs
-    psi = options.get("truncation_psi")
-    scorer = Scorer.of(generator, screen.share, measuring, device, 1 if psi is None else psi)
-    bad = scorer.exceeding(seeds, class_index)
-    kept = [seed for seed in seeds if seed not in bad]
-    line = f"{len(seeds) - len(kept)} of {len(seeds)} seeds not rendered, their LR count is over "
-    line += f"{scorer.threshold:g}, in the worst {screen.share}"
-    line += f": {', '.join(map(str, sorted(bad)))}" if bad else ""
-    log.info("--screen %s: %s", screen, line)
-    if screen.replace and len(kept) < len(seeds):
-        instead = scorer.good_after(max(seeds), len(seeds) - len(kept), class_index)
-        log.info("--screen %s: in their place %s", screen, ", ".join(map(str, instead)))
-        places = iter(instead)
-        kept = [next(places) if seed in bad else seed for seed in seeds]
-    seeds[:] = kept
-    return len(kept)
+
+def _profile(generator: Generator, measuring: Options, device: str) -> Profile:
+    if measuring.profile is not None:
+        return checked(Path(measuring.profile), generator.fingerprint)
+    settings = Settings(measuring.samples, class_index=measuring.class_index)
+    return ensure(generator, settings, generator.auto, generator.auto, measure_on=device)[0]
 
 
 @dataclass(frozen=True)
@@ -113,48 +126,38 @@ class Scorer:
     Attributes:
         low_rate: layers with bool [C, H, W] at their LR-neurons.
         threshold: seeds of a greater count are bad.
-        options: further arguments of the generator.
-        batch: seeds per pass.
+        psi: of the truncation.
+        class_index: of the images; None for a generator without classes.
     """
 
     generator: Generator
     low_rate: LowRate
     threshold: float
-    options: Mapping[str, Any]
-    batch: int
+    psi: float = 1
+    class_index: int | None = None
 
-    @classmethod
-    def of(
-        cls, generator: Generator, share: Portion, measuring: Options, device: str, psi: float
-    ) -> Scorer:
-        """The scorer of a generator, measured if need be.
+    @cached_property
+    def batch(self) -> int:
+        """Seeds per pass."""
+        return fitting_batch([layer for layer, _ in self.low_rate], self.generator.device)
 
-        Raises:
-            GanfixError: if the profile to be read is of another generator, or lacks what is needed.
-        """
-        layers = generator.auto
-        if measuring.profile is not None:
-            profile = checked(Path(measuring.profile), generator.fingerprint)
-        else:
-            settings = Settings(measuring.samples, class_index=measuring.class_index)
-            profile, _ = ensure(generator, settings, layers, layers, measure_on=device)
-        generator = on_device(generator, device)
-        options = {"truncation_psi": psi} if psi != 1 else {}
-        return cls(
-            generator,
-            profile.low_rates(layers),
-            profile.score_at(1 - share, layers),
-            {**options, **fastest(generator.G)},
-            fitting_batch(layers, generator.device),
-        )
+    def exceeding(self, seeds: Sequence[int]) -> set[int]:
+        """The seeds whose count is over the threshold."""
+        generator, options = self.generator, fastest(self.generator.G)
+        if self.psi != 1:
+            options["truncation_psi"] = self.psi
 
-    def exceeding(self, seeds: Sequence[int], class_index: int | None) -> set[int]:
-        """The seeds whose score is over the threshold."""
-        batches = seed_batches(self.generator, seeds, self.batch, class_index)
-        counts = lr_counts(self.generator, self.low_rate, batches, self._call)
+        def call(view: Any, z: Tensor, c: Tensor | None) -> Any:
+            if not options:
+                return generator.synthesize(z, c, view)
+            c = z.new_zeros(len(z), 0) if c is None else c
+            return view(z, c, noise_mode="const", **options)
+
+        batches = seed_batches(generator, seeds, self.batch, self.class_index)
+        counts = lr_counts(generator, self.low_rate, batches, call)
         return {seed for count, seed in zip(counts.tolist(), seeds) if count > self.threshold}
 
-    def good_after(self, last: int, count: int, class_index: int | None) -> list[int]:
+    def good_after(self, last: int, count: int) -> list[int]:
         """The first seeds after one that are not over the threshold.
 
         Raises:
@@ -164,7 +167,7 @@ class Scorer:
         start = latest = last + 1
         while len(good) < count:
             seeds = range(start, start + max(2 * (count - len(good)), self.batch))
-            bad = self.exceeding(seeds, class_index)
+            bad = self.exceeding(seeds)
             good += [seed for seed in seeds if seed not in bad]
             start, latest = seeds.stop, good[-1] if good else latest
             if start - latest > 1000:
@@ -174,14 +177,8 @@ class Scorer:
                 )
         return good[:count]
 
-    def _call(self, view: Any, z: Tensor, c: Tensor | None) -> Any:
-        if not self.options:
-            return self.generator.synthesize(z, c, view)
-        c = z.new_zeros(len(z), 0) if c is None else c
-        return view(z, c, noise_mode="const", **self.options)
 
-
-def fastest(G: nn.Module) -> dict[str, bool]:
+def fastest(G: nn.Module) -> dict[str, Any]:
     """The arguments with which a generator of NVIDIA's is fastest.
 
     On a CPU a convolution with kernels of each sample's own takes twice the time of scaling its

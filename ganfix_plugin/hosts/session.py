@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import json
 import logging
-import multiprocessing.spawn
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -30,10 +30,9 @@ from ganfix_plugin.hooks.counts import add_counts, process_counts
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
-from ganfix_plugin.hosts.host import Host, Situation
-from ganfix_plugin.hosts.import_hooks import replaced
-from ganfix_plugin.hosts.metric_options import MetricOptions
-from ganfix_plugin.hosts.screening import Screen, apply
+from ganfix_plugin.hosts.flags import MetricOptions
+from ganfix_plugin.hosts.host import Function, Host, Situation, Wrapper, around
+from ganfix_plugin.hosts.screening import Screen
 from ganfix_plugin.spec import Options
 
 log = logging.getLogger("ganfix")
@@ -90,8 +89,7 @@ class Session:
 
     Attributes:
         run: what all processes share.
-        screen: ``--screen``, if it was given; ``seeds_option`` is the script's option that holds
-            one seed per image, "" if it has none. Only the first process screens.
+        screen: ``--screen``, if it was given. Only the first process screens.
         attachments: what was corrected so far in this process.
         left: how many images remain to be rendered after screening.
         notes: what a metric's record says besides, by the metric's name.
@@ -99,7 +97,6 @@ class Session:
 
     run: Run
     screen: Screen | None = None
-    seeds_option: str = ""
     attachments: list[Attachment] = field(default_factory=list)
     left: int | None = None
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -123,31 +120,25 @@ class Session:
         """
         if not self.run.specs and not self.screen:
             return
+        device = self.run.situation.device
         with random_state_kept(G):
             generator = Generator.of(G, discriminator=discriminator)
             if self.run.specs:
-                self._correct(generator)
+                attached = attach(generator, *self.run.specs, measure_on=device)
+                self.attachments.append(attached)
+                profiles = {correction.profile for correction in attached.corrections}
+                provenance = {
+                    "correct": " ".join(correction.text for correction in attached.corrections),
+                    "profile": " ".join(sorted(filter(None, profiles))),
+                    "ganfix": __version__,
+                }
+                self.run = replace(self.run, provenance=provenance)
         if self.screen:
+            context = click.get_current_context(silent=True)
+            options = context.params if context else {}
+            measuring = next((spec.options for spec in self.run.specs), Options())
             with random_state_kept(G):
-                self._screen_seeds(generator, self.screen)
-
-    def _correct(self, generator: Generator) -> None:
-        attached = attach(generator, *self.run.specs, measure_on=self.run.situation.device)
-        self.attachments.append(attached)
-        corrections = attached.corrections
-        provenance = {
-            "correct": " ".join(correction.text for correction in corrections),
-            "profile": " ".join(sorted({c.profile for c in corrections if c.profile})),
-            "ganfix": __version__,
-        }
-        self.run = replace(self.run, provenance=provenance)
-
-    def _screen_seeds(self, generator: Generator, screen: Screen) -> None:
-        context = click.get_current_context(silent=True)
-        options = context.params if context else {}
-        measuring = next((spec.options for spec in self.run.specs), Options())
-        device = self.run.situation.device
-        self.left = apply(screen, generator, options, self.seeds_option, measuring, device)
+                self.left = self.screen.apply(generator, options, measuring, device)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -162,17 +153,8 @@ class Session:
                 folder = tempfile.TemporaryDirectory(prefix="ganfix-")
                 self.run = replace(self.run, reports=Path(stack.enter_context(folder)))
             if workarounds or self.host.wrappers:
-                stack.enter_context(self._followed_by_children())
-            yield
-
-    @contextmanager
-    def _followed_by_children(self) -> Iterator[None]:
-        prepare = multiprocessing.spawn.get_preparation_data
-
-        def get_preparation_data(name: str) -> dict[str, Any]:
-            return {**prepare(name), "ganfix": self}
-
-        with replaced(multiprocessing.spawn, "get_preparation_data", get_preparation_data):
+                spawn = Wrapper("multiprocessing.spawn", "get_preparation_data", _with_session)
+                stack.enter_context(spawn.installed(self))
             yield
 
     def __reduce__(self) -> Any:
@@ -191,8 +173,11 @@ class Session:
             )
         if not self.run.specs or self.left == 0:
             return
-        spawned = self._collect()
-        if not self.attachments and not spawned:
+        reports = list(self.run.reports.glob("[0-9]*.json")) if self.run.reports else []
+        for file in reports:
+            add_counts(json.loads(file.read_text()))
+            file.unlink()
+        if not self.attachments and not reports:
             specs = " ".join(map(str, self.run.specs))
             raise GanfixError(
                 f"--correct {specs}: nothing was corrected, because no generator was ever loaded "
@@ -201,15 +186,6 @@ class Session:
         for attached in self.attachments:
             attached.check()
             log.info("%s", attached.summary())
-
-    def _collect(self) -> bool:
-        """Add what the spawned processes counted to the counts of this one; whether any did."""
-        reports = self.run.reports
-        files = list(reports.glob("[0-9]*.json")) if reports else []
-        for file in files:
-            add_counts(json.loads(file.read_text()))
-            file.unlink()
-        return bool(files)
 
     def report(self) -> None:
         """Say what was corrected by generators of this spawned process's own, and leave its counts
@@ -221,6 +197,11 @@ class Session:
             write_text(self.run.reports / f"{os.getpid()}.json", json.dumps(counts))
 
 
+@around
+def _with_session(session: Session, prepare: Function, name: str) -> dict[str, Any]:
+    return {**prepare(name), "ganfix": session}
+
+
 def _continue(run: Run) -> Session:
     """Unpickle a session, which happens in a spawned process, and install it there for good."""
     speak()
@@ -230,3 +211,41 @@ def _continue(run: Run) -> Session:
     atexit.register(installed.__exit__, None, None, None)
     atexit.register(session.report)
     return session
+
+
+def build_corrected(session: Session, build: Function) -> Function:
+    """Scripts load the weights of what they built later, and some run a deep copy of it.
+
+    So the corrections wait on the generator, and on every copy of it, for the first call. A
+    forward pre-hook would come too late: torch has then already listed the hooks of this call.
+    """
+    if not session.run.specs:
+        return build
+
+    @functools.wraps(build, updated=())
+    def build_generator(*args: Any, **kwargs: Any) -> Any:
+        G = build(*args, **kwargs)
+        _correct_when_called(type(G), session)
+        setattr(G, _WAITS, True)
+        return G
+
+    return build_generator
+
+
+_WAITS = "ganfix_waits"
+
+
+def _correct_when_called(cls: Any, session: Session) -> None:
+    call = cls.__call__
+    if hasattr(call, _WAITS):
+        return
+
+    @functools.wraps(call)
+    def __call__(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if getattr(self, _WAITS, False):
+            setattr(self, _WAITS, False)
+            session.prepare(self)
+        return call(self, *args, **kwargs)
+
+    setattr(__call__, _WAITS, True)
+    cls.__call__ = __call__
