@@ -365,8 +365,9 @@ def test_labels_of_the_store_come_first(own_cache: Path, face: nn.Module) -> Non
     with pytest.raises(GanfixError, match="from=labels: no labels of this Generator in the store"):
         attach(face, f"steer:from=labels,{SAMPLES}")
     keep(judged(face))
-    _, probe = fitted(face, f"steer:{SAMPLES}")
+    move, probe = fitted(face, f"steer:{SAMPLES}")
     assert "40 artifacts and 40 normals" in probe.text
+    assert (probe.source, str(move.target)) == ("labels", "spread")
     assert probe.auc is not None and probe.auc > 0.8
 
 
@@ -374,6 +375,9 @@ def test_the_lr_count_is_the_last_resort_and_says_so(own_cache: Path, face: nn.M
     with pytest.warns(GanfixWarning, match="100 to 200 labels over all kinds of content"):
         _, probe = fitted(face, f"steer:{SAMPLES}")
     assert "by LR count" in probe.text
+    with attach(face, f"steer:{SAMPLES},gate=probe:20%") as attachment:
+        move = attachment.corrections[0].edits
+    assert (probe.source, str(move.target)) == ("lr", "20%")
 
 
 def test_the_discriminator_that_came_with_it_comes_before_that(
@@ -462,8 +466,8 @@ def test_too_few_labels_are_refused_or_passed_over(own_cache: Path, face: nn.Mod
 @pytest.mark.parametrize(
     "spec, message",
     [
-        ("steer:target=0%", "target is '0%', expected spread, or a share above 0%"),
-        ("steer:target=close", "target is 'close', expected spread"),
+        ("steer:target=0%", "target is '0%', expected auto, spread, or a share"),
+        ("steer:target=close", "target is 'close', expected auto, spread"),
         ("steer:target=80%", "target=80% lies above the gate, 70%"),
         ("steer:gate=probe:20%,target=30%", "target=30% lies above the gate, 20%"),
         ("steer:from=people", "from is 'people', expected auto or labels or discriminator or lr"),
@@ -491,7 +495,7 @@ def test_missing_files_are_named(face: nn.Module) -> None:
 def test_what_it_is_called_by(labelled: Callable[[nn.Module], str], face: nn.Module) -> None:
     with attach(face, f"steer:{labelled(face)}") as attachment:
         assert attachment.corrections[0].text.startswith("steer:gate=probe:70%,samples=300,")
-        assert "target=spread,from=auto,labels=" in attachment.corrections[0].text
+        assert "target=auto,from=auto,labels=" in attachment.corrections[0].text
         assert "layers latent" in attachment.summary()
         with pytest.raises(GanfixError, match="nothing was corrected"):
             attachment.check()

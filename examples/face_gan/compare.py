@@ -111,19 +111,20 @@ def compare(
             for name, spec in systems.items():
                 full = with_keys(spec.format(**files), f"samples={samples}")
                 figures[name].append(task.measure(full))
+                click.echo(f"split {split}: {name}: {' | '.join(figures[name][-1].cells())}")
     click.echo(f"\n{HEAD}\n{'|---' * HEAD.count(' | ')}|---|")
     for name, rows in figures.items():
-        click.echo(f"| `{name}` | {' | '.join(Figures(*map(mean, zip(*rows))).cells())} |")
+        click.echo(f"| `{name}` | {' | '.join(averaged(rows).cells())} |")
     if picture:
         faces(G, unseen.seeds(ARTIFACT), samples).save(picture)
 
 
 class Figures(NamedTuple):
-    """Of one system: all corrected, and only what its gate flags."""
+    """Of one system: all corrected, where it needs no gate, and only what its gate flags."""
 
-    distance: float
-    left: float
-    change: float
+    distance: float | None
+    left: float | None
+    change: float | None
     gated_distance: float
     gated_left: float
     untouched: float
@@ -131,15 +132,13 @@ class Figures(NamedTuple):
 
     def cells(self) -> list[str]:
         """As they stand in the table."""
-        return [
-            f"{self.distance:.1f}",
-            f"{self.left:.0%}",
-            f"{self.change:.1f}",
-            f"{self.gated_distance:.1f}",
-            f"{self.gated_left:.0%}",
-            f"{self.untouched:.0%}",
-            f"{self.auc:.3f}",
-        ]
+        formats = (".1f", ".0%", ".1f", ".1f", ".0%", ".0%", ".3f")
+        return ["–" if each is None else format(each, form) for each, form in zip(self, formats)]
+
+
+def averaged(rows: Sequence[Figures]) -> Figures:
+    """The means over splits."""
+    return Figures(*(None if None in column else mean(column) for column in zip(*rows)))
 
 
 @dataclass(frozen=True)
@@ -175,26 +174,25 @@ class Task:
         )
 
     def measure(self, spec: str) -> Figures:
-        """Correct everything, and what the gate flags: `GATE`, where the spec has none by itself.
-
-        Without a gate, `steer` moves whatever lies above where it should be.
-        """
-        all_images, all_left, _ = self._corrected(with_keys(spec, "gate=off"))
-        gate = () if spec.startswith(OWN_GATE) else (GATE,)
-        images, left, attachment = self._corrected(with_keys(spec, *gate))
+        """Correct everything, and what the gate flags; what moves latents has a gate of its own."""
+        own_gate = spec.startswith(OWN_GATE)
+        ungated: tuple[float | None, ...] = (None, None, None)
+        if not own_gate:
+            images, left, _ = self._corrected(with_keys(spec, "gate=off"))
+            ungated = (
+                self._distance(left),
+                left,
+                127.5 * float((images - self.plain).abs().mean()),
+            )
+        images, left, attachment = self._corrected(spec if own_gate else with_keys(spec, GATE))
         scorer = attachment.corrections[0].gate
         assert scorer is not None
         scores = (scorer.scorer(self.G, (z,), {}) for z in (self.artifacts, self.normals))
         untouched = ((images - self.plain).flatten(1) == 0).all(dim=1).float().mean()
-        return Figures(
-            self.floor + all_left * (self.before - self.floor),
-            all_left,
-            127.5 * float((all_images - self.plain).abs().mean()),
-            self.floor + left * (self.before - self.floor),
-            left,
-            float(untouched),
-            auc(*scores),
-        )
+        return Figures(*ungated, self._distance(left), left, float(untouched), auc(*scores))
+
+    def _distance(self, left: float) -> float:
+        return self.floor + left * (self.before - self.floor)
 
     def _corrected(self, spec: str) -> tuple[Tensor, float, Any]:
         """Clean images corrected, and the share of the artifacts' distance that remains."""

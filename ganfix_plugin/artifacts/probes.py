@@ -229,6 +229,7 @@ def _fitted(generator: Generator, plan: _Plan, profile: Profile) -> Probe:
         normals,
         population.means,
         scale=population.scale,
+        source=plan.source,
         made=f"fitted on {made}",
         request=plan.request,
     )

@@ -66,7 +66,8 @@ class Crossing(Moving):
 def edits(options: BoundaryOptions, context: CorrectorContext) -> Crossing:
     """What moves the latents of a call."""
     assert context.probe is not None
-    return Crossing(context.probe, options.target, options.below)
+    target = options.target.of(context.probe.probe, options.below)
+    return Crossing(context.probe, target, options.below)
 
 
 CORRECTOR = Corrector(

@@ -20,31 +20,46 @@ from ganfix_plugin.correctors.gates import ProbeScorer
 from ganfix_plugin.generators.entry import Latent, of_rows
 from ganfix_plugin.hooks.forward import Call
 from ganfix_plugin.hooks.standalone import Shared
+from ganfix_plugin.profiling.probe import Probe
 from ganfix_plugin.spec import Gate, Options, Portion, choice, option, some
 
 BELOW = 0.7  # the default gate
+FIXED = 0.3
 _WAVES = 16  # ups and downs of the spread's wave over a standard deviation of the projection
 
 
 @dataclass(frozen=True)
 class Target:
-    """Down to which quantile of the generator's own scores; None spreads samples over all those
-    below the gate."""
+    """Down to which quantile of the generator's own scores.
+
+    Attributes:
+        share: the same for all samples; None spreads them over all quantiles below the gate.
+        auto: spread, if the probe learned from labels. One that learned from another score tells
+            less, and leaves artifacts among what it puts just below the gate: `FIXED`.
+    """
 
     share: Portion | None = None
+    auto: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """Parse ``spread`` or ``30%``."""
-        if text == "spread":
-            return cls()
+        """Parse ``auto``, ``spread`` or ``30%``."""
+        if text in ("auto", "spread"):
+            return cls(auto=text == "auto")
         try:
             return cls(some(text))
         except ValueError:
-            raise ValueError("spread, or a share above 0% and up to 100%") from None
+            raise ValueError("auto, spread, or a share above 0% and up to 100%") from None
 
     def __str__(self) -> str:
-        return "spread" if self.share is None else str(self.share)
+        return "auto" if self.auto else "spread" if self.share is None else str(self.share)
+
+    def of(self, probe: Probe, below: float) -> Target:
+        """The target for a probe, where a gate leaves a share of the population alone."""
+        if not self.auto:
+            return self
+        tells = probe.source in ("labels", "direction")
+        return Target(None if tells else Portion(min(FIXED, below)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +73,12 @@ class MovingOptions(Options):
         tune=("probe:50%", "probe:60%", "probe:80%", "probe:90%"),
     )
     target: Target = option(
-        Target(),
+        Target(auto=True),
         Target.parse,
         "to below which quantile of the generator's own scores flagged samples are moved; spread: "
-        "each to one of its own, evenly below the gate",
-        tune=("20%", "30%", "50%"),
+        "each to one of its own, evenly below the gate; auto: spread, or 30% where the probe "
+        "learned from no labels",
+        tune=("spread", "20%", "30%", "50%"),
     )
     source: str = option(
         "auto",

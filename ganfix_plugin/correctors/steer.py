@@ -117,7 +117,8 @@ def _rows_like(factor: Tensor, x: Tensor) -> Tensor:
 def edits(options: SteerOptions, context: CorrectorContext) -> Steering:
     """What moves the latents of a call."""
     assert context.probe is not None
-    return Steering(context.probe, options.target, options.below, options.steps, options.cap)
+    target = options.target.of(context.probe.probe, options.below)
+    return Steering(context.probe, target, options.below, options.steps, options.cap)
 
 
 CORRECTOR = Corrector(

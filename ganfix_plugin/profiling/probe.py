@@ -34,6 +34,7 @@ class Probe:
         scale: the mean distance of the population's ws from their mean; 0 where there are none.
         auc: area under the ROC curve of artifact against normal, cross-validated, and its 95 %
             ``interval``; None if it was fitted elsewhere.
+        source: what it was fitted on: "labels", "discriminator", "lr", or "direction" if elsewhere.
         made: how it was fitted, for people.
         request: what it was fitted on, to know whether it must be fitted again.
     """
@@ -45,6 +46,7 @@ class Probe:
     scale: float
     auc: float | None
     interval: tuple[float, float] | None
+    source: str
     made: str
     request: str
 
@@ -76,7 +78,8 @@ class Probe:
     def note(self) -> str:
         """Everything else of it, as JSON."""
         numbers = {"scale": self.scale, "auc": self.auc, "interval": self.interval}
-        return json.dumps({**numbers, "made": self.made, "request": self.request})
+        about = {"source": self.source, "made": self.made, "request": self.request}
+        return json.dumps({**numbers, **about})
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], note: str) -> Probe:
@@ -93,6 +96,7 @@ def fit_probe(
     population: Tensor,
     *,
     scale: float = 0.0,
+    source: str = "labels",
     made: str = "",
     request: str = "",
 ) -> Probe:
@@ -116,6 +120,7 @@ def fit_probe(
     probe = calibrated(weight, (population - mean) / deviation, scale, made, request)
     return replace(
         probe,
+        source=source,
         mean=mean,
         deviation=deviation,
         auc=area,
@@ -130,7 +135,7 @@ def calibrated(
     shares = torch.linspace(0, 1, QUANTILES, dtype=torch.float64)
     quantiles = torch.quantile((population @ weight).double(), shares).float()
     mean, deviation = torch.zeros_like(weight), torch.ones_like(weight)
-    return Probe(weight, mean, deviation, quantiles, scale, None, None, made, request)
+    return Probe(weight, mean, deviation, quantiles, scale, None, None, "direction", made, request)
 
 
 def cross_validated(artifacts: Tensor, normals: Tensor) -> float:
