@@ -6,9 +6,10 @@ import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.palette import ARTIFACT, FAINT, INK, NORMAL, QUIET, SERIES, as_hex
@@ -36,7 +37,7 @@ def histogram(study: Study) -> Markup:
     text += f"{values.min():,.0f} to {values.max():,.0f}, median {np.median(values):,.0f}"
     text += "".join(f"; {name} at {value:,.0f}" for name, value in marks.items())
     words = plots.Words("", "", study.score.title)
-    return _svg(lambda path: plots.histogram(path, words, {"seeds": values}, marks, SIZE), text)
+    return _svg(text, plots.histogram, words, {"seeds": values}, marks)
 
 
 def rates(study: Study) -> Markup:
@@ -48,16 +49,13 @@ def rates(study: Study) -> Markup:
         )
         for row in shown
     }
-    spoken = "; ".join(
-        f"layer {row.layer.index}: {row.low_rate:.0%} up to {GATE_RATE:g}" for row in shown
-    )
-    text = f"Share of each layer's neurons by activation rate. {spoken}"
+    lows = [f"layer {row.layer.index}: {row.low_rate:.0%} up to {GATE_RATE:g}" for row in shown]
+    text = f"Share of each layer's neurons by activation rate. {'; '.join(lows)}"
     words = plots.Words("", "", "activation rate R", "neurons of rate ≤ R")
-    marks = {"low rate": GATE_RATE}
-    return _svg(lambda path: plots.cumulative(path, words, values, marks, SIZE), text)
+    return _svg(text, plots.cumulative, words, values, {"low rate": GATE_RATE})
 
 
-def _svg(draw: Callable[[Path], None], text: str) -> Markup:
+def _svg(text: str, draw: Callable[..., None], *what: Any) -> Markup:
     """A plot as an element of a page, with a text for those who do not see it."""
     import matplotlib
 
@@ -67,7 +65,7 @@ def _svg(draw: Callable[[Path], None], text: str) -> Markup:
         matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": text}),
     ):
         path = Path(folder) / "plot.svg"
-        draw(path)
+        draw(path, *what, SIZE)
         svg = path.read_text(encoding="utf-8")
     box = re.search(r'viewBox="[\d. ]+"', svg)
     body = svg[svg.index("<g ") : svg.rindex("</svg>")]
@@ -79,5 +77,5 @@ def _svg(draw: Callable[[Path], None], text: str) -> Markup:
         body = body.replace(as_hex(colour), variable)
     assert box
     return Markup('<svg {} role="img" aria-label="{}">{}</svg>').format(
-        Markup(box[0]), escape(text), Markup(body)
+        Markup(box[0]), text, Markup(body)
     )

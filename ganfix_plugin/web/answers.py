@@ -88,18 +88,17 @@ class Answers:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=10, check_same_thread=False)
-            self._prepare(generator)
+            about = self._prepare(generator)
         except (sqlite3.Error, OSError) as error:
             raise GanfixError(f"answers {path}: cannot be used as one ({error})") from None
-        self.generator = self._about("generator")
+        self.generator, self.secret = about.get("generator", ""), about.get("secret", "")
         if generator is not None and self.generator != generator:
             raise GanfixError(
                 f"answers {path}: are about another generator (fingerprint {self.generator[:16]}, "
                 f"this one has {generator[:16]}); give another --answers FILE"
             )
-        self.secret = self._about("secret")
 
-    def _prepare(self, generator: str | None) -> None:
+    def _prepare(self, generator: str | None) -> dict[str, str]:
         tables = {name for (name,) in self._rows("SELECT name FROM sqlite_master")}
         if tables and "about" not in tables:
             raise GanfixError(f"answers {self.path}: is a database of something else")
@@ -110,12 +109,10 @@ class Answers:
         if generator is not None:
             about = {"format": FORMAT, "generator": generator, "secret": secrets.token_hex(16)}
             self._write("INSERT OR IGNORE INTO about VALUES (?, ?)", about.items())
-        if self._about("format") != FORMAT:
+        kept: dict[str, str] = dict(self._rows("SELECT key, value FROM about"))
+        if kept.get("format") != FORMAT:
             raise GanfixError(f"answers {self.path}: expected format {FORMAT}")
-
-    def _about(self, key: str) -> str:
-        rows = self._rows("SELECT value FROM about WHERE key = ?", key)
-        return str(rows[0][0]) if rows else ""
+        return kept
 
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._lock:

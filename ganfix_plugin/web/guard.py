@@ -15,11 +15,9 @@ import secrets
 import socket
 from collections.abc import Sequence
 
-from flask import Flask, Response, abort, g, request
+from flask import Response, abort, g, request
 
-HEADER = "X-Ganfix-Token"
 _RATER = re.compile(r"[A-Za-z0-9_-]{1,40}")
-_SAFE = ("GET", "HEAD")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -40,26 +38,23 @@ class Guard:
         self.tokens = {rater: secrets.token_urlsafe(24) for rater in raters}
         self.address = address
 
-    def protect(self, app: Flask) -> None:
-        """Check every request to an app before anything else sees it."""
-        app.before_request(self._check)
-        app.after_request(self._finish)
-
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuse a request that is not a rater's own, before anything else sees it."""
         if not self._is_ours(_host_name(request.host)):
             abort(403, "this address is not one of this server's")
         rater = self._rater()
         if rater is None:
             abort(403, "the token is missing or wrong; open the link that ganfix printed")
         own = f"{request.scheme}://{request.host}"
-        if request.method not in _SAFE and request.headers.get("Origin") != own:
+        if request.method not in ("GET", "HEAD") and request.headers.get("Origin") != own:
             abort(403, "answers are taken from this server's own pages only")
         area = request.path.split("/")[1]
         if area != rater:
             abort(403 if area in self.tokens else 404)
         g.rater = rater
 
-    def _finish(self, response: Response) -> Response:
+    def finish(self, response: Response) -> Response:
+        """Add the headers of every response, and the cookie in exchange for a token."""
         response.headers.update(_HEADERS)
         rater = g.get("rater")
         if rater and "token" in request.args:
@@ -69,7 +64,7 @@ class Guard:
 
     def _rater(self) -> str | None:
         """Whose token the request carries."""
-        sent = request.args.get("token") or request.headers.get(HEADER)
+        sent = request.args.get("token") or request.headers.get("X-Ganfix-Token")
         token = (sent or request.cookies.get(_cookie(), "")).encode()
         raters = [r for r, t in self.tokens.items() if hmac.compare_digest(t.encode(), token)]
         return raters[0] if raters else None

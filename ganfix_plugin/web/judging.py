@@ -14,7 +14,7 @@ from flask import Flask, Response, abort, g
 
 from ganfix_plugin.web.answers import IMPROVED, OVERALL, SAME, WORSE, Answers
 from ganfix_plugin.web.criteria import Criterion
-from ganfix_plugin.web.labelling import UNDO, Task, asked_for, body, key_of
+from ganfix_plugin.web.labelling import UNDO, Task, asked_for, body, key_of, waiting
 from ganfix_plugin.web.order import shuffled
 from ganfix_plugin.web.renderer import Picture, Renderer
 
@@ -41,26 +41,19 @@ def add_judging(app: Flask, task: Task, answers: Answers, renderer: Renderer) ->
     """Add the requests of the comparing page to an app."""
     questions = [_WHOLE, *task.criteria]
 
-    def side_of(seed: int) -> str:
-        return corrected_side(answers.secret, g.rater, task.correction, seed)
-
     def judged() -> list[int]:
         return [s for s in answers.judged(g.rater, task.correction) if s in task.seeds]
 
-    def done() -> dict[str, int]:
-        return {"done": len(judged())}
-
     def relabelled() -> None:
         """Whoever has seen the originals can no longer label the corrected images blindly."""
-        labelled = {item.seed for item in answers.labelled(g.rater, task.correction)}
-        if left := len(task.seeds - labelled):
+        if left := len(waiting(task, answers, g.rater)):
             abort(409, f"{left} images wait for the first question; answer that one first")
 
     @app.get("/<rater>/pairs/state")
     def pairs_state(rater: str) -> dict[str, Any]:
         relabelled()
         return {
-            **done(),
+            "done": len(judged()),
             "rater": rater,
             "total": len(task.seeds),
             "questions": [asdict(question) for question in questions],
@@ -73,31 +66,31 @@ def add_judging(app: Flask, task: Task, answers: Answers, renderer: Renderer) ->
         relabelled()
         done = set(judged())
         order = shuffled(list(task.seeds), answers.secret, rater, task.correction, "pairs")
-        waiting = [seed for seed in order if seed not in done][: asked_for(AHEAD)]
-        renderer.prefetch(Picture(s, corrected) for s in waiting for corrected in (False, True))
-        return {"seeds": waiting}
+        seeds = [seed for seed in order if seed not in done][: asked_for(AHEAD)]
+        renderer.prefetch(Picture(seed, corrected) for seed in seeds for corrected in (False, True))
+        return {"seeds": seeds}
 
     @app.get("/<rater>/pairs/images/<int:seed>/<side>.png")
     def pairs_image(rater: str, seed: int, side: str) -> Response:
         if side not in SIDES:
             abort(404)
         relabelled()
-        picture = Picture(seed, corrected=side == side_of(seed))
-        return Response(renderer.png(picture), content_type="image/png")
+        corrected = side == corrected_side(answers.secret, rater, task.correction, seed)
+        return Response(renderer.png(Picture(seed, corrected)), content_type="image/png")
 
     @app.post("/<rater>/pairs/answers")
     def pairs_answer(rater: str) -> dict[str, Any]:
         seed, choices = _read_choices(body(), task, questions)
         relabelled()
-        side = side_of(seed)
+        side = corrected_side(answers.secret, rater, task.correction, seed)
         verdicts = {name: verdict(choice, side) for name, choice in choices.items()}
         answers.judge(rater, task.correction, seed, verdicts)
-        return done()
+        return {"done": len(judged())}
 
     @app.delete("/<rater>/pairs/answers/<int:seed>")
     def pairs_undo(rater: str, seed: int) -> dict[str, Any]:
         answers.take_back("verdicts", rater, task.correction, seed)
-        return done()
+        return {"done": len(judged())}
 
 
 def _read_choices(body: Any, task: Task, questions: list[Criterion]) -> tuple[int, dict[str, str]]:

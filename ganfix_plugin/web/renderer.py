@@ -86,9 +86,7 @@ class Renderer:
 
     def image(self, seed: int) -> Tensor:
         """The uncorrected image [1, C, H, W] of a seed, when nobody waits for another one."""
-        with self._changed:
-            future = self._put(_IDLE, lambda: self._render(seed, corrected=False), Future())
-        return future.result()
+        return self._put(_IDLE, lambda: self._render(seed, corrected=False), Future()).result()
 
     def _ask(self, picture: Picture, priority: int) -> Future[bytes]:
         """Render a picture once, however many ask; a more urgent wish overtakes an earlier one."""
@@ -96,8 +94,9 @@ class Renderer:
         return self._put(priority, lambda: self._keep(picture), future)
 
     def _put(self, priority: int, work: Callable[[], Any], future: Future[Any]) -> Future[Any]:
-        heapq.heappush(self._jobs, (priority, next(self._numbers), work, future))
-        self._changed.notify_all()
+        with self._changed:
+            heapq.heappush(self._jobs, (priority, next(self._numbers), work, future))
+            self._changed.notify_all()
         return future
 
     def _keep(self, picture: Picture) -> bytes:

@@ -64,7 +64,8 @@ def new_app(guard: Guard, pages: dict[str, str]) -> Flask:
     app = Flask("ganfix", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     app.url_map.merge_slashes = False  # a path is one of ours as it is, or none
-    guard.protect(app)
+    app.before_request(guard.check)
+    app.after_request(guard.finish)
     shipped = {item.name: item.read_bytes() for item in (files(__package__) / "static").iterdir()}
 
     @app.get("/<rater>/static/<name>")

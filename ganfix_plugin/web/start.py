@@ -46,9 +46,8 @@ def label(
     else:
         queue = Queue(from_both_ends(range(num), _lr_counts(generator, answers, num, samples)))
     learner = None
-    if order == INFORMATIVE:
-        network = _extractor(generator, extractor)
-        learner = Learner(queue, renderer.image, network, answers.labels) if network else None
+    if order == INFORMATIVE and (network := _extractor(generator, extractor)):
+        learner = Learner(queue, renderer.image, network, answers.labels)
     task = Task(
         generator=f"{generator.name} {answers.generator[:8]}",
         correction=UNCORRECTED,

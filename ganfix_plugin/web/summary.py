@@ -102,10 +102,12 @@ def summarise(answers: Answers, correction: str) -> Summary:
 def rows(summary: Summary) -> list[tuple[str, ...]]:
     """A line per rater and one for all, under a header."""
     corrected, improved = summary.corrected, summary.improved
-    lines: list[tuple[str, ...]] = [("rater", "labelled", "corrected", "compared", "improved")]
-    for rater in sorted({*corrected.by_rater, *improved.by_rater}):
-        lines.append((rater, *corrected.cells(rater), *improved.cells(rater)))
-    return [*lines, ("mean ± std", "", str(corrected), "", str(improved))]
+    raters = sorted({*corrected.by_rater, *improved.by_rater})
+    return [
+        ("rater", "labelled", "corrected", "compared", "improved"),
+        *((rater, *corrected.cells(rater), *improved.cells(rater)) for rater in raters),
+        ("mean ± std", "", str(corrected), "", str(improved)),
+    ]
 
 
 def bars(summary: Summary) -> list[tuple[str, dict[str, float]]]:

@@ -10,9 +10,7 @@ async function ask(path) {
   return response.json();
 }
 
-function reason(response) {
-  return response.json().then((body) => body.error).catch(() => response.statusText);
-}
+const reason = (response) => response.json().then(({ error }) => error).catch(() => response.statusText);
 
 // Says something to people who do not see the page.
 export function announce(text) {
@@ -153,13 +151,13 @@ class Images {
 // What a rater has to do on a page and did: seeds to come, the first one being shown, and answers
 // {seed, …} in the order in which they were given. `urls` are the images of a seed; `show` draws.
 export class Work {
+  waiting = [];
+  answered = [];
+  asking = false;
+  exhausted = false;
+
   constructor({ path, ahead, few, kept, urls, show }) {
-    Object.assign(this, { path, ahead, few, urls, show });
-    this.images = new Images(kept);
-    this.waiting = [];
-    this.given = [];
-    this.asking = false;
-    this.exhausted = false;
+    Object.assign(this, { path, ahead, few, urls, show, images: new Images(kept) });
   }
 
   async open() {
@@ -184,8 +182,8 @@ export class Work {
     try {
       const { seeds } = await ask(`${this.path}queue?n=${most}`);
       const saving = this.outbox.all().flatMap((request) => request.seeds);
-      const known = new Set([...this.waiting, ...saving, ...this.given.map(({ seed }) => seed)]);
-      this.waiting.push(...seeds.filter((seed) => !known.has(seed)));
+      const old = new Set([...this.waiting, ...saving, ...this.answered.map(({ seed }) => seed)]);
+      this.waiting.push(...seeds.filter((seed) => !old.has(seed)));
       this.exhausted = seeds.length < most;
     } catch {
       setTimeout(() => this.refill(), 1000);
@@ -207,7 +205,7 @@ export class Work {
 
   give(answers, body) {
     const seeds = answers.map(({ seed }) => seed);
-    this.given.push(...answers);
+    this.answered.push(...answers);
     this.outbox.put("POST", `${this.path}answers`, seeds, body);
     this.waiting = this.waiting.filter((seed) => !seeds.includes(seed));
     if (this.waiting.length < this.few) this.refill();
@@ -216,7 +214,7 @@ export class Work {
 
   // The answer that was given last, taken back.
   undo() {
-    const last = this.given.pop();
+    const last = this.answered.pop();
     if (!last) return announce("Nothing to undo.");
     this.outbox.put("DELETE", `${this.path}answers/${last.seed}`, [last.seed]);
     this.waiting.unshift(last.seed);

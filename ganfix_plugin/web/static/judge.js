@@ -8,14 +8,13 @@ const CHOICES = {
 const SIDES = ["left", "right"];
 
 const url = (seed, side) => `pairs/images/${seed}/${side}.png`;
-const urls = (seed) => SIDES.map((side) => url(seed, side));
-const work = new Work({ path: "pairs/", ahead: 12, few: 6, kept: 48, urls, show });
+const work = new Work({ path: "pairs/", ahead: 12, few: 6, kept: 48, urls: (seed) => SIDES.map((side) => url(seed, side)), show });
 let choices = []; // of the pair that is shown, question by question
 let done = 0;
 
 async function start() {
   await work.open();
-  work.given = work.task.recent.map((seed) => ({ seed }));
+  work.answered = work.task.recent.map((seed) => ({ seed }));
   done = work.task.done;
   $("subtitle").textContent = work.task.rater;
   $("questions").replaceChildren(...work.task.questions.map(question));
@@ -96,7 +95,7 @@ function show() {
   for (const id of ["pair", "questions"]) $(id).hidden = finished;
   $("done").hidden = !finished;
   $("same").disabled = finished;
-  $("undo").disabled = !work.given.length && !choices.some(Boolean);
+  $("undo").disabled = !work.answered.length && !choices.some(Boolean);
   if (finished) return showDone("You have compared all pairs. Thank you.");
   const seed = work.waiting[0];
   if (seed === undefined) return;

@@ -11,14 +11,14 @@ let page = []; // the seeds of the grid
 let here = 0; // the tile that the keyboard is at
 let wide = false; // whether a grid is better off with reduced images
 
-const answerOf = (seed) => work.given.findLast((answer) => answer.seed === seed);
+const answerOf = (seed) => work.answered.findLast((answer) => answer.seed === seed);
 const spoken = (answer) => NAMES[answer.answer] + (answer.criterion ? `: ${answer.criterion}` : "");
 const unanswered = () => page.filter((seed) => !answerOf(seed));
 
 async function start() {
   await work.open();
   const { task } = work;
-  work.given = task.recent;
+  work.answered = task.recent;
   counts = task.counts;
   document.title = `${task.title} · ganfix`;
   $("title").textContent = task.title;
@@ -48,7 +48,7 @@ function answer(kind, criterion = "") {
 function give(seeds, kind, criterion = "") {
   for (const before of seeds.map(answerOf).filter(Boolean)) {
     counts[before.answer] -= 1;
-    work.given = work.given.filter((other) => other.seed !== before.seed);
+    work.answered = work.answered.filter((other) => other.seed !== before.seed);
   }
   counts[kind] += seeds.length;
   const answers = seeds.map((seed) => ({ seed, answer: kind, criterion }));
@@ -112,9 +112,9 @@ function show() {
   $("grid").hidden = $("rest").hidden = !inGrid || finished;
   $("done").hidden = !finished;
   $("toggle-text").textContent = inGrid ? "Large" : "Grid";
-  $("undo").disabled = !work.given.length;
-  for (const id of ["artifact", "normal", "skip", "toggle-view"]) $(id).disabled = finished;
-  for (const button of $("criteria-list").querySelectorAll("button")) button.disabled = finished;
+  $("undo").disabled = !work.answered.length;
+  const answering = "#artifact, #normal, #skip, #toggle-view, #criteria-list button";
+  for (const button of document.querySelectorAll(answering)) button.disabled = finished;
   if (finished) {
     $("next-page").hidden = !work.task.next_page;
     if (work.task.next_page) $("next-page").href = work.task.next_page;
@@ -198,14 +198,8 @@ document.addEventListener("keydown", (event) => {
   move(event.key);
 });
 
-const CLICKS = {
-  artifact: () => answer("artifact"),
-  normal: () => answer("normal"),
-  skip: () => answer("skip"),
-  undo,
-  rest: restNormal,
-  "toggle-view": toggleView,
-};
+const CLICKS = { undo, rest: restNormal, "toggle-view": toggleView };
+for (const kind of Object.keys(NAMES)) CLICKS[kind] = () => answer(kind);
 const KEYS = { a: "artifact", n: "normal", s: "skip", u: "undo", backspace: "undo", g: "toggle-view" };
 for (const [id, act] of Object.entries(CLICKS)) $(id).addEventListener("click", act);
 onKeys((key, event) => {
