@@ -97,12 +97,10 @@ def study(
     samples: int,
     class_index: int | None = None,
 ) -> Study:
-    """Rank seeds by LR count, and correct both ends of the ranking.
+    """Rank the host's seeds by LR count, and correct both ends; the generator is left as it was.
 
     Args:
-        generator: it is left as it was.
         specs: corrections, in order, as one.
-        seeds: the host's own.
         top: how many of each end; fewer where there are not so many seeds.
         samples: latents of the ranking's profile.
 
