@@ -30,8 +30,6 @@ def _renamed(old: str, new: str) -> Callable[[Situation, Function], Function]:
     return call
 
 
-# --- numpy
-
 PERCENTILE = Workaround(
     "percentile",
     "percentile() got an unexpected keyword argument 'interpolation' (ppl metrics)",
@@ -72,8 +70,6 @@ TOSTRING = Workaround(
     Wrapper("utils.visualizer", "cv2.imencode", _with_tostring).installed,
 )
 
-# --- Pillow
-
 ANTIALIAS = Workaround(
     "antialias",
     "module 'PIL.Image' has no attribute 'ANTIALIAS' (data sets)",
@@ -87,8 +83,6 @@ ANTIALIAS = Workaround(
     lambda situation: replaced(PIL.Image, "ANTIALIAS", PIL.Image.Resampling.LANCZOS),
 )
 
-# --- setuptools
-
 PKG_RESOURCES = Workaround(
     "pkg_resources",
     "No module named 'pkg_resources'",
@@ -101,8 +95,6 @@ PKG_RESOURCES = Workaround(
     ),
     lambda situation: stand_in("pkg_resources", parse_version=TorchVersion),
 )
-
-# --- PyTorch
 
 
 def _init_with_data(self: Any, data_source: Any = None) -> None:
@@ -156,8 +148,6 @@ LOCAL_RANK = Workaround(
     ),
 )
 
-# --- torchvision
-
 TORCHVISION_UTILS = Workaround(
     "torchvision-utils",
     "No module named 'torchvision.models.utils'",
@@ -177,9 +167,7 @@ MAKE_GRID = Workaround(
     "make_grid() got an unexpected keyword argument 'range'",
     "torchvision.utils.make_grid takes range= for value_range=",
     where_used(
-        " range=(",
-        "generate.py",
-        "writes it, and torchvision calls it value_range since 0.12",
+        " range=(", "generate.py", "writes it, and torchvision calls it value_range since 0.12"
     ),
     Wrapper("torchvision.utils", "make_grid", _renamed("range", "value_range")).installed,
 )

@@ -114,9 +114,7 @@ ROSINALITY_OPS = Workaround(
     "CUDA_HOME environment variable is not set (at import), or an op that fails to build",
     "without CUDA, and where an op fails to build, a slower reference runs",
     where_used(
-        "cpp_extension import load",
-        "op/*.py",
-        "compiles its op for CUDA when it is imported",
+        "cpp_extension import load", "op/*.py", "compiles its op for CUDA when it is imported"
     ),
     Wrapper("torch.utils.cpp_extension", "load", _our_reference).installed,
 )

@@ -51,13 +51,15 @@ class CudaElsewhere(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if "device" in kwargs:
+            kwargs = {**kwargs, "device": self._elsewhere(kwargs["device"])}
         if func is Tensor.pin_memory:
             return args[0]
         if func is Tensor.cuda:
             return args[0].to(self.device)
         if func is Tensor.to:
-            return func(*self._moved(*args), **self._placed(kwargs))
-        return func(*args, **(self._placed(kwargs) if "device" in kwargs else kwargs))
+            args = self._moved(*args)
+        return func(*args, **kwargs)
 
     def _moved(self, tensor: Tensor, *target: Any) -> tuple[Any, ...]:
         """The arguments of Tensor.to, whose first may be a device, a dtype or a tensor."""
@@ -65,11 +67,6 @@ class CudaElsewhere(TorchFunctionMode):
             # Apple's GPUs have no float64, which numpy's random numbers come in.
             tensor = tensor.float()
         return (tensor, self._elsewhere(target[0]), *target[1:]) if target else (tensor,)
-
-    def _placed(self, kwargs: dict[str, Any]) -> dict[str, Any]:
-        if "device" not in kwargs:
-            return kwargs
-        return {**kwargs, "device": self._elsewhere(kwargs["device"])}
 
     def _elsewhere(self, value: Any) -> Any:
         """Our device for CUDA's, however written; any other value as it is."""

@@ -139,7 +139,12 @@ def shown_in_help(*wanted: Flag) -> Iterator[None]:
     def main_with_flag(self: click.Command, args: Any = None, *more: Any, **options: Any) -> Any:
         for flag in wanted if args is None else ():
             if all(flag.name not in param.opts for param in self.params):
-                self.params.append(_click_option(flag))
+                about: dict[str, Any] = {
+                    "multiple": flag.multiple,
+                    "metavar": flag.metavar,
+                    "help": flag.help,
+                }
+                self.params.append(click.Option([flag.name], expose_value=False, **about))
         return main(self, args, *more, **options)
 
     def parse_with_flag(self: Any, args: Any = None, namespace: Any = None) -> Any:
@@ -152,16 +157,6 @@ def shown_in_help(*wanted: Flag) -> Iterator[None]:
         replaced(argparse.ArgumentParser, "parse_known_args", parse_with_flag),
     ):
         yield
-
-
-def _click_option(flag: Flag) -> click.Option:
-    return click.Option(
-        [flag.name],
-        multiple=flag.multiple,
-        expose_value=False,
-        metavar=flag.metavar,
-        help=flag.help,
-    )
 
 
 def _format_help(parser: argparse.ArgumentParser, wanted: Sequence[Flag]) -> str:

@@ -8,6 +8,7 @@ import importlib.machinery
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import accumulate
 from types import ModuleType
 from typing import Any
 
@@ -31,19 +32,17 @@ class _Watcher(importlib.abc.MetaPathFinder):
         behind = sys.meta_path[sys.meta_path.index(self) + 1 :]
         specs = (finder.find_spec(fullname, path, target) for finder in behind)
         spec = next((spec for spec in specs if spec), None)
-        if spec and spec.loader:
-            self._act_after(spec.loader)
+        loader: Any = spec and spec.loader
+        if loader:
+            run = loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                loader.exec_module = run
+                run(module)
+                self.act(module)
+
+            loader.exec_module = exec_module
         return spec
-
-    def _act_after(self, loader: Any) -> None:
-        run = loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            loader.exec_module = run
-            run(module)
-            self.act(module)
-
-        loader.exec_module = exec_module
 
 
 @contextmanager
@@ -93,11 +92,7 @@ def wrapped_when_imported(
     module_name: str, function: str, wrap: Callable[[Any], Any]
 ) -> Iterator[None]:
     """Inside, a function of a module is replaced, from its import on, by what ``wrap`` returns
-    for it.
-
-    Args:
-        function: its name in the module, with dots for an attribute of something in it.
-    """
+    for it; dots in its name lead to an attribute of something in the module."""
     *parents, name = function.split(".")
     with ExitStack() as stack:
 
@@ -112,9 +107,8 @@ def wrapped_when_imported(
 def installed(name: str) -> bool:
     """Whether a module can be found on the path; neither it nor its parents are imported."""
     path: Sequence[str] | None = None
-    parts = name.split(".")
-    for end in range(1, len(parts) + 1):
-        spec = importlib.machinery.PathFinder.find_spec(".".join(parts[:end]), path)
+    for parent in accumulate(name.split("."), "{}.{}".format):
+        spec = importlib.machinery.PathFinder.find_spec(parent, path)
         if spec is None:
             return False
         path = spec.submodule_search_locations or ()

@@ -22,6 +22,7 @@ from ganfix_plugin.hosts.session import Run, Session
 from ganfix_plugin.registry import import_callable
 from ganfix_plugin.workers import world
 
+_FUNCTION = re.compile(r"[\w.]+:\w+")
 _BUNDLE_INSTEAD = "write spec and profile to a bundle instead: --out NAME.safetensors"
 
 
@@ -67,7 +68,7 @@ def open_networks(
         GanfixError: as `open_network`, and where there is no file, or one of weights only
             (genforce).
     """
-    if _is_function(network):
+    if _FUNCTION.fullmatch(network):
         raise GanfixError(
             f"--network {network}: a function, and no network pickle to write the corrections "
             f"into; {_BUNDLE_INSTEAD}"
@@ -86,14 +87,13 @@ def open_networks(
 @contextmanager
 def _loaded(network: str, checkout: Path | None, device: str) -> Iterator[Mapping[str, Any]]:
     """The networks of a name, the generator under "G_ema", while they can be used."""
-    if _is_function(network):
-        with importable((checkout or Path.cwd()).resolve()):
-            result = import_callable(network, "--network")()
-            is_several = isinstance(result, dict) and "G_ema" in result
-            yield result if is_several else {"G_ema": result}
+    if not _FUNCTION.fullmatch(network):
+        with _host_of(network, checkout, device) as host:
+            yield host.load(network)
         return
-    with _host_of(network, checkout, device) as host:
-        yield host.load(network)
+    with importable((checkout or Path.cwd()).resolve()):
+        result = import_callable(network, "--network")()
+        yield result if isinstance(result, dict) and "G_ema" in result else {"G_ema": result}
 
 
 @contextmanager
@@ -132,10 +132,6 @@ def _is_from(module: ModuleType, folder: Path) -> bool:
     # A folder without __init__.py is a package without a file.
     places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
     return any(Path(place).is_relative_to(folder) for place in places if place)
-
-
-def _is_function(network: str) -> bool:
-    return bool(re.fullmatch(r"[\w.]+:\w+", network))
 
 
 def _ready(G: object, network: str, device: str) -> nn.Module:

@@ -16,7 +16,7 @@ LINE = (
     b'if __name__ == "__main__": import ganfix_plugin.hosts.door as door; door.enter(__file__)'
     b"  # ganfix patch"
 )
-_OURS = re.compile(rb"^.*\bganfix_plugin\.hosts\.door\b.*(\r?\n|\Z)", re.M)
+_OURS = re.compile(rb"^(\xef\xbb\xbf)?.*\bganfix_plugin\.hosts\.door\b.*(?:\r?\n|\Z)", re.M)
 
 PATCHED, UNPATCHED = "patched", "not patched"
 
@@ -40,7 +40,8 @@ def patched(source: bytes) -> bytes:
     there already."""
     if is_patched(source):
         return source
-    opening, text = _split_byte_order_mark(source)
+    text = source.removeprefix(codecs.BOM_UTF8)
+    opening = source[: len(source) - len(text)]
     lines = text.splitlines(keepends=True)
     at = _preamble(ast.parse(text))
     ending = b"\r\n" if lines[0].endswith(b"\r\n") else b"\n"
@@ -49,8 +50,7 @@ def patched(source: bytes) -> bytes:
 
 def reverted(source: bytes) -> bytes:
     """The source without our line."""
-    opening, text = _split_byte_order_mark(source)
-    return opening + _OURS.sub(b"", text)
+    return _OURS.sub(rb"\1", source)
 
 
 def why_unknown(source: bytes, host: Host) -> str:
@@ -59,10 +59,13 @@ def why_unknown(source: bytes, host: Host) -> str:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return "refused: it cannot be parsed as Python"
-    imports = {name.partition(".")[0] for name in _imported(tree)}
-    if not imports & set(host.imports):
+    imports = [node for node in tree.body if isinstance(node, ast.Import)]
+    names = [alias.name for node in imports for alias in node.names]
+    names += [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
+    modules = {name.partition(".")[0] for name in names}
+    if not modules & set(host.imports):
         return f"refused: it imports none of {', '.join(host.imports)}"
-    if not imports & {"click", "argparse"}:
+    if not modules & {"click", "argparse"}:
         return "refused: it parses its options by neither click nor argparse"
     guards = (node for node in tree.body if isinstance(node, ast.If))
     if not any("__main__" in ast.unparse(guard.test) for guard in guards):
@@ -83,20 +86,14 @@ def patch(folder: Path, revert: bool = False) -> Iterator[tuple[str, str]]:
     """
     host, checkout = checkout_of(folder)
     for name, state in states(host, checkout):
-        file = checkout / name
-        if revert and state == PATCHED:
-            _replace(file, reverted(file.read_bytes()))
-            state = UNPATCHED
-        elif not revert and state == UNPATCHED:
-            _replace(file, patched(file.read_bytes()))
-            state = PATCHED
+        if state == (PATCHED if revert else UNPATCHED):
+            file = (checkout / name).resolve()  # of a link, what it points to
+            change, state = (reverted, UNPATCHED) if revert else (patched, PATCHED)
+            content = change(file.read_bytes())
+            with written(file) as temporary:
+                temporary.write_bytes(content)
+                shutil.copymode(file, temporary)
         yield name, state
-
-
-def _split_byte_order_mark(source: bytes) -> tuple[bytes, bytes]:
-    """The byte order mark, if there is one, and the rest."""
-    end = len(codecs.BOM_UTF8) if source.startswith(codecs.BOM_UTF8) else 0
-    return source[:end], source[end:]
 
 
 def _preamble(tree: ast.Module) -> int:
@@ -111,18 +108,3 @@ def _preamble(tree: ast.Module) -> int:
             break
         end = node.end_lineno or end
     return end
-
-
-def _imported(tree: ast.Module) -> Iterator[str]:
-    for node in tree.body:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-
-
-def _replace(file: Path, content: bytes) -> None:
-    file = file.resolve()  # of a link, what it points to
-    with written(file) as temporary:
-        temporary.write_bytes(content)
-        shutil.copymode(file, temporary)
