@@ -27,8 +27,7 @@ from ganfix_plugin.correctors.gates import LRScorer
 from ganfix_plugin.correctors.plan import layers_read, measured_for
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready, written
-from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.hooks.attachment import attached, baked, placed
 from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.layer import Layer

@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -98,6 +99,21 @@ class Labels:
                 f"has {fingerprint[:16]}); label this one, or name its own file"
             )
         return self
+
+
+def seeds_of(text: str) -> list[int]:
+    """The seeds in ``0-7``, ``3,5`` or a mixture.
+
+    Raises:
+        ValueError: naming the part that is something else, or is over `LAST_SEED`.
+    """
+    seeds: list[int] = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if not match or int(match[2] or match[1]) > LAST_SEED:
+            raise ValueError(f"found {part!r}, expected seeds such as 0-7 or 1,5,8")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return seeds
 
 
 def read(path: Path) -> Labels:

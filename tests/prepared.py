@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from ganfix_plugin.artifacts.prepare import fit_classifier, score_units
 from ganfix_plugin.cli import main
 from ganfix_plugin.features.classifier import Classifier
-from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels
 from ganfix_plugin.profiling.profile import Profile, Settings

@@ -16,7 +16,7 @@ from torch import nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin.cli import main
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import Label, Labels, write
 

@@ -16,8 +16,7 @@ from ganfix_plugin import GanfixError
 from ganfix_plugin.artifacts import prepare as preparing
 from ganfix_plugin.artifacts.prepare import score_units
 from ganfix_plugin.features.classifier import Classifier, Report
-from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels
 from ganfix_plugin.profiling import defective
 from ganfix_plugin.profiling.defective import (

@@ -28,8 +28,7 @@ from ganfix_plugin.features.bootstrap import Bootstrap
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.files import cache_folder
-from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hooks.standalone import bare
 

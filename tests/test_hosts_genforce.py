@@ -15,7 +15,7 @@ from torch import nn
 import ganfix_plugin as ganfix
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.features.detector import Detector
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import fingerprint
 from ganfix_plugin.hosts.flags import MetricOptions
 from ganfix_plugin.hosts.genforce import HOST, _any_width, _fid_marked
 from ganfix_plugin.hosts.host import Situation

@@ -22,7 +22,7 @@ from ganfix_plugin import GanfixError
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.features.images import read_images, to_pixels
 from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hooks.standalone import bare
 from ganfix_plugin.hosts.flags import MetricOptions

@@ -11,12 +11,10 @@ from generators import numbered
 from torch import nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import Latents
-from ganfix_plugin.profiling.import_rates import import_rates
 from ganfix_plugin.profiling.profile import Profile
-from ganfix_plugin.profiling.rates import count_active
+from ganfix_plugin.profiling.rates import count_active, import_rates
 
 SAMPLES = 300
 PUBLISHED = (1, 3, 5)

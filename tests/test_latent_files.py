@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 
 from ganfix_plugin import GanfixError
 from ganfix_plugin.artifacts.latent_files import LatentList, check_latents, read_latents
-from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import Label, Labels, write
 

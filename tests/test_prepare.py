@@ -23,8 +23,7 @@ from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.images import read_images
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, read, stored_path, write
 from ganfix_plugin.profiling.profile import Profile

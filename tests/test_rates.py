@@ -128,7 +128,11 @@ def test_memory_does_not_grow_with_the_number_of_latents(face: nn.Module) -> Non
     def peak(samples: int) -> int:
         adapter = Weighed(find_adapter(face))
         count_active(
-            Generator(face, adapter), numbered(face)[:3], Latents((100, 1, 1), 0), samples, 4
+            Generator(face, adapter),  # type: ignore[arg-type]
+            numbered(face)[:3],
+            Latents((100, 1, 1), 0),
+            samples,
+            4,
         )
         return max(adapter.alive)
 

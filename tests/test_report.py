@@ -28,8 +28,7 @@ import ganfix_plugin as ganfix
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.evaluate.evaluate import evaluate
 from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.pictures.sheet import pictured
 from ganfix_plugin.report.pairs import LARGEST, Pair, encoded

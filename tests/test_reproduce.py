@@ -15,7 +15,7 @@ from raters import SPEC
 from torch import nn
 
 from examples import EXAMPLES, importing
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import fingerprint
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
 from ganfix_plugin.web.answers import Answers
 

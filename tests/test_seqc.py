@@ -26,7 +26,7 @@ from ganfix_plugin.correctors.seqc import (
     stopping_layer,
 )
 from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import fingerprint
 from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.fade import Fade
 from ganfix_plugin.hooks.forward import observe
@@ -240,7 +240,7 @@ def test_each_sample_is_corrected_by_scores_of_its_own(
         lambda view: view(z, None, noise_mode=noise_mode),
         to_end=True,
     )
-    assert adapter.image_item(stylegan2) is None
+    assert adapter.image_item is None
     cams = interpolate(head.cam(look(first))[:, None], (32, 32), mode="bilinear")[:, 0] >= 0.5
     factor = {}
     for each in layers:

@@ -21,8 +21,7 @@ from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.correctors.moving import portions
 from ganfix_plugin.errors import GanfixWarning
 from ganfix_plugin.features.classifier import auc
-from ganfix_plugin.generators.fingerprint import fingerprint
-from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.labels import keep, write
 from ganfix_plugin.profiling.probe import Probe
 from ganfix_plugin.spec import Gate, Portion

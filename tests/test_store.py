@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import fingerprint
 from ganfix_plugin.profiling.profile import Profile
 
 SLOW = """

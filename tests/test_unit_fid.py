@@ -18,7 +18,7 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.labels import NORMAL, Labels
 from ganfix_plugin.profiling.profile import Profile
-from ganfix_plugin.profiling.unit_fid import unit_fids
+from ganfix_plugin.profiling.unit_images import unit_fids
 
 
 def features(images: Tensor) -> Tensor:
@@ -40,7 +40,6 @@ def test_is_the_distance_of_each_units_top_activating_images_to_real_ones(
         top,
         load_extractor(EXTRACTOR),
         Gaussian.of(real),
-        batch=10,
     )
     (z, _), *_ = stream.batches(64, 64, torch.device("cpu"))
     with recorded(pggan, layers) as maps, torch.no_grad():

@@ -11,7 +11,7 @@ from prepared import error, run
 from served import NETWORK, Client, Served, served
 
 from ganfix_plugin.correctors.bind import parse_spec
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import fingerprint
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
 from ganfix_plugin.web.answers import IMPROVED, OVERALL, SAME, WORSE, Answer, Answers
 from ganfix_plugin.web.judging import EQUAL, LEFT, RIGHT, corrected_side, verdict

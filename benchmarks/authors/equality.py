@@ -12,7 +12,7 @@ from core import Results, Row, Setup
 from authors.code import Authors, measured_by_them, quiet
 from authors.ours import RATE, Ours
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.profiling.import_rates import import_rates
+from ganfix_plugin.profiling.rates import import_rates
 
 
 def measure(setup: Setup) -> Results:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import re
-from collections.abc import Callable
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ KINDS = (
     "labels (.csv, .json: the seeds labelled artifact), a ranking with a column seed (.csv), "
     "latents [N, …] (.npy, .npz, .safetensors), or seeds such as 0-99"
 )
+_ARRAYS = (".npy", ".npz", ".safetensors")
 
 
 def check_latents(source: str) -> None:
@@ -32,9 +33,9 @@ def check_latents(source: str) -> None:
         GanfixError: if it is missing or of no known kind.
     """
     path = Path(source)
-    if not path.is_file() and _seeds(source) is None:
+    if not path.is_file() and not _seeds(source):
         raise GanfixError(f"latents {source}: no such file; expected {KINDS}")
-    if path.is_file() and path.suffix not in (".csv", ".json", *_READERS):
+    if path.is_file() and path.suffix not in (".csv", ".json", *_ARRAYS):
         raise GanfixError(f"latents {source}: unknown ending {path.suffix}; expected {KINDS}")
 
 
@@ -54,7 +55,7 @@ def read_latents(source: str, generator: Generator, num: int | None = None) -> L
     check_latents(source)
     shape = generator.latent_shape
     path = Path(source)
-    if path.suffix in _READERS and path.is_file():
+    if path.suffix in _ARRAYS and path.is_file():
         z = _array(path)[:num]
         rows: list[labels.Sample] = list(range(len(z)))
         if tuple(z.shape[1:]) != shape or not z.is_floating_point() or not len(z):
@@ -67,7 +68,7 @@ def read_latents(source: str, generator: Generator, num: int | None = None) -> L
         if not torch.isfinite(z).all():
             raise GanfixError(f"latents {source}: found NaN or infinity")
     else:
-        rows = (_listed(path, generator) if path.is_file() else _seeds(source) or [])[:num]
+        rows = (_listed(path, generator) if path.is_file() else _seeds(source))[:num]
         if not rows:
             raise GanfixError(f"latents {source}: found none; expected {KINDS}")
         z = latents_of(rows, shape)
@@ -105,45 +106,30 @@ def _ranked(path: Path, rows: list[dict[str, Any]], columns: set[str]) -> list[l
     return seeds
 
 
-def _seeds(text: str) -> list[labels.Sample] | None:
-    """The numbers in ``0-99`` or ``3,5,8-10``; None if that is something else."""
-    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
-        return None
-    seeds: list[labels.Sample] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if int(last or first) > labels.LAST_SEED:
-            return None
-        seeds += range(int(first), int(last or first) + 1)
-    return seeds
+def _seeds(text: str) -> list[labels.Sample]:
+    """The seeds in a text; none if it is something else."""
+    with suppress(ValueError):
+        return [*labels.seeds_of(text)]
+    return []
 
 
 def _array(path: Path) -> Tensor:
+    """The array in a file, of several the one named z."""
     try:
-        return _READERS[path.suffix](path)
+        if path.suffix == ".safetensors":
+            return _only(load_file(path))
+        arrays = np.load(path, allow_pickle=False)
+        if path.suffix == ".npy":
+            return torch.from_numpy(arrays)
+        with arrays:
+            return torch.from_numpy(_only(arrays))
     except (OSError, ValueError, TypeError, SafetensorError) as error:
         cause = str(error).splitlines()[0]
         raise GanfixError(f"latents {path}: cannot be read ({cause})") from None
 
 
-def _npz(path: Path) -> Tensor:
-    with np.load(path, allow_pickle=False) as arrays:
-        return torch.from_numpy(arrays[_only(list(arrays))])
-
-
-def _safetensors(path: Path) -> Tensor:
-    tensors = load_file(path)
-    return tensors[_only(list(tensors))]
-
-
-def _only(names: list[str]) -> str:
+def _only(arrays: Mapping[str, Any]) -> Any:
+    names = list(arrays)
     if len(names) != 1 and "z" not in names:
         raise ValueError(f"holds {', '.join(names) or 'nothing'}, expected an array named z")
-    return "z" if "z" in names else names[0]
-
-
-_READERS: dict[str, Callable[[Path], Tensor]] = {
-    ".npy": lambda path: torch.from_numpy(np.load(path, allow_pickle=False)),
-    ".npz": _npz,
-    ".safetensors": _safetensors,
-}
+    return arrays["z" if "z" in names else names[0]]

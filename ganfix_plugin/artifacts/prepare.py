@@ -28,7 +28,7 @@ from ganfix_plugin.profiling.defective import TAU, Overlap, artifact_sums, mean_
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import ensure, update
-from ganfix_plugin.profiling.unit_fid import unit_fids
+from ganfix_plugin.profiling.unit_images import unit_fids
 from ganfix_plugin.workers import Tensors, meeting_folder, shared, world
 
 log = logging.getLogger("ganfix")
@@ -94,10 +94,9 @@ def fit_classifier(
         if not labels.samples(kind):
             raise GanfixError(f"labels: found none of class {kind}, expected at least {FEWEST}")
     features = [seed_features(generator, looking, labels.samples(kind)) for kind in KINDS]
-    classes: tuple[str, ...] = KINDS
     if real is not None:
         features.append(real_features(generator, real, looking))
-        classes = (*KINDS, REAL)
+    classes = (*KINDS, REAL)[: len(features)]
     return fit(features, classes, looking.name, generator.fingerprint, seed=seed)
 
 
@@ -129,15 +128,14 @@ def score_units(
         raise GanfixError("labels: found no artifacts; label some, or run ganfix labels auto")
     # Saved by themselves, so that scoring that is interrupted goes on from here.
     profile, path = _with_thresholds(generator, chosen, samples, tau, batch)
-    limits = {layer.name: profile.thresholds[layer.name] for layer in chosen}
     extractor = classifier.load_extractor(generator.discriminator).to(generator.device)
     log.info("scoring the units of %d layers on %d artifacts", len(chosen), len(artifacts))
-    made = f"classifier={classifier.digest()},artifacts={len(artifacts)}"
-    made += f",cam={cam:g},active={active:g}"
+    masks = f"cam={cam:g},active={active:g}"
+    made = f"classifier={classifier.digest()},artifacts={len(artifacts)},{masks}"
     names = [layer.name for layer in chosen]
     key = f"{made},{profile.made['thresholds']},{artifacts},{names},{batch}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    overlap = Overlap(limits, classifier, extractor, cam, active)
+    overlap = Overlap(profile.thresholds, classifier, extractor, cam, active)
     batches = [artifacts[start : start + batch] for start in range(0, len(artifacts), batch)]
 
     def sums(part: int, parts: int) -> Tensors:
@@ -156,7 +154,7 @@ def score_units(
                     GanfixWarning,
                     stacklevel=2,
                 )
-        return replace(profile, defective=scores, made={**profile.made, "defective": made})
+        return replace(profile, defective=scores, made=profile.made | {"defective": made})
 
     return update(generator, Settings(samples), with_scores)
 
@@ -174,8 +172,7 @@ def _with_thresholds(
             return profile
         log.info("measuring unit thresholds: %d latents, %d layers", samples, len(missing))
         new = thresholds(generator, missing, Latents.of(generator), samples, tau, batch)
-        notes = {**profile.made, "thresholds": made}
-        return replace(profile, thresholds={**kept, **new}, made=notes)
+        return replace(profile, thresholds=kept | new, made=profile.made | {"thresholds": made})
 
     return update(generator, Settings(samples), change)
 
@@ -190,7 +187,6 @@ def score_units_by_fid(
     real: Path | None = None,
     num: int = 200_000,
     top: int = 10_000,
-    batch: int = BATCH,
 ) -> tuple[Profile, Path]:
     """FID of every unit ([B19]), into the stored profile.
 
@@ -200,17 +196,16 @@ def score_units_by_fid(
     extractor = classifier.load_extractor(generator.discriminator).to(generator.device)
     if real is not None:
         reference = real_features(generator, real, extractor)
-    elif not labels.samples(NORMAL):
-        raise GanfixError("labels: found no normals; label some, or give real images (--real)")
+    elif normals := labels.samples(NORMAL):
+        reference = seed_features(generator, extractor, normals)
     else:
-        reference = seed_features(generator, extractor, labels.samples(NORMAL))
+        raise GanfixError("labels: found no normals; label some, or give real images (--real)")
     chosen, latents = generator.choose(layers), Latents.of(generator)
     log.info("unit FIDs: %d generations, top %d", num, top)
-    gaussian = Gaussian.of(reference)
-    fids = unit_fids(generator, chosen, latents, num, top, extractor, gaussian, batch)
-    made = f"extractor={extractor.name},num={num},top={top},real={real or 'normals'}"
-
-    def with_fids(profile: Profile) -> Profile:
-        return replace(profile, unit_fid=fids, made={**profile.made, "unit_fid": made})
-
-    return update(generator, Settings(samples), with_fids)
+    fids = unit_fids(generator, chosen, latents, num, top, extractor, Gaussian.of(reference))
+    made = {"unit_fid": f"extractor={extractor.name},num={num},top={top},real={real or 'normals'}"}
+    return update(
+        generator,
+        Settings(samples),
+        lambda profile: replace(profile, unit_fid=fids, made=profile.made | made),
+    )

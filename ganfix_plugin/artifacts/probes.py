@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin import labels as label_files
-from ganfix_plugin.artifacts.discriminator import d_values
+from ganfix_plugin.artifacts.scores import d_values
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.classifier import FEWEST
 from ganfix_plugin.generators.generator import Generator

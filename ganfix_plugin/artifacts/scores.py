@@ -1,28 +1,32 @@
 """The scores by which generations are ranked: how artifact-like an image is, or will be.
 
 `lr` needs no image ([C22], 4.1); `artifact` and `realism` render it and look at its features.
-[C22]: Choi, Chang, Choi, IJCAI 2022. [K19]: Kynkäänniemi et al., NeurIPS 2019.
+[C22]: Choi, Chang, Choi, IJCAI 2022. [K19]: Kynkäänniemi et al., NeurIPS 2019. [T21]: Tousi et al.,
+CVPR 2021.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ganfix_plugin.artifacts.heatmap import lr_heatmap
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import real_features, render
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, fitting_batch
+from ganfix_plugin.generators.latents import BATCH, fitting_batch, seed_batches
+from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import random_state_kept
+from ganfix_plugin.labels import Sample
 from ganfix_plugin.profiling.profile import GATE_RATE, Settings
-from ganfix_plugin.profiling.rates import lr_counts
+from ganfix_plugin.profiling.rates import LowRate, lr_counts
 from ganfix_plugin.profiling.store import classifier_path, ensure
 from ganfix_plugin.spec import LayerChoice
 
@@ -130,6 +134,65 @@ def realism(generator: Generator, scoring: Scoring) -> Score:
         count.shown,
         worst_first=False,
     )
+
+
+def lr_heatmap(
+    generator: Generator,
+    low_rate: LowRate,
+    z: Tensor,
+    c: Tensor | None = None,
+    size: int = 64,
+) -> Tensor:
+    """Where in images low-rate neurons are active ([C22], 4.1), without rendering them.
+
+    Per layer the share of a pixel's channels that are activated LR-neurons, upsampled bilinearly to
+    the image and averaged over the layers.
+
+    Args:
+        low_rate: layers with bool [C, H, W] at their LR-neurons.
+        z: latents [N, …] on the generator's device; ``c`` their one-hot classes, if it has any.
+        size: height and width of the maps, the image's as a rule.
+
+    Returns:
+        float32 [N, size, size] in [0, 1], on the CPU.
+    """
+    maps: list[Tensor] = []
+    neurons = {layer.name: mask for layer, mask in low_rate}
+
+    def visit(layer: Layer, x: Tensor) -> None:
+        active = (x > 0) & neurons[layer.name].to(x.device)
+        share = active.float().mean(dim=1, keepdim=True)
+        maps.append(interpolate(share, size=(size, size), mode="bilinear", align_corners=False))
+
+    with random_state_kept(generator.G, seed=0):  # the noise of `features.render`
+        generator.observe([layer for layer, _ in low_rate], z, c, visit)
+    return torch.stack(maps).mean(dim=0)[:, 0].cpu()
+
+
+def d_values(
+    generator: Generator, samples: Sequence[Sample], class_index: int | None = None
+) -> Tensor:
+    """The D-values [n] of [T21]: what the network's own discriminator says of the uncorrected
+    generations of seeds or latents; logits, high for what looks real.
+
+    Each image is judged by itself: the minibatch statistics of a discriminator would mix several.
+
+    Raises:
+        GanfixError: if no discriminator came with the network.
+    """
+    if generator.discriminator is None:
+        raise GanfixError(
+            "discriminator: none was opened; it comes with NVIDIA's network pickles only"
+        )
+    D = generator.discriminator.eval().requires_grad_(False).to(generator.device)
+    values = [torch.zeros(0)]
+    for z, c in seed_batches(generator, samples, class_index=class_index):
+        images = render(generator, z, c)
+        classes = images.new_zeros(len(images), 0) if c is None else c
+        with torch.no_grad():
+            alone = [D(images[n : n + 1], classes[n : n + 1]) for n in range(len(images))]
+        values.append(torch.cat(alone).flatten().cpu())
+    return torch.cat(values)
 
 
 SCORES: dict[str, Callable[[Generator, Scoring], Score]] = {

@@ -169,8 +169,8 @@ def d_values(
     out: Path,
 ) -> None:
     """Does the discriminator tell artifacts from normals? Its scores of both (CVPR 2021)."""
-    from ganfix_plugin.artifacts.discriminator import d_values as values_of
     from ganfix_plugin.artifacts.prepare import auto_labels
+    from ganfix_plugin.artifacts.scores import d_values as values_of
     from ganfix_plugin.features.classifier import auc
     from ganfix_plugin.generators.latents import check_class
     from ganfix_plugin.labels import KINDS, read

@@ -102,7 +102,7 @@ def profile(
     import ganfix_plugin as ganfix
     from ganfix_plugin.errors import GanfixError
     from ganfix_plugin.files import ready
-    from ganfix_plugin.profiling.import_rates import import_rates as read_rates
+    from ganfix_plugin.profiling.rates import import_rates as read_rates
 
     if out:
         ready(out)

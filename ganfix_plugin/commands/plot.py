@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,14 +39,12 @@ def seeds_option(default: str) -> Callable[[Function], Function]:
 
 
 def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[int]:
-    """Parse 0-7, 3,5 or a mixture."""
-    seeds: list[int] = []
-    for part in filter(None, map(str.strip, text.split(","))):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
-        if not match:
-            raise click.BadParameter(f"found {part!r}, expected seeds such as 0-7 or 1,5,8")
-        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
-    return seeds
+    from ganfix_plugin.labels import seeds_of
+
+    try:
+        return seeds_of(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def rates_option(default: str) -> Callable[[Function], Function]:

@@ -22,31 +22,23 @@ from ganfix_plugin.spec import Options, Portion
 
 def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any = None) -> Correction:
     """A spec's correction of a generator; what it reads is measured first, unless it is known."""
-    entry, options = generator.entry, spec.options
+    options, entry = spec.options, generator.entry
     layers = _chosen(generator, options)
     profile = measured_for(generator, spec, measure_on)
-    probe = probe_for(generator, spec, measure_on)
-    mean_latent = generator.adapter.mean_latent(generator.G)
-    context = CorrectorContext(layers, profile, entry, mean_latent, generator.discriminator, probe)
+    probe = None
+    if "probe" in spec.corrector.needs or _score(options) == "probe":
+        choice, file = getattr(options, "probe", ProbeChoice()), options.profile
+        reader, fitted, _ = ensure_probe(
+            generator, choice, _settings(options), profile=file, measure_on=measure_on
+        )
+        probe = ProbeScorer(reader, fitted)
+    mean_latent, discriminator = generator.adapter.mean_latent(generator.G), generator.discriminator
+    context = CorrectorContext(layers, profile, entry, mean_latent, discriminator, probe)
     edits = spec.corrector.edits(options, context)
     gate = _gate(generator, options, context) if options.gate else None
     numbers = profile.text if profile else ""
     numbers += f",probe={probe.probe.request}" if probe else ""
     return kind_of(edits)(str(spec), entry, edits, gate, numbers)
-
-
-def probe_for(generator: Generator, spec: BoundSpec, measure_on: Any = None) -> ProbeScorer | None:
-    """The probe that a spec's corrector or gate reads, fitted if it is not there; None where they
-    read none."""
-    options = spec.options
-    if "probe" not in spec.corrector.needs and _score(options) != "probe":
-        return None
-    choice = getattr(options, "probe", ProbeChoice())
-    settings = Settings(options.samples, class_index=options.class_index)
-    reader, probe, _ = ensure_probe(
-        generator, choice, settings, profile=options.profile, measure_on=measure_on
-    )
-    return ProbeScorer(reader, probe)
 
 
 def measured_for(generator: Generator, spec: BoundSpec, measure_on: Any = None) -> Profile | None:
@@ -60,10 +52,9 @@ def measured_for(generator: Generator, spec: BoundSpec, measure_on: Any = None) 
         return None
     if options.profile is not None:
         return checked(options.profile, generator.fingerprint)
-    settings = Settings(options.samples, class_index=options.class_index)
     by_quantile = options.gate and isinstance(options.gate.threshold, Portion)
-    scored = counted if by_quantile else ()
-    return ensure(generator, settings, (*edited, *counted), scored, measure_on=measure_on)[0]
+    scored, needed = counted if by_quantile else (), (*edited, *counted)
+    return ensure(generator, _settings(options), needed, scored, measure_on=measure_on)[0]
 
 
 def layers_read(
@@ -72,6 +63,10 @@ def layers_read(
     """The layers whose activation rates a corrector needs, and those its gate counts over."""
     edited = _chosen(generator, spec.options) if "rates" in spec.corrector.needs else ()
     return edited, generator.choose("auto") if _score(spec.options) == "lr" else ()
+
+
+def _settings(options: Options) -> Settings:
+    return Settings(options.samples, class_index=options.class_index)
 
 
 def _score(options: Options) -> str:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import Adapted, checked, load_extractor
-from ganfix_plugin.generators.fingerprint import fingerprint
+from ganfix_plugin.generators.generator import fingerprint
 
 HINT = "a TorchScript file, module:callable, or the name of a feature extractor (ganfix list)"
 

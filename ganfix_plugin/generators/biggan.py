@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ganfix_plugin.generators.layers import Family
+from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.layer import Layer
 
 
-class BigGAN(Family):
+class BigGAN(Adapter):
     """Layer i is ``blocks.{i}.0``, a residual block; the first one is at 8×8.
 
     A block returns the residual sum, before the next one's normalisation and ReLU: it counts as
@@ -23,18 +22,15 @@ class BigGAN(Family):
     title = "BigGAN of BigGAN-PyTorch, and U-net GAN"
     marks = ("blocks", "shared", "linear", "dim_z", "arch")
     width = "dim_z"
-    called = ""
+    entry = ""
     styled = False
+    first_three = True  # there is no convolution at 4×4
 
     def layers(self, G: Any) -> tuple[Layer, ...]:
         return tuple(
             Layer(i, f"blocks.{i}.0", (size, size), G.blocks[i][0].out_channels)
             for i, size in enumerate(G.arch["resolution"])
         )
-
-    def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
-        # There is no convolution at 4×4: the three of the lowest resolutions stand in.
-        return tuple(layers[:3])
 
     def mean_latent(self, G: Any) -> Tensor | None:
         return torch.zeros(G.dim_z)

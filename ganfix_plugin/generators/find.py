@@ -67,15 +67,11 @@ def find_adapter(
     raise GanfixError(f"{type(G).__name__} is no generator that an adapter knows; {_seen(G)}")
 
 
-_ACTIVATED = (nn.ReLU, nn.LeakyReLU, nn.Conv2d, nn.ConvTranspose2d)
-
-
-def _seen(G: nn.Module, most: int = 12) -> str:
+def _seen(G: nn.Module) -> str:
     names = [name for name, _ in G.named_modules() if name]
-    shown = ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")
-    first = next(
-        (name for name, module in G.named_modules() if isinstance(module, _ACTIVATED)), "…"
-    )
+    shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
+    kinds = nn.ReLU | nn.LeakyReLU | nn.Conv2d | nn.ConvTranspose2d
+    first = next((name for name, module in G.named_modules() if isinstance(module, kinds)), "…")
     return (
         f"its modules: {shown or 'none'}; in Python, name those whose feature maps are to be "
         f'corrected: ganfix.attach(G, "seqabl", layers=["{first}"]); for a variant of a known one: '

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,11 +13,14 @@ from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.find import find_adapter, unwrap
-from ganfix_plugin.generators.fingerprint import fingerprint
 from ganfix_plugin.generators.layers import Adapter, select
 from ganfix_plugin.hooks.forward import device_of, observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import LayerChoice, layer_choice
+
+# Buffers that do not make another generator: the moving average that only truncation uses, the
+# transform that StyleGAN3's scripts overwrite, BatchNorm's counter.
+_PASSING = ("w_avg", "transform", "num_batches_tracked")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +45,7 @@ class Generator:
         layers: Sequence[str] | None = None,
         discriminator: nn.Module | None = None,
     ) -> Generator:
-        """Find the adapter of a generator in evaluation mode.
-
-        Args:
-            adapter_name: take this adapter instead of looking for one.
-            layers: module names to work on, for a generator that no adapter knows.
+        """A generator in evaluation mode, with the adapter of `find_adapter`.
 
         Raises:
             GanfixError: if no adapter, or several, recognise G, or G is in training mode.
@@ -65,7 +65,7 @@ class Generator:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The hash of its weights; see `generators.fingerprint`."""
+        """The hash of its weights; see `fingerprint`."""
         return fingerprint(self.G)
 
     @cached_property
@@ -76,8 +76,7 @@ class Generator:
     @cached_property
     def entry(self) -> Layer:
         """The module that scripts really call, and where the image is in what it returns."""
-        item = self.adapter.image_item(self.G)
-        return Layer(-1, self.adapter.entry(self.G), (0, 0), 0, item)
+        return Layer(-1, self.adapter.entry, (0, 0), 0, self.adapter.image_item)
 
     @property
     def auto(self) -> tuple[Layer, ...]:
@@ -100,19 +99,11 @@ class Generator:
         return device_of(self.G)
 
     def select(self, choice: LayerChoice) -> tuple[Layer, ...]:
-        """The chosen layers, in the order in which they run.
-
-        Raises:
-            GanfixError: if a number or resolution matches no layer (those that exist are listed).
-        """
+        """The chosen layers; see `generators.layers.select`."""
         return select(self.adapter, self.layers, choice)
 
     def choose(self, text: str) -> tuple[Layer, ...]:
-        """The layers of a text: ``all``, ``auto``, or a choice such as ``0+1+3`` or ``4x4+8x8``.
-
-        Raises:
-            GanfixError: if it is none of these, or matches no layer.
-        """
+        """The layers of a text: ``all``, ``auto``, or a choice such as ``0+1+3`` or ``4x4+8x8``."""
         return self.layers if text == "all" else self.select(layer_choice(text))
 
     def synthesize(self, z: Tensor, c: Tensor | None, module: nn.Module | None = None) -> Tensor:
@@ -134,3 +125,20 @@ class Generator:
     ) -> Any:
         """Show the feature maps of layers of the uncorrected generator; see `forward.observe`."""
         return observe(self.G, layers, visit, lambda view: self.synthesize(z, c, view), to_end)
+
+
+def fingerprint(G: nn.Module) -> str:
+    """64 hexadecimal digits over the names, shapes, types and bytes of the state dict.
+
+    Equal for a generator, its copies and its reloaded pickle, on any device; different as soon as
+    one weight or one noise buffer differs.
+    """
+    digest = hashlib.sha256(type(G).__name__.encode())
+    for name, tensor in sorted(G.state_dict().items()):
+        if name.rpartition(".")[2] in _PASSING or not isinstance(tensor, torch.Tensor):
+            continue
+        digest.update(f"{name} {list(tensor.shape)} {tensor.dtype}".encode())
+        # Viewed as bytes because numpy knows no bfloat16.
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -18,14 +18,12 @@ class _Genforce(Growing):
     prefix = "synthesis."
     suffix = ""
     width = "z_space_dim"
+    image_item = "image"
     quiet = {"randomize_noise": False}
     fused = "fused_modulate"
 
     def matches(self, G: Any) -> bool:
         return type(G).__name__ in self.kinds and hasattr(G, self.width)
-
-    def image_item(self, G: Any) -> int | str | None:
-        return "image"
 
     def mean_latent(self, G: Any) -> Tensor | None:
         # With repeat_w=False there is one mean w per layer.
@@ -61,7 +59,7 @@ class PGGAN(_Genforce):
     name = "genforce-pggan"
     title = "PGGAN of genforce"
     kinds = ("PGGANGenerator",)
-    called = ""
+    entry = ""
     first = 2
     modulated = False
     styled = False

@@ -37,7 +37,7 @@ class Latents:
     The stream is numpy's, because a slice of it does not depend on how the rest was cut.
 
     Attributes:
-        shape: the shape of one latent z.
+        shape: of one latent z.
         classes: number of classes to draw from; 0 if unconditional.
         class_index: the one class to take instead.
     """
@@ -85,8 +85,7 @@ class LatentList:
 
     def batches(self, generator: Generator, size: int, part: Part = ALL) -> Iterator[Batch]:
         """Yield (z, c) as the generator's own tensors are, of all batches or of a part of them."""
-        index, parts = part
-        for start in range(index * size, len(self), parts * size):
+        for start in range(part[0] * size, len(self), part[1] * size):
             rows = slice(start, start + size)
             yield like_parameters(generator, self.z[rows], None if self.c is None else self.c[rows])
 
@@ -184,8 +183,7 @@ def check_class(generator: Generator, class_index: int | None, needed: bool = Tr
 
 
 def like_parameters(generator: Generator, z: Tensor, c: Tensor | None) -> Batch:
-    """Latents and classes on the device and of the type of a generator's parameters, which may be
-    half precision."""
+    """Latents and classes like a generator's parameters, which may be in half precision."""
     like = next(generator.G.parameters(), z)
     return z.to(like), None if c is None else c.to(like)
 

@@ -7,7 +7,7 @@ module path or `isinstance`: the classes of a network pickle live in generated m
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -18,111 +18,82 @@ from ganfix_plugin.hooks.standalone import first_argument, with_first
 from ganfix_plugin.spec import LayerChoice
 
 
-class Adapter(Protocol):
-    """What ganfix must know about a family of generators."""
-
-    name: str
-    title: str
-
-    def matches(self, G: Any) -> bool:
-        """Whether G belongs to this family, by structure and class name."""
-
-    def layers(self, G: Any) -> tuple[Layer, ...]:
-        """The numbered layers, in the order in which they run."""
-
-    def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
-        """The papers' default layers for this family."""
-
-    def at_resolution(self, layers: Sequence[Layer], size: int) -> Layer | None:
-        """The layer that stands for a resolution such as 8x8 in the papers' lists."""
-
-    def entry(self, G: Any) -> str:
-        """The dotted name of the module that scripts really call ("" for G itself)."""
-
-    def image_item(self, G: Any) -> int | str | None:
-        """Where the image is in what the entry returns; None where it returns the image."""
-
-    def latent_shape(self, G: Any) -> tuple[int, ...]:
-        """The shape of one latent z."""
-
-    def mean_latent(self, G: Any) -> Tensor | None:
-        """What the entry's first argument is on average; None where unknown or normalised away."""
-
-    def num_classes(self, G: Any) -> int:
-        """How many classes G is conditioned on; 0 if none."""
-
-    def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
-        """Images [N, C, H, W] in [-1, 1] at truncation psi 1 and constant noise."""
-
-    def latent(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
-        """The latent in a call of the entry."""
-
-    def quietly(self, entry: Any) -> Mapping[str, Any]:
-        """Arguments by which a view of the entry, which this may change, computes its units for
-        good: with constant noise, and with kernels that are not fused with each sample's styles,
-        since gradients take twice as long through those."""
-
-
-class Family:
-    """Defaults that most families share.
+class Adapter:
+    """What ganfix must know about a family of generators, with what holds for most of them.
 
     Attributes:
+        name: as after ``--adapter``; ``title`` says what it is.
         marks: the attributes by which G is recognised.
         width: the attribute of G that says how wide a latent is.
-        called: what `Adapter.entry` returns.
+        entry: the dotted name of the module that scripts really call; "" for G itself.
+        image_item: where the image is in what the entry returns; None where it returns the image.
+        first_three: the default layers are the first three, not those at 4x4, 8x8 and 16x16.
         styled: what the entry takes first is a w, or several.
         quiet: see `Adapter.quietly`.
         fused: the attribute of modules that says whether their kernels are fused with styles.
     """
 
+    name: str
+    title: str
     marks: tuple[str, ...] = ()
     width = ""
-    called = "synthesis"
+    entry = "synthesis"
+    image_item: int | str | None = None
+    first_three = False
     styled = True
     quiet: Mapping[str, Any] = {}
     fused = ""
 
     def matches(self, G: Any) -> bool:
+        """Whether G belongs to this family, by structure and class name."""
         return bool(self.marks) and all(hasattr(G, name) for name in self.marks)
 
+    def layers(self, G: Any) -> tuple[Layer, ...]:
+        """The numbered layers, in the order in which they run."""
+        raise NotImplementedError
+
     def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+        """The papers' default layers for this family."""
         chosen = (self.at_resolution(layers, size) for size in (4, 8, 16))
-        return tuple(layer for layer in chosen if layer)
+        return tuple(layers[:3] if self.first_three else filter(None, chosen))
 
     def at_resolution(self, layers: Sequence[Layer], size: int) -> Layer | None:
+        """The layer that stands for a resolution such as 8x8 in the papers' lists."""
         return next((layer for layer in layers if layer.resolution == (size, size)), None)
 
-    def entry(self, G: Any) -> str:
-        return self.called
-
-    def image_item(self, G: Any) -> int | str | None:
-        return None
-
     def latent_shape(self, G: Any) -> tuple[int, ...]:
+        """The shape of one latent z."""
         return (getattr(G, self.width),)
 
     def mean_latent(self, G: Any) -> Tensor | None:
+        """What the entry's first argument is on average; None where unknown or normalised away."""
         return None
 
     def num_classes(self, G: Any) -> int:
+        """How many classes G is conditioned on; 0 if none."""
         return 0
 
     def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
+        """Images [N, C, H, W] in [-1, 1] at truncation psi 1 and constant noise."""
         images: Tensor = G(z)
         return images
 
     def latent(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
+        """The latent in a call of the entry."""
         x = first_argument(entry, args, kwargs)
         return Latent(x, self.styled, lambda new: with_first(entry, args, kwargs, new))
 
     def quietly(self, entry: Any) -> Mapping[str, Any]:
+        """Arguments by which a view of the entry, which this may change, computes its units for
+        good: with constant noise, and with kernels that are not fused with each sample's styles,
+        since gradients take twice as long through those."""
         for module in entry.modules() if self.fused else ():
             if self.fused in vars(module):
                 setattr(module, self.fused, False)
         return self.quiet
 
 
-class Growing(Family):
+class Growing(Adapter):
     """Square feature maps from 4×4 up, two layers per resolution.
 
     Attributes:

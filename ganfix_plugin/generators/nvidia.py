@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 
-from ganfix_plugin.generators.layers import Family, Growing
+from ganfix_plugin.generators.layers import Adapter, Growing
 from ganfix_plugin.hooks.layer import Layer
 
 
-class _Nvidia(Family):
+class _Nvidia(Adapter):
     width = "z_dim"
     quiet: Mapping[str, Any] = {"noise_mode": "const"}
 
@@ -24,8 +24,7 @@ class _Nvidia(Family):
         return int(G.c_dim)
 
     def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
-        if c is None:
-            c = z.new_zeros(len(z), 0)
+        c = z.new_zeros(len(z), 0) if c is None else c
         # The default, random noise, would make what is measured depend on where the pass ends.
         images: Tensor = G(z, c, noise_mode="const")
         return images
@@ -53,6 +52,7 @@ class StyleGAN3(_Nvidia):
 
     name = "nvidia-stylegan3"
     title = "StyleGAN3 of NVIDIA's stylegan3, StyleGAN-XL"
+    first_three = True  # feature maps carry a margin and start at a sampling rate of 16
 
     def matches(self, G: Any) -> bool:
         synthesis = getattr(G, "synthesis", None)
@@ -62,12 +62,7 @@ class StyleGAN3(_Nvidia):
         layers = []
         for i, name in enumerate(G.synthesis.layer_names[:-1]):
             module = getattr(G.synthesis, name)
-            width, height = (int(size) for size in module.out_size)
-            units, name = int(module.out_channels), f"synthesis.{name}"
-            layers.append(Layer(i, name, (height, width), units, modulated=True))
+            width, height = map(int, module.out_size)
+            size, units = (height, width), int(module.out_channels)
+            layers.append(Layer(i, f"synthesis.{name}", size, units, modulated=True))
         return tuple(layers)
-
-    def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
-        # The feature maps carry a margin and start at a sampling rate of 16, so that 4x4, 8x8 and
-        # 16x16 are answered by the layers nearest to them: the first three.
-        return tuple(layers[:3])

@@ -10,17 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.layers import Family
+from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import random_state_kept
 
 _RELUS = (nn.ReLU, nn.LeakyReLU)
-_WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
-class _Unconditional(Family):
-    called = ""
+class _Unconditional(Adapter):
+    entry = ""
     styled = False
 
     def mean_latent(self, G: Any) -> Tensor | None:
@@ -45,11 +44,12 @@ class _Unconditional(Family):
 
         def visit(layer: Layer, x: Tensor) -> None:
             if not isinstance(x, Tensor) or x.dim() != 4:
+                kind = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
                 raise GanfixError(
-                    f"layers: {layer.name} returns {_shape(x)}, expected a feature map [N, C, H, W]"
+                    f"layers: {layer.name} returns {kind}, expected a feature map [N, C, H, W]"
                 )
-            height, width = x.shape[2:]
-            layers.append(Layer(len(layers), layer.name, (height, width), x.shape[1]))
+            _, units, height, width = x.shape
+            layers.append(Layer(len(layers), layer.name, (height, width), units))
 
         tensor = next(iter(G.parameters()), torch.zeros(()))
         z = torch.zeros(1, *self.latent_shape(G), device=tensor.device, dtype=tensor.dtype)
@@ -97,20 +97,18 @@ class DCGAN(_Unconditional):
 
     name = "dcgan"
     title = "DCGAN-like nn.Sequential"
+    first_three = True
 
     def matches(self, G: Any) -> bool:
         kinds = [type(module) for module in self._steps(G).values()]
         # What starts with a convolution starts from an image: an encoder, a discriminator.
-        first = next((kind for kind in kinds if kind in _WEIGHTED), None)
-        from_latent = first in (nn.Linear, nn.ConvTranspose2d) and nn.ConvTranspose2d in kinds
+        weighted = [kind for kind in kinds if kind in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)]
+        from_latent = nn.ConvTranspose2d in weighted and weighted[0] is not nn.Conv2d
         return from_latent and any(kind in _RELUS for kind in kinds)
 
     def layers(self, G: Any) -> tuple[Layer, ...]:
         steps = self._steps(G).items()
         return self._layers(G, [name for name, module in steps if isinstance(module, _RELUS)])
-
-    def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
-        return tuple(layers[:3])
 
     def _steps(self, G: Any) -> dict[str, nn.Module]:
         """The modules of the one nn.Sequential that G is or consists of, by dotted name."""
@@ -121,7 +119,3 @@ class DCGAN(_Unconditional):
             name, stack = children[0]
             return {f"{name}.{step}": module for step, module in stack.named_children()}
         return {}
-
-
-def _shape(x: object) -> str:
-    return str(list(x.shape)) if isinstance(x, Tensor) else type(x).__name__

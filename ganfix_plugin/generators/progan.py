@@ -20,7 +20,7 @@ class ProGAN(Growing):
     title = "PGGAN of the PyPI package pro-gan-pth"
     marks = ("rgb_converters", "latent_size", "layers")
     width = "latent_size"  # whose mean pixel norm normalises away
-    called = ""
+    entry = ""
     styled = False
     first = 2
     modulated = False

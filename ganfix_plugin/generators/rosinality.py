@@ -22,21 +22,18 @@ class Rosinality(Growing):
     name = "rosinality-stylegan2"
     title = "StyleGAN2 of rosinality's stylegan2-pytorch"
     marks = ("style_dim", "conv1", "convs", "noises")
+    image_item = 0
     width = "style_dim"  # its mean stays unknown: what scripts call truncates by itself
-    called = ""
+    entry = ""
     quiet = {"randomize_noise": False, "noise": None}
     fused = "fused"
-
-    def image_item(self, G: Any) -> int | str | None:
-        return 0
 
     def latent(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
         """The ws of the styles that are handed in: the mapping network is a part of the entry."""
         bound = inspect.signature(entry.forward).bind(*args, **kwargs)
         styles = bound.arguments["styles"]
         if not bound.arguments.get("input_is_latent"):
-            style = bare(entry.style)
-            styles = [style(z) for z in styles]
+            styles = map(bare(entry.style), styles)
 
         def call(ws: Tensor) -> Call:
             taken = {"styles": list(ws.unbind(dim=1)), "input_is_latent": True}
@@ -60,7 +57,7 @@ class StyleGAN2Torch(Growing):
     title = "StyleGAN2 of the PyPI package stylegan2-torch"
     marks = ("up_convs", "n_w_plus", "latent_dim")
     width = "latent_dim"
-    called = ""
+    entry = ""
     styled = False
 
     def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
@@ -68,11 +65,7 @@ class StyleGAN2Torch(Growing):
         return images
 
     def latent(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
-        """Of a list of one z.
-
-        Raises:
-            GanfixError: where several are mixed.
-        """
+        """Of a list of one z; raises a GanfixError where several are mixed."""
         styles = first_argument(entry, args, kwargs)
         if len(styles) != 1:
             raise GanfixError(
@@ -82,11 +75,9 @@ class StyleGAN2Torch(Growing):
 
     def quietly(self, entry: Any) -> Mapping[str, Any]:
         # It keeps no noise of its own: the same one by layer and seed in every pass.
-        chance = torch.Generator().manual_seed(0)
-        sizes = [layer.resolution for layer in self.layers(entry)]
-        like = next(entry.parameters())
-        kind = torch.float32
-        noises = [torch.randn(1, 1, *size, generator=chance, dtype=kind) for size in sizes]
+        chance, like = torch.Generator().manual_seed(0), next(entry.parameters())
+        shapes = [(1, 1, *layer.resolution) for layer in self.layers(entry)]
+        noises = [torch.randn(shape, generator=chance, dtype=torch.float32) for shape in shapes]
         return {"noises": [noise.to(like) for noise in noises]}
 
     def convolutions(self, G: Any) -> Iterable[tuple[str, int]]:

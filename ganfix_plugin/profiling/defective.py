@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -61,15 +63,12 @@ def exceeding(x: Tensor, threshold: Tensor) -> Tensor:
 
 
 def unit_overlap(on: Tensor, masks: Tensor, active: float = 0.5) -> Tensor:
-    """|A_u ∩ L| / |A_u ∪ L| of units and masks; 0 where both are empty.
+    """|A_u ∩ L| / |A_u ∪ L| of units and masks, float64 [N, C] on the CPU; 0 where both are empty.
 
     Args:
         on: the units' thresholded maps, bool [N, C, H, W].
         masks: bool [N, S, S].
         active: where a bilinearly upsampled thresholded map counts as on.
-
-    Returns:
-        float64 [N, C], on the CPU.
     """
     mask = masks.to(on.device).flatten(1).float()
     overlaps = []
@@ -138,8 +137,7 @@ def artifact_sums(
         batches: seeds or latents; a few at a time, since their images are kept.
         partial: where the sums are kept every now and then, and taken up again.
     """
-    done = _kept(partial, layers)
-    rows = {layer.name: [*done.get(layer.name, ())] for layer in layers}
+    rows = _kept(partial, layers)
     start = len(rows[layers[0].name])
     for number, samples in enumerate(batches[start:], 1):
         (batch,) = seed_batches(generator, samples, len(samples))
@@ -161,21 +159,20 @@ def mean_overlaps(parts: Sequence[Tensors], layers: Sequence[Layer], artifacts: 
     """
     scores: Tensors = {}
     for layer in layers:
-        rows = [part.get(layer.name, torch.zeros(0)) for part in parts]
-        total = torch.zeros(layer.channels, dtype=torch.float64)
-        for batch in range(sum(map(len, rows))):
-            total += rows[batch % len(parts)][batch // len(parts)]
+        batches = zip_longest(*(part.get(layer.name, ()) for part in parts))
+        rows = (row for batch in batches for row in batch if row is not None)
+        total = sum(rows, start=torch.zeros(layer.channels, dtype=torch.float64))
         scores[layer.name] = total / artifacts
     return scores
 
 
-def _kept(partial: Path, layers: Sequence[Layer]) -> Tensors:
+def _kept(partial: Path, layers: Sequence[Layer]) -> dict[str, list[Tensor]]:
     """The sums that were kept; none if there are none, or not these."""
-    try:
-        sums = load_file(partial)
-    except (OSError, SafetensorError):
-        return {}
-    return sums if sums.keys() == {layer.name for layer in layers} else {}
+    rows: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
+    with suppress(OSError, SafetensorError):
+        kept = load_file(partial)
+        return {name: [*kept[name]] for name in rows} if kept.keys() == rows.keys() else rows
+    return rows
 
 
 def _stacked(rows: Mapping[str, list[Tensor]]) -> Tensors:

@@ -23,19 +23,15 @@ from ganfix_plugin.profiling.probe import Probe
 
 FORMAT = "ganfix-profile-1"
 _GROUPS = ("counts", "thresholds", "defective", "unit_fid", "probes")  # tensors by name
-_SPOKEN = {
-    "thresholds": "unit thresholds",
-    "defective": "defective scores",
-    "unit_fid": "unit FIDs",
-}
 _BY_SCORE = (
     "run ganfix labels auto, ganfix fit and ganfix score, or all three at once: "
     "ganfix prepare --network X"
 )
-_HOW = {
-    "thresholds": _BY_SCORE,
-    "defective": _BY_SCORE,
-    "unit_fid": "run ganfix score --fid-units (and give it --real images, if you have them)",
+_BY_FID = "run ganfix score --fid-units (and give it --real images, if you have them)"
+_OF_UNITS = {  # what they are, and how to make them
+    "thresholds": ("unit thresholds", _BY_SCORE),
+    "defective": ("defective scores", _BY_SCORE),
+    "unit_fid": ("unit FIDs", _BY_FID),
 }
 GATE_RATE = 0.1  # The rate of the LR score; it separated hand labels best.
 
@@ -62,7 +58,7 @@ class Profile:
     """Measurements of one generator.
 
     Attributes:
-        fingerprint: which generator (`profiling.fingerprint`).
+        fingerprint: which generator (`generators.generator.fingerprint`).
         generator: its class name, for people.
         adapter: the adapter whose layers were measured.
         settings: how.
@@ -99,15 +95,15 @@ class Profile:
         cls, generator: Generator, settings: Settings, counts: dict[str, Tensor] | None = None
     ) -> Profile:
         """A profile of a generator that holds nothing yet, or counts of activations."""
-        name, adapter = generator.name, generator.adapter.name
-        return cls(generator.fingerprint, name, adapter, settings, __version__, counts or {})
+        names = (generator.fingerprint, generator.name, generator.adapter.name)
+        return cls(*names, settings, __version__, counts or {})
 
     @property
     def text(self) -> str:
         """Which measurements these are, in one line: for the records of what they were used for."""
-        how = {key: value for key, value in asdict(self.settings).items() if value is not None}
-        how["version"] = self.version
-        return f"{self.fingerprint}:" + ",".join(f"{key}={how[key]}" for key in how)
+        how = {**asdict(self.settings), "version": self.version}
+        pairs = ",".join(f"{key}={value}" for key, value in how.items() if value is not None)
+        return f"{self.fingerprint}:{pairs}"
 
     def rates(self, layer: Layer) -> Tensor:
         """Activation rates R_n of a layer, float32 [C, H, W].
@@ -128,7 +124,7 @@ class Profile:
         ``dead=False`` leaves out neurons never seen active, as the authors' released code does.
         """
         rates = self.rates(layer)
-        return (rates <= rate) if dead else (rates <= rate) & (rates > 0)
+        return (rates <= rate) & ((rates > 0) | dead)
 
     def low_rates(
         self, layers: Sequence[Layer], rate: float = GATE_RATE
@@ -145,21 +141,19 @@ class Profile:
         by_layer: dict[str, Tensor] = getattr(self, what)
         if layer.name in by_layer:
             return by_layer[layer.name]
-        if by_layer:
-            raise GanfixError(
-                f"profile of {self.generator}: layer {layer} has no {_SPOKEN[what]}, only "
-                f"{', '.join(by_layer)}; run ganfix score --layers"
-            )
-        raise GanfixError(f"profile of {self.generator}: holds no {_SPOKEN[what]}; {_HOW[what]}")
+        title, how_to_make = _OF_UNITS[what]
+        if not by_layer:
+            raise GanfixError(f"profile of {self.generator}: holds no {title}; {how_to_make}")
+        raise GanfixError(
+            f"profile of {self.generator}: layer {layer} has no {title}, only "
+            f"{', '.join(by_layer)}; run ganfix score --layers"
+        )
 
     def probe(self, name: str) -> Probe | None:
         """The probe of a name, such as ``labels:0+1+2``, if there is one."""
-        prefix, note = f"{name}/", self.made.get(f"probe {name}")
-        tensors = {
-            key.removeprefix(prefix): tensor
-            for key, tensor in self.probes.items()
-            if key.startswith(prefix)
-        }
+        note = self.made.get(f"probe {name}")
+        keys = [key for key in self.probes if key.startswith(f"{name}/")]
+        tensors = {key.removeprefix(f"{name}/"): self.probes[key] for key in keys}
         return Probe.of(tensors, note) if note else None
 
     def with_probe(self, name: str, probe: Probe) -> Profile:
@@ -187,17 +181,10 @@ class Profile:
         return float(torch.quantile(self.lr_scores.double(), quantile))
 
     def save(self, path: Path) -> None:
-        """Write the file whole or not at all.
-
-        Raises:
-            GanfixError: if it cannot be written.
-        """
+        """Write the file whole or not at all; raises a GanfixError if it cannot be written."""
         meta = asdict(self)
-        tensors = {
-            f"{group}/{name}": tensor
-            for group in _GROUPS
-            for name, tensor in meta.pop(group).items()
-        }
+        groups = [(group, meta.pop(group)) for group in _GROUPS]
+        tensors = {f"{group}/{name}": x for group, named in groups for name, x in named.items()}
         scores = meta.pop("lr_scores")
         if scores is not None:
             tensors["lr_scores"] = scores
@@ -205,11 +192,7 @@ class Profile:
 
     @classmethod
     def load(cls, path: Path) -> Profile:
-        """Read a profile file.
-
-        Raises:
-            GanfixError: if it is missing, damaged, or no profile.
-        """
+        """Read a profile file; see `files.reading` for what it raises."""
         remedy = "; delete it and it will be measured again"
         with reading(path, "profile", FORMAT, remedy=remedy) as (meta, tensors):
             settings = Settings(**meta.pop("settings"))

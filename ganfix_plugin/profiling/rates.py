@@ -1,28 +1,26 @@
 """Activation rates, how often each neuron is positive, and LR counts, how many rare ones are.
 
+Rates are counted, or imported from the files that the authors of [C22] publish beside their code.
 [C22]: Choi, Chang, Choi, IJCAI 2022; section 3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import (
-    ALL,
-    Batch,
-    Latents,
-    Part,
-    fitting_batch,
-    latent_batches,
-)
+from ganfix_plugin.generators.latents import ALL, BATCH, Batch, Latents, Part, latent_batches
 from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.ops.dispatch import implementation
+from ganfix_plugin.profiling.profile import Profile, Settings
 
 LowRate = Sequence[tuple[Layer, Tensor]]
 """Layers, each with bool [C, H, W] at its low-rate neurons."""
@@ -33,7 +31,7 @@ def count_active(
     layers: Sequence[Layer],
     latents: Latents,
     samples: int,
-    batch: int | None = None,
+    batch: int = BATCH,
     part: Part = ALL,
 ) -> dict[str, Tensor]:
     """Count over latents how often each neuron of some layers is activated, f_n(z) > 0.
@@ -44,15 +42,13 @@ def count_active(
     Args:
         generator: at truncation psi 1 and constant noise.
         latents: the stream of inputs; its first ``samples`` are used.
-        batch: latents per pass, by default `fitting_batch`; the counts depend on it no more than
-            the generator itself does.
+        batch: latents per pass; counts depend on it no more than the generator itself does.
         part: only these of the batches; the counts of all parts sum up to those of ``ALL``.
 
     Returns:
         int32 [C, H, W] by layer name, on the CPU.
     """
     counts: dict[str, Tensor] = {}
-    batch = batch or fitting_batch(layers, generator.device)
 
     def visit(layer: Layer, x: Tensor) -> None:
         if layer.name not in counts:
@@ -109,3 +105,58 @@ def lr_count(root: nn.Module, low_rate: LowRate, call: Callable[[nn.Module], Any
 
     observe(root, [layer for layer, _ in low_rate], visit, call)
     return scores[0]
+
+
+def import_rates(
+    generator: Generator, folder: Path, dataset: str, model: str, samples: int = 30_000
+) -> Profile:
+    """A profile from the files ``rate_layer{i}_{dataset}_{model}.npy`` of a folder.
+
+    The files name no network: only the user knows whether they were measured on this generator.
+
+    Args:
+        generator: its adapter numbers the layers.
+        folder: holds one file per measured layer, floats in C·H·W order.
+        dataset, model: as in the files' names, for example ``ffhq`` and ``stylegan2``.
+        samples: the number of latents that the rates are multiples of; 30,000 for the authors'.
+
+    Raises:
+        GanfixError: if there are no such files, or one fits no layer of the generator or holds
+            no rates over ``samples`` latents.
+    """
+    layers, counts = generator.layers, dict[str, Tensor]()
+    for layer in layers:
+        path = folder / f"rate_layer{layer.index}_{dataset}_{model}.npy"
+        if path.exists():
+            counts[layer.name] = _counts(path, layer, samples)
+    if not counts:
+        raise GanfixError(
+            f"{folder}: holds no rate_layer{{i}}_{dataset}_{model}.npy of the layers "
+            f"{layers[0].index} to {layers[-1].index} of {generator.name}"
+        )
+    return Profile.of(generator, Settings(samples, source=f"imported from {folder}"), counts)
+
+
+def _counts(path: Path, layer: Layer, samples: int) -> Tensor:
+    """The activation counts of one file, int32 [C, H, W]."""
+    try:
+        with path.open("rb") as file:
+            rates = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise GanfixError(f"{path}: no array of numbers (.npy): {error}") from error
+    if not np.issubdtype(rates.dtype, np.floating):
+        raise GanfixError(f"{path}: found {rates.dtype}, expected activation rates (floats)")
+    shape = (layer.channels, *layer.resolution)
+    if rates.size != np.prod(shape):
+        raise GanfixError(f"{path}: found {rates.size} rates, layer {layer} has {np.prod(shape)}")
+    if not ((rates >= 0) & (rates <= 1)).all():
+        raise GanfixError(f"{path}: found rates outside 0 to 1")
+    times = rates.astype(np.float64) * samples
+    counts = np.rint(times)
+    # A float32 holds k/samples to 6e-8 of its value, so a count is missed by far less than this.
+    if np.abs(times - counts).max() > 0.1:
+        raise GanfixError(
+            f"{path}: the rates are no multiples of 1/{samples}; give the number of samples that "
+            "they were measured on"
+        )
+    return torch.from_numpy(counts.astype(np.int32)).view(shape)

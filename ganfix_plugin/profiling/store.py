@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import cache_folder
@@ -34,10 +33,10 @@ the parts are, or nothing if another rank has used them already."""
 
 def profile_path(generator: Generator, settings: Settings) -> Path:
     """The file of a generator's profile: one per fingerprint, adapter and settings."""
-    which = "" if settings.class_index is None else f"-class{settings.class_index}"
-    which = f"{generator.adapter.name}-n{settings.samples}-s{settings.seed}{which}"
-    name = f"{generator.fingerprint[:16]}-{which}.safetensors"
-    return cache_folder() / "profiles" / name
+    which = f"{generator.fingerprint[:16]}-{generator.adapter.name}"
+    which += f"-n{settings.samples}-s{settings.seed}"
+    which += "" if settings.class_index is None else f"-class{settings.class_index}"
+    return cache_folder() / "profiles" / f"{which}.safetensors"
 
 
 def classifier_path(fingerprint: str) -> Path:
@@ -73,38 +72,35 @@ def ensure(
         layers: whose activation rates are needed.
         scored: the layers over which a gate's LR scores are needed, if any are.
         measure_on: measure a copy of the generator on this device; None measures it where it is.
-
-    Raises:
-        GanfixError: if the stored file is damaged or the store cannot be written.
     """
     path = profile_path(generator, settings)
 
-    def stored() -> Profile:
-        return _stored(generator, settings, path)
+    def stored() -> tuple[Profile, bool]:
+        """The profile in the store, and whether it holds everything."""
+        profile = _stored(generator, settings, path)
+        measured = all(layer.name in profile.counts for layer in (*layers, *scored))
+        return profile, measured and (not scored or profile.has_scores(scored))
 
-    def done() -> bool:
-        return _complete(stored(), layers, scored)
-
-    profile = stored()
-    if _complete(profile, layers, scored):
-        return profile, path
-
-    def measure(profile: Profile, share: Share) -> Profile:
+    def measure(share: Share) -> Profile:
         measured = on_device(generator, measure_on)
         with random_state_kept(measured.G, settings.seed):
             return _measure(measured, profile, layers, scored, batch, share)
 
-    new, folder = None, meeting_folder(path, *_names(layers, scored), batch)
+    profile, complete = stored()
+    if complete:
+        return profile, path
+    names = [[layer.name for layer in group] for group in (layers, scored)]
+    new, folder = None, meeting_folder(path, *names, batch)
     if world() > 1:
         with _writable(path):
             folder.mkdir(parents=True, exist_ok=True)
-        new = measure(profile, lambda what, work: shared(folder / what, work, done))
+        new = measure(lambda what, work: shared(folder / what, work, lambda: stored()[1]))
     with _locked(path):
         # Another process may have finished the same work while this one waited.
-        profile = stored()
-        if not _complete(profile, layers, scored):
-            new = new or measure(profile, lambda what, work: [work(0, 1)])
-            counts = {**profile.counts, **new.counts}
+        profile, complete = stored()
+        if not complete:
+            new = new or measure(lambda what, work: [work(0, 1)])
+            counts = profile.counts | new.counts
             profile = replace(profile, counts=counts, lr_scores=new.lr_scores, scored=new.scored)
             profile.save(path)
             log.info("profile saved to %s", path)
@@ -131,11 +127,6 @@ def _stored(generator: Generator, settings: Settings, path: Path) -> Profile:
     return Profile.of(generator, settings)
 
 
-def _complete(profile: Profile, layers: Sequence[Layer], scored: Sequence[Layer]) -> bool:
-    measured = all(layer.name in profile.counts for layer in (*layers, *scored))
-    return measured and (not scored or profile.has_scores(scored))
-
-
 def _measure(
     generator: Generator,
     profile: Profile,
@@ -151,46 +142,39 @@ def _measure(
     check_class(generator, settings.class_index, needed=False)
     latents = Latents.of(generator, settings.seed, settings.class_index)
 
-    missing = {
-        layer.name: layer for layer in (*layers, *scored) if layer.name not in profile.counts
-    }
+    needed = dict.fromkeys((*layers, *scored))
+    missing = [layer for layer in needed if layer.name not in profile.counts]
     if missing:
-        numbers = "+".join(str(layer.index) for layer in missing.values())
+        numbers = "+".join(str(layer.index) for layer in missing)
         log.info("measuring activation rates: %d latents, layers %s", settings.samples, numbers)
-        todo = list(missing.values())
-        parts = share(
-            "rates",
-            lambda i, n: count_active(generator, todo, latents, settings.samples, batch, (i, n)),
-        )
+
+        def count(i: int, n: int) -> Tensors:
+            return count_active(generator, missing, latents, settings.samples, batch, (i, n))
+
+        parts = share("rates", count)
         if not parts:
             return profile
-        new = {name: _sum([part[name] for part in parts if part]) for name in missing}
-        profile = replace(profile, counts={**profile.counts, **new})
+        counts = profile.counts.copy()
+        for layer in missing:
+            of_parts = torch.stack([part[layer.name] for part in parts if part])
+            counts[layer.name] = of_parts.sum(dim=0, dtype=torch.int32)
+        profile = replace(profile, counts=counts)
     if scored and not profile.has_scores(scored):
         log.info("measuring LR scores: %d latents", settings.samples)
         low_rate = profile.low_rates(scored)
         # Other latents than the counted ones: a neuron is rarer among those that defined it.
         others = replace(latents, seed=settings.seed + 1)
 
-        def count(i: int, n: int) -> Tensors:
+        def score(i: int, n: int) -> Tensors:
             batches = latent_batches(generator, others, settings.samples, batch, "scores", (i, n))
             return {"lr_scores": lr_counts(generator, low_rate, batches)}
 
-        parts = share("scores", count)
+        parts = share("scores", score)
         if not parts:
             return profile
         lr_scores = torch.cat([part["lr_scores"] for part in parts]).sort().values
-        names = tuple(layer.name for layer in scored)
-        profile = replace(profile, lr_scores=lr_scores, scored=names)
+        return replace(profile, lr_scores=lr_scores, scored=tuple(layer.name for layer in scored))
     return profile
-
-
-def _sum(counts: Sequence[Tensor]) -> Tensor:
-    return torch.stack(tuple(counts)).sum(dim=0, dtype=counts[0].dtype)
-
-
-def _names(*choices: Sequence[Layer]) -> list[list[str]]:
-    return [[layer.name for layer in layers] for layers in choices]
 
 
 def on_device(generator: Generator, device: torch.device | str | None) -> Generator:

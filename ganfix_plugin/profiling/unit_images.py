@@ -1,6 +1,6 @@
-"""What a unit draws: its top-activating images and its representative generation.
+"""What a unit draws: its top-activating images, their FID, and its representative generation.
 
-[T21]: Tousi et al., CVPR 2021; section 3.3.
+[B19]: Bau et al., ICLR 2019. [T21]: Tousi et al., CVPR 2021; section 3.3.
 """
 
 from __future__ import annotations
@@ -11,22 +11,30 @@ from dataclasses import replace
 import torch
 from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.extractors import Extractor
+from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, fitting_batch, seed_batches
+from ganfix_plugin.generators.latents import (
+    BATCH,
+    Latents,
+    fitting_batch,
+    latent_batches,
+    seed_batches,
+)
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import bare, random_state_kept
 from ganfix_plugin.workers import progress
 
-TOP = 20  # of 20,000 generations, in [T21]
 
-
-def top_seeds(generator: Generator, layer: Layer, seeds: Sequence[int], top: int = TOP) -> Tensor:
+def top_seeds(generator: Generator, layer: Layer, seeds: Sequence[int], top: int) -> Tensor:
     """For every unit the seeds that maximise the magnitude of its activation.
 
-    The magnitude is the mean of |h_u| over the pixels. Memory holds ``top`` numbers per unit.
+    The magnitude is the mean of |h_u| over the pixels; [T21] takes the top 20 of 20,000
+    generations. Memory holds ``top`` numbers per unit.
 
     Returns:
         int64 [C, top], the strongest first.
@@ -40,8 +48,7 @@ def top_seeds(generator: Generator, layer: Layer, seeds: Sequence[int], top: int
         )
     best = torch.full((layer.channels, top), -torch.inf)
     which = torch.zeros(layer.channels, top, dtype=torch.long)
-    size = fitting_batch([layer], generator.device)
-    done = 0
+    size, done = fitting_batch([layer], generator.device), 0
 
     def visit(_: Layer, x: Tensor) -> None:
         nonlocal best, which
@@ -58,17 +65,60 @@ def top_seeds(generator: Generator, layer: Layer, seeds: Sequence[int], top: int
     return which
 
 
+def unit_fids(
+    generator: Generator,
+    layers: Sequence[Layer],
+    latents: Latents,
+    samples: int,
+    top: int,
+    extractor: Extractor,
+    real: Gaussian,
+) -> dict[str, Tensor]:
+    """For each unit the Fréchet distance between real images and its top-activating generations.
+
+    Args:
+        samples: generations to choose from; 200,000 in [B19].
+        top: how many a unit keeps, by its highest activation; 10,000 in [B19].
+        real: the real images' features.
+
+    Returns:
+        float64 [C] by layer name. Memory: the features of ``samples`` images, in single and in
+        double precision, and a number per unit and image.
+
+    Raises:
+        GanfixError: if ``top`` or ``samples`` is less than two, or features are no numbers.
+    """
+    if top < 2:
+        raise GanfixError(f"unit FID: found top {top}, expected at least 2 images of a unit")
+    features, peaks = [], {layer.name: list[Tensor]() for layer in layers}
+
+    def visit(layer: Layer, x: Tensor) -> None:
+        peaks[layer.name].append(x.amax(dim=(2, 3)).cpu())
+
+    for z, c in latent_batches(generator, latents, samples, BATCH, "unit FID"):
+        images = generator.observe(layers, z, c, visit, to_end=True)
+        features.append(extractor.features(images).cpu())
+    distance = real.resampled(torch.cat(features))
+    fids = {}
+    for name, maxima in peaks.items():
+        activations = torch.cat(maxima)
+        highest = activations.topk(min(top, len(activations)), dim=0).indices
+        chosen = torch.zeros(activations.shape).scatter_(0, highest, 1)
+        fids[name] = torch.tensor([distance(unit) for unit in chosen.T], dtype=torch.float64)
+    return fids
+
+
 def representative(generator: Generator, layer: Layer, seeds: Sequence[int]) -> Tensor:
     """The image generated on from the mean feature map of some seeds, [1, 3, H, W] in [-1, 1].
 
     The whole feature map of the layer, all units of it, is averaged. Style-based generators go on
     with the style of the first seed, their layers need one.
     """
-    total: list[Tensor] = []
-    for z, c in seed_batches(generator, seeds, BATCH):
+    sums: list[Tensor] = []
+    for z, c in seed_batches(generator, seeds):
         with random_state_kept(generator.G, seed=0):
-            generator.observe([layer], z, c, lambda _, x: total.append(x.sum(dim=0, keepdim=True)))
-    mean = torch.stack(total).sum(dim=0) / len(seeds)
+            generator.observe([layer], z, c, lambda _, x: sums.append(x.sum(dim=0, keepdim=True)))
+    mean = torch.stack(sums).sum(dim=0) / len(seeds)
     view = bare(generator.G)
     view.get_submodule(layer.name).register_forward_hook(
         lambda module, args, output: layer.write(output, mean.to(layer.read(output)))
@@ -82,12 +132,10 @@ def clusters(features: Tensor, count: int) -> list[list[int]]:
 
     Average linkage of cosine distances of the centred features; a single row is a cluster.
     """
-    n = len(features)
-    if n < 2:
-        return [list(range(n))] if n else []
+    if len(features) < 2:
+        return [[0]] * len(features)
     centred = (features - features.mean(dim=0)).double()
-    unit = centred / centred.norm(dim=1, keepdim=True).clamp(min=1e-12)
-    tree = linkage(unit.numpy(), method="average")
+    tree = linkage(normalize(centred, eps=1e-12).numpy(), method="average")
     numbers = torch.from_numpy(fcluster(tree, count, criterion="maxclust"))
     groups = [(numbers == number).nonzero()[:, 0].tolist() for number in numbers.unique()]
     return sorted(groups, key=lambda group: (-len(group), group))

@@ -34,7 +34,7 @@ class Reader:
     @classmethod
     def of(cls, generator: Generator, layers: Iterable[Layer]) -> Reader:
         """A reader of some layers of a generator."""
-        entry = generator.adapter.entry(generator.G)
+        entry = generator.adapter.entry
         return cls(generator.adapter, tuple(layer.within(entry) for layer in layers))
 
     def read(
@@ -88,7 +88,7 @@ def read_batches(generator: Generator, reader: Reader, batches: Iterable[Batch])
         GanfixError: if a unit is NaN or infinite.
     """
     adapter = generator.adapter
-    name = adapter.entry(generator.G)
+    name = adapter.entry
     entry = generator.G.get_submodule(name)
     means: list[Tensor] = []
     latents: list[Latent] = []
