@@ -27,8 +27,13 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.correction import EditsCorrection
 from ganfix_plugin.hooks.standalone import Scale
-from ganfix_plugin.profiling.defective import TAU, exceeding, thresholds, unit_overlap
-from ganfix_plugin.profiling.quantiles import UnitHistogram
+from ganfix_plugin.profiling.defective import (
+    TAU,
+    UnitHistogram,
+    exceeding,
+    thresholds,
+    unit_overlap,
+)
 
 
 class Dissection:

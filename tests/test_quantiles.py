@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from ganfix_plugin import GanfixError
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
-from ganfix_plugin.profiling.defective import TAU, thresholds
-from ganfix_plugin.profiling.quantiles import UnitHistogram
+from ganfix_plugin.profiling.defective import TAU, UnitHistogram, thresholds
 
 UNITS = 6
 

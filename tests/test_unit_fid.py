@@ -35,7 +35,6 @@ def test_is_the_distance_of_each_units_top_activating_images_to_real_ones(
     found = unit_fids(
         generator,
         layers,
-        stream,
         64,
         top,
         load_extractor(EXTRACTOR),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -41,7 +41,8 @@ class Ours:
         return count_active(self.generator, layers, FixedLatents(z), len(z), size)  # type: ignore[arg-type]
 
     def profile(self, z: Tensor, numbers: Sequence[int]) -> Profile:
-        return Profile.of(self.generator, Settings(len(z)), self.count(z, numbers))
+        profile = Profile.of(self.generator, Settings(len(z)))
+        return replace(profile, counts=self.count(z, numbers))
 
     def low_rate(self, profile: Profile) -> list[tuple[Layer, Tensor]]:
         return [(layer, profile.low_rate(layer, RATE, dead=False)) for layer in self.generator.auto]

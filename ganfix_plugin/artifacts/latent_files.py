@@ -46,7 +46,7 @@ def read_latents(source: str, generator: Generator, num: int | None = None) -> L
     the classes dealt round, by seed or by row.
 
     Args:
-        source: labels, a ranking, an array of latents, or seeds such as ``0-99`` or ``3,5,8``.
+        source: one of `KINDS`.
         num: take at most this many, from the top; all by default.
 
     Raises:

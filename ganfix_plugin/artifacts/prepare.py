@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import real_features, seed_features
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents, seed_batches
-from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.labels import ARTIFACT, KINDS, LR_COUNT, NORMAL, Label, Labels
 from ganfix_plugin.profiling.defective import TAU, Overlap, artifact_sums, mean_overlaps, thresholds
@@ -126,14 +124,25 @@ def score_units(
     artifacts = labels.samples(ARTIFACT)
     if not artifacts:
         raise GanfixError("labels: found no artifacts; label some, or run ganfix labels auto")
+    limits = f"samples={samples},tau={tau:g}"
+
+    def with_thresholds(profile: Profile) -> Profile:
+        kept = profile.thresholds if profile.made.get("thresholds") == limits else {}
+        missing = [layer for layer in chosen if layer.name not in kept]
+        if not missing:
+            return profile
+        log.info("measuring unit thresholds: %d latents, %d layers", samples, len(missing))
+        new = thresholds(generator, missing, Latents.of(generator), samples, tau, batch)
+        return replace(profile, thresholds=kept | new, made=profile.made | {"thresholds": limits})
+
     # Saved by themselves, so that scoring that is interrupted goes on from here.
-    profile, path = _with_thresholds(generator, chosen, samples, tau, batch)
+    profile, path = update(generator, Settings(samples), with_thresholds)
     extractor = classifier.load_extractor(generator.discriminator).to(generator.device)
     log.info("scoring the units of %d layers on %d artifacts", len(chosen), len(artifacts))
     masks = f"cam={cam:g},active={active:g}"
     made = f"classifier={classifier.digest()},artifacts={len(artifacts)},{masks}"
     names = [layer.name for layer in chosen]
-    key = f"{made},{profile.made['thresholds']},{artifacts},{names},{batch}"
+    key = f"{made},{limits},{artifacts},{names},{batch}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     overlap = Overlap(profile.thresholds, classifier, extractor, cam, active)
     batches = [artifacts[start : start + batch] for start in range(0, len(artifacts), batch)]
@@ -159,24 +168,6 @@ def score_units(
     return update(generator, Settings(samples), with_scores)
 
 
-def _with_thresholds(
-    generator: Generator, layers: Sequence[Layer], samples: int, tau: float, batch: int
-) -> tuple[Profile, Path]:
-    """The stored profile with the thresholds of these layers, measured if they are not there."""
-    made = f"samples={samples},tau={tau:g}"
-
-    def change(profile: Profile) -> Profile:
-        kept = profile.thresholds if profile.made.get("thresholds") == made else {}
-        missing = [layer for layer in layers if layer.name not in kept]
-        if not missing:
-            return profile
-        log.info("measuring unit thresholds: %d latents, %d layers", samples, len(missing))
-        new = thresholds(generator, missing, Latents.of(generator), samples, tau, batch)
-        return replace(profile, thresholds=kept | new, made=profile.made | {"thresholds": made})
-
-    return update(generator, Settings(samples), change)
-
-
 def score_units_by_fid(
     generator: Generator,
     labels: Labels,
@@ -200,9 +191,9 @@ def score_units_by_fid(
         reference = seed_features(generator, extractor, normals)
     else:
         raise GanfixError("labels: found no normals; label some, or give real images (--real)")
-    chosen, latents = generator.choose(layers), Latents.of(generator)
     log.info("unit FIDs: %d generations, top %d", num, top)
-    fids = unit_fids(generator, chosen, latents, num, top, extractor, Gaussian.of(reference))
+    chosen, gaussian = generator.choose(layers), Gaussian.of(reference)
+    fids = unit_fids(generator, chosen, num, top, extractor, gaussian)
     made = {"unit_fid": f"extractor={extractor.name},num={num},top={top},real={real or 'normals'}"}
     return update(
         generator,

@@ -26,7 +26,6 @@ class Ranking:
     """Scored seeds, the most artifact-like first.
 
     Attributes:
-        seeds: the host's own.
         scores: float64 [n].
         percentiles: float64 [n], the percentage of the scored seeds that are less artifact-like;
             equal scores share the middle of their ranks.
@@ -84,11 +83,9 @@ def separation(
     Raises:
         GanfixError: if one of the kinds is missing.
     """
-    scores = []
     for kind in KINDS:
-        samples = labels.samples(kind)
-        if not samples:
+        if not labels.samples(kind):
             raise GanfixError(f"labels: found none of class {kind}, expected at least 1")
-        scores.append(score_seeds(generator, score, samples, class_index))
+    scores = (score_seeds(generator, score, labels.samples(kind), class_index) for kind in KINDS)
     artifact, normal = scores if score.worst_first else (-kind for kind in scores)
     return auc(artifact, normal)

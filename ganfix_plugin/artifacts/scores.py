@@ -57,8 +57,7 @@ class Score:
     """A score of one generator.
 
     Attributes:
-        name: as after ``--score``.
-        title: what it is, for the axis of a plot.
+        name: as after ``--score``; ``title`` is for the axis of a plot.
         how: its settings, for people.
         of: from (z, c) to float [n]; the generator's hooks are passed by.
         heat: from (z, c) and a size to heat maps [n, size, size], float in [0, 1]; what they show
@@ -115,11 +114,7 @@ def artifact(generator: Generator, scoring: Scoring) -> Score:
 
 
 def realism(generator: Generator, scoring: Scoring) -> Score:
-    """The realism score of [K19] against real images; low is artifact-like.
-
-    Raises:
-        GanfixError: without real images.
-    """
+    """The realism score of [K19] against real images, which it needs; low is artifact-like."""
     if scoring.real is None:
         raise GanfixError("--score realism: needs real images; name a folder or zip by --real")
     extractor = load_extractor(scoring.extractor, generator.discriminator).to(generator.device)
@@ -137,11 +132,7 @@ def realism(generator: Generator, scoring: Scoring) -> Score:
 
 
 def lr_heatmap(
-    generator: Generator,
-    low_rate: LowRate,
-    z: Tensor,
-    c: Tensor | None = None,
-    size: int = 64,
+    generator: Generator, low_rate: LowRate, z: Tensor, c: Tensor | None = None, size: int = 64
 ) -> Tensor:
     """Where in images low-rate neurons are active ([C22], 4.1), without rendering them.
 
@@ -149,7 +140,6 @@ def lr_heatmap(
     the image and averaged over the layers.
 
     Args:
-        low_rate: layers with bool [C, H, W] at their LR-neurons.
         z: latents [N, …] on the generator's device; ``c`` their one-hot classes, if it has any.
         size: height and width of the maps, the image's as a rule.
 

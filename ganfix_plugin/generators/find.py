@@ -30,7 +30,6 @@ def find_adapter(
     """The adapter for a generator.
 
     Args:
-        G: the generator.
         adapter_name: take this adapter instead of looking for one.
         layers: module names, for a generator that no adapter knows.
 

@@ -39,9 +39,9 @@ class _Genforce(Growing):
 
     def convolutions(self, G: Any) -> Iterable[tuple[str, int]]:
         modules = dict(G.named_modules())
-        names = (f"{self.prefix}layer{i}" for i in range(len(modules)))
-        present = [name for name in names if name in modules]
-        return [(name + self.suffix, modules[name].bias.shape[0]) for name in present]
+        for name in (f"{self.prefix}layer{i}" for i in range(len(modules))):
+            if name in modules:
+                yield name + self.suffix, modules[name].bias.shape[0]
 
 
 class StyleGAN2(_Genforce):

@@ -70,12 +70,7 @@ class Latents:
 
 @dataclass(frozen=True)
 class LatentList:
-    """Latents that somebody hands in.
-
-    Attributes:
-        z: [N, …] in the generator's own shape.
-        c: one-hot classes [N, classes]; None for unconditional generators.
-    """
+    """Latents that somebody hands in: a `Batch` of any length, in the generator's own shape."""
 
     z: Tensor
     c: Tensor | None
@@ -91,12 +86,7 @@ class LatentList:
 
 
 def latent_batches(
-    generator: Generator,
-    latents: Latents,
-    samples: int,
-    batch: int,
-    what: str,
-    part: Part = ALL,
+    generator: Generator, latents: Latents, samples: int, batch: int, what: str, part: Part = ALL
 ) -> Iterable[Batch]:
     """(z, c) batches of a stream as the generator's own tensors are, with a progress bar."""
     index, parts = part
@@ -114,9 +104,8 @@ def seed_batches(
 ) -> Iterator[Batch]:
     """Yield (z, one-hot c or None) of seeds and given latents as the generator's own tensors are.
 
-    Args:
-        class_index: the class of all images; None deals the classes of a conditional generator
-            round by seed.
+    ``class_index`` is the class of all images; None deals the classes of a conditional generator
+    round by seed.
     """
     for start in range(0, len(samples), batch):
         rows = samples[start : start + batch]
@@ -169,11 +158,8 @@ def classes_of(
 def check_class(generator: Generator, class_index: int | None, needed: bool = True) -> None:
     """Make sure that a class is there, and that a seed stands for one image, as in the hosts.
 
-    Args:
-        needed: a conditional generator must be given a class.
-
     Raises:
-        GanfixError: if it got none, or there is no such class.
+        GanfixError: on a missing class, if one is ``needed`` where there are any, or a wrong one.
     """
     name, classes = generator.name, generator.classes
     if needed and classes and class_index is None:

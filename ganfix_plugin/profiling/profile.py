@@ -91,12 +91,10 @@ class Profile:
     correct: tuple[str, ...] = ()
 
     @classmethod
-    def of(
-        cls, generator: Generator, settings: Settings, counts: dict[str, Tensor] | None = None
-    ) -> Profile:
-        """A profile of a generator that holds nothing yet, or counts of activations."""
+    def of(cls, generator: Generator, settings: Settings) -> Profile:
+        """A profile of a generator that holds nothing yet."""
         names = (generator.fingerprint, generator.name, generator.adapter.name)
-        return cls(*names, settings, __version__, counts or {})
+        return cls(*names, settings, __version__)
 
     @property
     def text(self) -> str:

@@ -7,6 +7,7 @@ Rates are counted, or imported from the files that the authors of [C22] publish 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from ganfix_plugin.ops.dispatch import implementation
 from ganfix_plugin.profiling.profile import Profile, Settings
 
 LowRate = Sequence[tuple[Layer, Tensor]]
-"""Layers, each with bool [C, H, W] at its low-rate neurons."""
+"""Layers, each with bool [C, H, W] at its low-rate neurons, as of `Profile.low_rates`."""
 
 
 def count_active(
@@ -36,12 +37,10 @@ def count_active(
 ) -> dict[str, Tensor]:
     """Count over latents how often each neuron of some layers is activated, f_n(z) > 0.
 
-    Passes end after the deepest of the layers, and counting is in integers, so that memory does
-    not grow with ``samples``.
+    At psi 1 and constant noise. Passes end after the deepest of the layers, and counting is in
+    integers, so that memory does not grow with ``samples``.
 
     Args:
-        generator: at truncation psi 1 and constant noise.
-        latents: the stream of inputs; its first ``samples`` are used.
         batch: latents per pass; counts depend on it no more than the generator itself does.
         part: only these of the batches; the counts of all parts sum up to those of ``ALL``.
 
@@ -70,7 +69,6 @@ def lr_counts(
     """The LR count of each latent ([C22], section 4.1), which is not rendered.
 
     Args:
-        low_rate: layers with bool [C, H, W] at their LR-neurons, as of `Profile.low_rates`.
         batches: (z, one-hot c or None) as the generator's own tensors are.
         call: runs a view of the generator on a batch; by default at psi 1 and constant noise.
 
@@ -85,14 +83,9 @@ def lr_counts(
 
 
 def lr_count(root: nn.Module, low_rate: LowRate, call: Callable[[nn.Module], Any]) -> Tensor:
-    """How many low-rate neurons are activated in each sample of one pass.
+    """How many low-rate neurons are activated in each sample of one pass: int32 [N], on its device.
 
-    Args:
-        root: the module that ``call`` runs, for example ``lambda G: G(z)``.
-        low_rate: layers, named relative to root, with bool [C, H, W] at their LR-neurons.
-
-    Returns:
-        int32 [N], on the generator's device; higher is more artifact-like.
+    The layers are named relative to ``root``, which ``call`` runs, for example ``lambda G: G(z)``.
     """
     scores: list[Tensor] = []
     neurons = {layer.name: mask for layer, mask in low_rate}
@@ -110,13 +103,11 @@ def lr_count(root: nn.Module, low_rate: LowRate, call: Callable[[nn.Module], Any
 def import_rates(
     generator: Generator, folder: Path, dataset: str, model: str, samples: int = 30_000
 ) -> Profile:
-    """A profile from the files ``rate_layer{i}_{dataset}_{model}.npy`` of a folder.
+    """A profile from the files ``rate_layer{i}_{dataset}_{model}.npy`` of a folder, one per layer.
 
     The files name no network: only the user knows whether they were measured on this generator.
 
     Args:
-        generator: its adapter numbers the layers.
-        folder: holds one file per measured layer, floats in C·H·W order.
         dataset, model: as in the files' names, for example ``ffhq`` and ``stylegan2``.
         samples: the number of latents that the rates are multiples of; 30,000 for the authors'.
 
@@ -134,11 +125,12 @@ def import_rates(
             f"{folder}: holds no rate_layer{{i}}_{dataset}_{model}.npy of the layers "
             f"{layers[0].index} to {layers[-1].index} of {generator.name}"
         )
-    return Profile.of(generator, Settings(samples, source=f"imported from {folder}"), counts)
+    settings = Settings(samples, source=f"imported from {folder}")
+    return replace(Profile.of(generator, settings), counts=counts)
 
 
 def _counts(path: Path, layer: Layer, samples: int) -> Tensor:
-    """The activation counts of one file, int32 [C, H, W]."""
+    """The activation counts of one file of floats in C·H·W order, int32 [C, H, W]."""
     try:
         with path.open("rb") as file:
             rates = np.lib.format.read_array(file, allow_pickle=False)

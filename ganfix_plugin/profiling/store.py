@@ -27,8 +27,8 @@ from ganfix_plugin.workers import Tensors, meeting_folder, shared, world
 log = logging.getLogger("ganfix")
 
 Share = Callable[[str, Callable[[int, int], Tensors]], list[Tensors]]
-"""Called with the name of a work and a function of a part's number and how many there are: what
-the parts are, or nothing if another rank has used them already."""
+"""From the name of a work, and a function of a part's number and how many there are, to the parts;
+none if another rank has used them already."""
 
 
 def profile_path(generator: Generator, settings: Settings) -> Path:
@@ -190,14 +190,12 @@ def _locked(path: Path) -> Iterator[None]:
     with _writable(path):
         lock = FileLock(f"{path}.lock")
         try:
-            lock.acquire(timeout=0)
+            acquired = lock.acquire(timeout=0)
         except Timeout:
             log.info("waiting for another process that measures the same generator")
-            lock.acquire()
-    try:
+            acquired = lock.acquire()
+    with acquired:
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -68,7 +68,6 @@ def top_seeds(generator: Generator, layer: Layer, seeds: Sequence[int], top: int
 def unit_fids(
     generator: Generator,
     layers: Sequence[Layer],
-    latents: Latents,
     samples: int,
     top: int,
     extractor: Extractor,
@@ -95,7 +94,7 @@ def unit_fids(
     def visit(layer: Layer, x: Tensor) -> None:
         peaks[layer.name].append(x.amax(dim=(2, 3)).cpu())
 
-    for z, c in latent_batches(generator, latents, samples, BATCH, "unit FID"):
+    for z, c in latent_batches(generator, Latents.of(generator), samples, BATCH, "unit FID"):
         images = generator.observe(layers, z, c, visit, to_end=True)
         features.append(extractor.features(images).cpu())
     distance = real.resampled(torch.cat(features))
