@@ -18,6 +18,7 @@ class _Genforce(Growing):
     prefix = "synthesis."
     suffix = ""
     width = "z_space_dim"
+    classes = "label_size"
     image_item = "image"
     quiet = {"randomize_noise": False}
     fused = "fused_modulate"
@@ -29,9 +30,6 @@ class _Genforce(Growing):
         # With repeat_w=False there is one mean w per layer.
         mean: Tensor = G.truncation.w_avg.view(-1, G.w_space_dim)
         return mean
-
-    def num_classes(self, G: Any) -> int:
-        return int(G.label_size)
 
     def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
         images: Tensor = G(z, c)["image"]

@@ -24,7 +24,7 @@ class Adapter:
     Attributes:
         name: as after ``--adapter``; ``title`` says what it is.
         marks: the attributes by which G is recognised.
-        width: the attribute of G that says how wide a latent is.
+        width: the attribute of G that says how wide a latent is; ``classes``, how many classes.
         entry: the dotted name of the module that scripts really call; "" for G itself.
         image_item: where the image is in what the entry returns; None where it returns the image.
         first_three: the default layers are the first three, not those at 4x4, 8x8 and 16x16.
@@ -37,6 +37,7 @@ class Adapter:
     title: str
     marks: tuple[str, ...] = ()
     width = ""
+    classes = ""
     entry = "synthesis"
     image_item: int | str | None = None
     first_three = False
@@ -71,7 +72,7 @@ class Adapter:
 
     def num_classes(self, G: Any) -> int:
         """How many classes G is conditioned on; 0 if none."""
-        return 0
+        return int(getattr(G, self.classes)) if self.classes else 0
 
     def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
         """Images [N, C, H, W] in [-1, 1] at truncation psi 1 and constant noise."""

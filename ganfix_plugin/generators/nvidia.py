@@ -13,15 +13,13 @@ from ganfix_plugin.hooks.layer import Layer
 
 class _Nvidia(Adapter):
     width = "z_dim"
+    classes = "c_dim"
     quiet: Mapping[str, Any] = {"noise_mode": "const"}
 
     def mean_latent(self, G: Any) -> Tensor | None:
         mean: Tensor | None = getattr(G.mapping, "w_avg", None)
         # StyleGAN-XL keeps one mean per class, and truncates towards that.
         return mean if mean is None or mean.dim() == 1 else None
-
-    def num_classes(self, G: Any) -> int:
-        return int(G.c_dim)
 
     def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
         c = z.new_zeros(len(z), 0) if c is None else c
