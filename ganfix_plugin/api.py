@@ -161,8 +161,7 @@ def detect(
 
 def list_correctors() -> dict[str, str]:
     """The correctors that are installed, with a line of help each."""
-    names = registry.names(registry.CORRECTORS)
-    return {name: correctors.load(name).help for name in names}
+    return {name: correctors.load(name).help for name in registry.names(registry.CORRECTORS)}
 
 
 def _beside_baked(generator: Generator, correction: Correction) -> None:

@@ -53,8 +53,7 @@ def read_latents(source: str, generator: Generator, num: int | None = None) -> L
         GanfixError: if it is missing, malformed, of another generator, or of another width.
     """
     check_latents(source)
-    shape = generator.latent_shape
-    path = Path(source)
+    shape, path = generator.latent_shape, Path(source)
     if path.suffix in _ARRAYS and path.is_file():
         z = _array(path)[:num]
         rows: list[labels.Sample] = list(range(len(z)))

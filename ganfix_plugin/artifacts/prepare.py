@@ -138,14 +138,14 @@ def score_units(
     # Saved by themselves, so that scoring that is interrupted goes on from here.
     profile, path = update(generator, Settings(samples), with_thresholds)
     extractor = classifier.load_extractor(generator.discriminator).to(generator.device)
-    log.info("scoring the units of %d layers on %d artifacts", len(chosen), len(artifacts))
-    masks = f"cam={cam:g},active={active:g}"
-    made = f"classifier={classifier.digest()},artifacts={len(artifacts)},{masks}"
+    number = len(artifacts)
+    log.info("scoring the units of %d layers on %d artifacts", len(chosen), number)
+    made = f"classifier={classifier.digest()},artifacts={number},cam={cam:g},active={active:g}"
     names = [layer.name for layer in chosen]
     key = f"{made},{limits},{artifacts},{names},{batch}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     overlap = Overlap(profile.thresholds, classifier, extractor, cam, active)
-    batches = [artifacts[start : start + batch] for start in range(0, len(artifacts), batch)]
+    batches = [artifacts[start : start + batch] for start in range(0, number, batch)]
 
     def sums(part: int, parts: int) -> Tensors:
         partial = path.with_suffix(f".{digest}-{part}-{parts}.partial")
@@ -154,7 +154,7 @@ def score_units(
     parts = shared(meeting_folder(path, digest), sums) if world() > 1 else []
 
     def with_scores(profile: Profile) -> Profile:
-        scores = mean_overlaps(parts or [sums(0, 1)], chosen, len(artifacts))
+        scores = mean_overlaps(parts or [sums(0, 1)], chosen, number)
         for layer in chosen:
             if not scores[layer.name].any():
                 warnings.warn(

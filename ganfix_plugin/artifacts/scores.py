@@ -185,8 +185,4 @@ def d_values(
     return torch.cat(values)
 
 
-SCORES: dict[str, Callable[[Generator, Scoring], Score]] = {
-    "lr": lr,
-    "artifact": artifact,
-    "realism": realism,
-}
+SCORES = {"lr": lr, "artifact": artifact, "realism": realism}

@@ -43,8 +43,7 @@ def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any = None)
 
 def measured_for(generator: Generator, spec: BoundSpec, measure_on: Any = None) -> Profile | None:
     """The profile that a spec's corrector and gate read, measured as far as they need; or None."""
-    options = spec.options
-    edited, counted = layers_read(generator, spec)
+    options, (edited, counted) = spec.options, layers_read(generator, spec)
     if not spec.corrector.needs and _score(options) not in ("lr", "probe"):
         return None
     if options.profile is not None:
