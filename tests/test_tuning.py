@@ -27,79 +27,79 @@ NETWORK = [f"--network={PGGAN / 'checkpoints' / 'pggan_footwear32.safetensors'}"
 
 
 @pytest.fixture(scope="module")
-def found(cache: Path, _pggan: nn.Module) -> Tuning:
+def tuning(cache: Path, _pggan: nn.Module) -> Tuning:
     return tune(
         Generator.of(_pggan), parse_spec(SPEC), judged(_pggan), trials=7, extractor=EXTRACTOR
     )
 
 
-def test_no_correction_comes_first_and_the_defaults_second(found: Tuning) -> None:
-    none, defaults = found.trials[:2]
+def test_no_correction_comes_first_and_the_defaults_second(tuning: Tuning) -> None:
+    none, defaults = tuning.trials[:2]
     assert (none.spec, none.change, none.untouched) == ("", 0, 1)
     assert defaults.spec == f"seqabl:samples={SAMPLES},layers=auto,rate=0.3,side=low,dead=with"
 
 
-def test_as_many_settings_are_tried_as_were_asked_for_each_once(found: Tuning) -> None:
-    assert len({each.spec for each in found.trials}) == len(found.trials) == 1 + 7
+def test_as_many_settings_are_tried_as_were_asked_for_each_once(tuning: Tuning) -> None:
+    assert len({trial.spec for trial in tuning.trials}) == len(tuning.trials) == 1 + 7
 
 
-def test_the_best_is_the_one_whose_generations_are_closest_to_clean_images(found: Tuning) -> None:
-    assert found.best.overall == min(each.overall for each in found.trials[1:])
+def test_the_best_is_the_one_whose_generations_are_closest_to_clean_images(tuning: Tuning) -> None:
+    assert tuning.best.overall == min(trial.overall for trial in tuning.trials[1:])
 
 
-def test_the_papers_defaults_and_the_best_are_judged_on_held_out_images(found: Tuning) -> None:
-    specs = [each.spec for each in found.held_out]
+def test_the_papers_defaults_and_the_best_are_judged_on_held_out_images(tuning: Tuning) -> None:
+    specs = [trial.spec for trial in tuning.held_out]
     assert specs[0] == ""
-    assert specs[1].startswith("seqabl:") and specs[-1] == found.best.spec
-    assert found.held_out[0].overall != found.trials[0].overall
+    assert specs[1].startswith("seqabl:") and specs[-1] == tuning.best.spec
+    assert tuning.held_out[0].overall != tuning.trials[0].overall
 
 
-def test_the_same_seed_finds_the_same(found: Tuning, pggan: nn.Module) -> None:
+def test_the_same_seed_finds_the_same(tuning: Tuning, pggan: nn.Module) -> None:
     again = tune(
         Generator.of(pggan), parse_spec(SPEC), judged(pggan), trials=3, extractor=EXTRACTOR
     )
     other = tune(
         Generator.of(pggan), parse_spec(SPEC), judged(pggan), trials=3, seed=1, extractor=EXTRACTOR
     )
-    assert again.trials[0] == found.trials[0] != other.trials[0]
+    assert again.trials[0] == tuning.trials[0] != other.trials[0]
     assert again == tune(
         Generator.of(pggan), parse_spec(SPEC), judged(pggan), trials=3, extractor=EXTRACTOR
     )
 
 
-def test_a_trial_is_what_attaching_the_setting_does(found: Tuning, pggan: nn.Module) -> None:
+def test_a_trial_is_what_attaching_the_setting_does(tuning: Tuning, pggan: nn.Module) -> None:
     (artifacts, normals), _, clean = split(judged(pggan), 0, with_clean=True)
     extractor = load_extractor(EXTRACTOR)
     reference = Gaussian.of(extractor.features(uncorrected(pggan, clean)))  # type: ignore[arg-type]
-    spec = found.trials[1].spec
+    spec = tuning.trials[1].spec
     with attach(pggan, spec):
         corrected = uncorrected(pggan, [*artifacts, *normals])  # type: ignore[list-item]
     features = extractor.features(corrected)
     expected = reference.distance_to_samples(features)
-    assert found.trials[1].overall == pytest.approx(expected, rel=1e-6)
+    assert tuning.trials[1].overall == pytest.approx(expected, rel=1e-6)
     expected = reference.distance_to_samples(features[: len(artifacts)])
-    assert found.trials[1].artifacts == pytest.approx(expected, rel=1e-6)
+    assert tuning.trials[1].artifacts == pytest.approx(expected, rel=1e-6)
     plain = uncorrected(pggan, normals)  # type: ignore[arg-type]
     change = 127.5 * (corrected[len(artifacts) :] - plain).abs().mean()
-    assert found.trials[1].change == pytest.approx(float(change), rel=1e-4)
+    assert tuning.trials[1].change == pytest.approx(float(change), rel=1e-4)
 
 
 def test_gated_settings_leave_normals_untouched(pggan: nn.Module) -> None:
     fixed = f"{SPEC},gate=lr:50%,rate=0.3,layers=1"
-    found = tune(
+    tuning = tune(
         Generator.of(pggan),
         parse_spec(f"{fixed},side=low"),
         judged(pggan),
         trials=2,
         extractor=EXTRACTOR,
     )
-    assert 0 < found.trials[1].untouched < 1
+    assert 0 < tuning.trials[1].untouched < 1
 
 
 def test_the_parts_of_a_split_share_no_image(pggan: nn.Module) -> None:
     searched, held_out, clean = split(judged(pggan), 0, with_clean=True)
-    every = [*searched[0], *searched[1], *held_out[0], *held_out[1], *clean]
-    assert len(every) == len(set(every)) == 80
+    samples = [*searched[0], *searched[1], *held_out[0], *held_out[1], *clean]
+    assert len(samples) == len(set(samples)) == 80
 
 
 @pytest.mark.parametrize(("kind", "count", "least"), [(ARTIFACT, 15, 16), (NORMAL, 31, 32)])
@@ -121,10 +121,10 @@ def test_keys_that_are_given_stay_and_the_layers_are_each_alone_and_all_up_to_ea
 
 
 def test_settings_are_never_proposed_twice_and_run_out() -> None:
-    given, keys = parse_spec("seqabl:rate=0.2"), {"gate": ("", "lr:50%", "lr:70%")}
+    spec, keys = parse_spec("seqabl:rate=0.2"), {"gate": ("", "lr:50%", "lr:70%")}
     settings: dict[str, BoundSpec] = {}
     tried = [Trial("", 1, 1, 0, 1)]
-    proposed = [propose(given, keys, tried, 9, random.Random(0), settings) for _ in range(5)]
+    proposed = [propose(spec, keys, tried, 9, random.Random(0), settings) for _ in range(5)]
     assert len(set(proposed[:3])) == 3 and proposed[3:] == [None, None]
 
 
@@ -132,7 +132,7 @@ def test_the_front_has_no_setting_that_another_beats_in_both() -> None:
     points = [(0, 9), (1, 5), (2, 6), (3, 4), (3, 3), (5, 3)]
     trials = tuple(Trial(str(i), 0, b, a, 0) for i, (a, b) in enumerate(points))
     front = Tuning(trials, trials[0], ()).front
-    assert [each.spec for each in front] == ["0", "1", "4"]
+    assert [trial.spec for trial in front] == ["0", "1", "4"]
 
 
 def test_labels_of_another_network_are_refused(pggan: nn.Module, stylegan2: nn.Module) -> None:
@@ -165,7 +165,7 @@ def test_the_command_prints_the_spec_to_paste_and_writes_record_and_plot(
     assert f"--correct {record['best']}" in shown.output
     assert "than seqabl by default" in shown.output
     assert len(record["trials"]) == 4
-    assert sorted(each.name for each in out.iterdir()) == ["pareto.png", "trials.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["pareto.png", "trials.json"]
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_the_search(tmp_path: Path) -> None:

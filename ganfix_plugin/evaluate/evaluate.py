@@ -43,14 +43,9 @@ class Evaluation:
     record: dict[str, Any]
 
     def save(self, path: Path) -> None:
-        """Write figures and record as JSON, whole or not at all.
-
-        Raises:
-            GanfixError: if it cannot be written.
-        """
+        """Write figures and record as JSON, whole or not at all."""
         values = {figure.name: figure.values() for figure in self.figures}
-        text = json.dumps({"results": values, **self.record}, indent=1) + "\n"
-        write_text(path, text)
+        write_text(path, json.dumps({"results": values, **self.record}, indent=1) + "\n")
 
 
 def evaluate(
@@ -145,6 +140,6 @@ def _states(*paths: Path | None) -> list[tuple[str, int, int]]:
 
 def figures(real: Tensor, sides: Sequence[Tensor], how: Bootstrap) -> tuple[Figure, ...]:
     """Fréchet distance, precision, recall and realism of features [n, D] against real [m, D]."""
-    first, manifold = frechet(Gaussian.of(real), sides, how), Manifold.of(real)
-    means = ("precision", "recall", "realism")
-    return (first, *(mean(name, manifold, sides, how) for name in means))
+    manifold, means = Manifold.of(real), ("precision", "recall", "realism")
+    distance = frechet(Gaussian.of(real), sides, how)
+    return (distance, *(mean(name, manifold, sides, how) for name in means))

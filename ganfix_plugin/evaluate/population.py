@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -27,14 +28,8 @@ from ganfix_plugin.generators.generator import Generator
 RATES = (0.7, 0.5, 0.3, 0.1)
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What a correction does to generations.
-
-    Attributes:
-        distance: Fréchet distance to the real images.
-        realism: their mean realism score.
-    """
+class Effect(NamedTuple):
+    """What a correction does: Fréchet distance to the real images, and mean realism score."""
 
     distance: float
     realism: float
@@ -72,30 +67,28 @@ class Population:
         Args:
             real: a folder or zip of images of the generator's size.
             extractor: by name; None is the default one.
-            num_real: so many of the real images, chosen by a seed; all by default.
+            num_real: of the real images, chosen by a seed; all by default.
 
         Raises:
             GanfixError: if there are no or too few images of the right size, or no such extractor.
         """
         network = load_extractor(extractor, generator.discriminator)
-        real_images = real_features(generator, real, network, num_real)
+        features = real_features(generator, real, network, num_real)
         generations = seed_features(generator, network, seeds)
-        return cls(generator, network, tuple(seeds), generations, real_images)
+        return cls(generator, network, tuple(seeds), generations, features)
 
     @cached_property
-    def real_gaussian(self) -> Gaussian:
-        """The real images' features as a Gaussian."""
+    def _gaussian(self) -> Gaussian:
         return Gaussian.of(self.real)
 
     @cached_property
-    def manifold(self) -> Manifold:
-        """The real images' features as a manifold."""
+    def _manifold(self) -> Manifold:
         return Manifold.of(self.real)
 
     @cached_property
     def realism(self) -> Tensor:
         """The realism score of every uncorrected generation, float32 [n]."""
-        return self.manifold.realism(self.features)
+        return self._manifold.realism(self.features)
 
     def artifacts(self, count: int) -> list[int]:
         """The seeds of least realism, the lowest first.
@@ -103,38 +96,31 @@ class Population:
         Raises:
             GanfixError: if there are not so many.
         """
-        if not 1 < count <= len(self.seeds):
+        if not 1 < count <= (total := len(self.seeds)):
             raise GanfixError(
-                f"artifacts: found {count} of {len(self.seeds)} generations, expected from 2 on"
+                f"artifacts: found {count} of {total} generations, expected from 2 on"
             )
-        order = self.realism.argsort(stable=True)[:count]
-        return [self.seeds[place] for place in order.tolist()]
+        return [self.seeds[place] for place in self.realism.argsort(stable=True)[:count].tolist()]
 
-    def features_of(self, seeds: Sequence[int], spec: BoundSpec | None = None) -> Tensor:
-        """Features [n, D] of seeds of the population, corrected by a spec if there is one.
+    def effect(self, spec: BoundSpec | None, seeds: Sequence[int]) -> Effect:
+        """Of a correction on seeds of the population; None leaves them uncorrected.
 
         Raises:
             GanfixError: on a spec that this generator is not prepared for.
         """
-        if spec is None:
+        if spec:
+            with attach(self.generator, spec):
+                features = seed_features(self.generator, self.extractor, seeds, corrected=True)
+        else:
             places = {seed: place for place, seed in enumerate(self.seeds)}
-            return self.features[[places[seed] for seed in seeds]]
-        with attach(self.generator, spec):
-            return seed_features(self.generator, self.extractor, seeds, corrected=True)
-
-    def effect(self, spec: BoundSpec | None, seeds: Sequence[int]) -> Effect:
-        """Of a correction on seeds of the population; None leaves them uncorrected."""
-        features = self.features_of(seeds, spec)
-        distance = self.real_gaussian.distance_to_samples(features)
-        return Effect(distance, float(self.manifold.realism(features).mean()))
+            features = self.features[[places[seed] for seed in seeds]]
+        distance = self._gaussian.distance_to_samples(features)
+        return Effect(distance, float(self._manifold.realism(features).mean()))
 
 
 def ablation_rows(rates: Sequence[float] = RATES, samples: int = 10_000) -> dict[str, BoundSpec]:
-    """The rows of [C22], Table 1: by name, a spec without its layers.
-
-    Args:
-        samples: latents of the profile.
-    """
+    """The rows of [C22], Table 1: by name, a spec without its layers, by a profile of so many
+    samples."""
     texts = {f"LR, R = {rate:g}": f"seqabl:rate={rate:g},samples={samples}" for rate in rates}
     texts["HR, R = 0.7"] = f"seqabl:rate=0.7,side=high,samples={samples}"
     texts["random 30 %"] = "random:portion=30%"
@@ -142,18 +128,15 @@ def ablation_rows(rates: Sequence[float] = RATES, samples: int = 10_000) -> dict
 
 
 def layer_columns(generator: Generator) -> dict[str, str]:
-    """The columns of Table 1: each default layer, the first two, all, and one more after them.
-
-    Returns:
-        by name, the text of the key ``layers``.
-    """
-    numbers = [str(layer.index) for layer in generator.auto]
-    step = int(numbers[-1]) - int(numbers[-2]) if len(numbers) > 1 else 1
-    further = [layer for layer in generator.layers if layer.index == int(numbers[-1]) + step]
+    """The columns of Table 1: each default layer, the first two, all, and one more after them; by
+    name, the text of the key ``layers``."""
+    numbers = [layer.index for layer in generator.auto]
+    step = numbers[-1] - numbers[-2] if len(numbers) > 1 else 1
+    further = [layer.index for layer in generator.layers if layer.index == numbers[-1] + step]
     sets = [[number] for number in numbers]
     sets += [numbers[:end] for end in range(2, len(numbers) + 1)]
-    sets += [[*numbers, str(layer.index)] for layer in further]
-    return {",".join(layers): "+".join(layers) for layers in sets}
+    sets += [[*numbers, number] for number in further]
+    return {",".join(map(str, layers)): "+".join(map(str, layers)) for layers in sets}
 
 
 def ablation_sweep(

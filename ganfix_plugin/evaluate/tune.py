@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import operator
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -82,6 +84,14 @@ class Tuning:
         return front
 
 
+class _Generations(NamedTuple):
+    """Features [n, D], small copies [n, 3, s, s], and a digest of each image."""
+
+    features: Tensor
+    small: Tensor
+    digests: list[bytes]
+
+
 def tune(
     generator: Generator,
     spec: BoundSpec,
@@ -113,9 +123,10 @@ def tune(
     network = load_extractor(extractor or default_extractor(), generator.discriminator)
     searched, held_out, clean = split(labels, seed, with_clean=real is None)
     if real is None:
-        reference = Gaussian.of(seed_features(generator, network, clean))
+        features = seed_features(generator, network, clean)
     else:
-        reference = Gaussian.of(real_features(generator, real, network))
+        features = real_features(generator, real, network)
+    reference = Gaussian.of(features)
     part = _Part(generator, network, reference, searched)
     tried = [part.trial(None)]
     chance, open_keys = random.Random(seed), choices(spec, generator.auto)
@@ -124,62 +135,51 @@ def tune(
         setting = propose(spec, open_keys, tried, trials, chance, settings)
         if setting is None:
             break
-        try:
-            tried.append(part.trial(setting))
-        except GanfixError as error:
-            log.info("%s: left out (%s)", setting, error)
-        else:
-            log.info("%d/%d %s: %.2f", len(tried) - 1, trials, setting, tried[-1].overall)
+        if trial := part.attempt(setting):
+            tried.append(trial)
+            log.info("%d/%d %s: %.2f", len(tried) - 1, trials, setting, trial.overall)
     if len(tried) == 1:
         raise GanfixError(f"tune {spec}: no setting could be tried; attach it once to see why")
     best = min(tried[1:], key=lambda trial: trial.overall)
-    other = _Part(generator, network, reference, held_out)
     measured = {name: getattr(spec.options, name) for name in ("samples", "class_index", "profile")}
-    papers = [
-        BoundSpec(corrector, corrector.options(**measured))
-        for corrector in map(correctors.load, PAPERS)
-    ]
-    return Tuning(tuple(tried), best, tuple(other.comparison(papers, settings[best.spec])))
+    papers = [BoundSpec(paper, paper.options(**measured)) for paper in map(correctors.load, PAPERS)]
+    part = _Part(generator, network, reference, held_out)
+    compared = [part.trial(None), *map(part.attempt, papers), part.trial(settings[best.spec])]
+    return Tuning(tuple(tried), best, tuple(filter(None, compared)))
 
 
 def split(labels: Labels, seed: int, with_clean: bool) -> tuple[Kinds, Kinds, list[Sample]]:
-    """Searched and held-out samples, (artifacts, normals) each, and half of the normals as clean
-    images if those are asked for.
+    """Searched and held-out samples, and if asked for half of the normals as clean images.
 
     Raises:
         GanfixError: if a part would have fewer than 8 of a kind.
     """
-    chance = random.Random(seed)
-    artifacts, normals = labels.samples(ARTIFACT), labels.samples(NORMAL)
-    chance.shuffle(artifacts)
-    chance.shuffle(normals)
-    half = len(normals) // 2 if with_clean else 0
-    clean, normals = normals[:half], normals[half:]
     needed = {ARTIFACT: 2 * FEWEST, NORMAL: (4 if with_clean else 2) * FEWEST}
     for kind, least in needed.items():
         if (count := len(labels.samples(kind))) < least:
             raise GanfixError(f"labels: found {count} of class {kind}, expected at least {least}")
-    parts = [(artifacts[rest::2], normals[rest::2]) for rest in (0, 1)]
-    return parts[0], parts[1], clean
+    artifacts, normals = labels.samples(ARTIFACT), labels.samples(NORMAL)
+    chance = random.Random(seed)
+    chance.shuffle(artifacts)
+    chance.shuffle(normals)
+    half = len(normals) // 2 if with_clean else 0
+    clean, normals = normals[:half], normals[half:]
+    return (artifacts[::2], normals[::2]), (artifacts[1::2], normals[1::2]), clean
 
 
 def choices(spec: BoundSpec, auto: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
     """The texts to try for every key that a spec leaves open; the empty text is the default.
 
-    Keys say themselves what is worth trying (`spec.option`), but for the layers, which are the
-    default ones, each alone and all up to each.
+    Keys say what is worth trying (`spec.option`); layers are each default one and all up to it.
 
     Raises:
         GanfixError: if there is nothing to search.
     """
     numbers = [str(layer.index) for layer in auto]
-    up_to = ["+".join(numbers[: end + 1]) for end in range(1, len(numbers))]
-    open_keys: dict[str, tuple[str, ...]] = {}
-    for field in fields(spec.options):
-        key = key_of(field)
-        texts = (*numbers, *up_to) if key == "layers" else field.metadata["tune"]
-        if key not in spec.given and texts:
-            open_keys[key] = ("", *texts)
+    up_to = ["+".join(numbers[:end]) for end in range(2, len(numbers) + 1)]
+    texts = {key_of(field): field.metadata["tune"] for field in fields(spec.options)}
+    texts = {key: (*numbers, *up_to) if key == "layers" else texts[key] for key in texts}
+    open_keys = {key: ("", *texts[key]) for key in texts if texts[key] and key not in spec.given}
     if not open_keys:
         raise GanfixError(f"tune {spec}: no key is left to search; leave some out")
     return open_keys
@@ -201,31 +201,18 @@ def propose(
         settings: those proposed so far, by their text; the new one is added.
     """
     for draw in range(200):
-        setting, changes = spec, {}
-        if settings:
-            by_chance = len(tried) <= max(2, trials // 3) or draw > 100
-            if not by_chance:
-                best = min(tried[1:] or tried, key=lambda trial: trial.overall)
-                setting = settings.get(best.spec, spec)
-            for key in open_keys if by_chance else [chance.choice(list(open_keys))]:
-                changes[key] = chance.choice(open_keys[key])
+        setting, keys = spec, list(open_keys) if settings else []
+        if len(tried) > max(2, trials // 3) and draw <= 100:
+            setting = settings[min(tried[1:], key=lambda trial: trial.overall).spec]
+            keys = [chance.choice(keys)]
         try:
-            setting = setting.replaced(changes)
+            setting = setting.replaced({key: chance.choice(open_keys[key]) for key in keys})
         except GanfixError:  # two keys that exclude each other
             continue
         if str(setting) not in settings:
             settings[str(setting)] = setting
             return setting
     return None
-
-
-@dataclass(frozen=True)
-class _Generations:
-    """Features [n, D], small copies [n, 3, s, s], and a digest of each image."""
-
-    features: Tensor
-    small: Tensor
-    digests: tuple[bytes, ...]
 
 
 class _Part:
@@ -235,55 +222,45 @@ class _Part:
         self, generator: Generator, extractor: Extractor, reference: Gaussian, kinds: Kinds
     ):
         self.generator, self.extractor, self.reference = generator, extractor, reference
-        self.artifacts = len(kinds[0])
-        self.samples = [*kinds[0], *kinds[1]]
-        self.plain = self.render(None)
+        self.artifacts, self.samples = len(kinds[0]), [*kinds[0], *kinds[1]]
+        self.plain = self.render(corrected=False)
 
-    def render(self, plain: _Generations | None) -> _Generations:
-        """Render all samples, corrected if there are ``plain`` ones, whose features serve again
-        where an image is as it was."""
-        features: list[Tensor] = []
+    def render(self, corrected: bool) -> _Generations:
+        """Render all samples; an image that is as it was keeps its features."""
+        features = dict(zip(self.plain.digests, self.plain.features)) if corrected else {}
         small: list[Tensor] = []
         digests: list[bytes] = []
         for z, c in seed_batches(self.generator, self.samples):
-            images = render(self.generator, z, c, corrected=plain is not None).float()
-            rows = slice(len(digests), len(digests) + len(z))
-            digests += [hashlib.sha256(image.numpy().tobytes()).digest() for image in images.cpu()]
-            if plain is None:
-                features.append(self.extractor.features(images).cpu())
-            else:
-                features.append(plain.features[rows].clone())
-                pairs = zip(digests[rows], plain.digests[rows])
-                changed = torch.tensor([after != before for after, before in pairs])
-                if changed.any():
-                    images_changed = images[changed.to(images.device)]
-                    features[-1][changed] = self.extractor.features(images_changed).cpu()
+            images = render(self.generator, z, c, corrected).float()
+            batch = [hashlib.sha256(image.numpy().tobytes()).digest() for image in images.cpu()]
+            new = [place for place, digest in enumerate(batch) if digest not in features]
+            if new:
+                rows = self.extractor.features(images[new]).cpu()
+                features |= {batch[place]: row for place, row in zip(new, rows)}
             small.append(adaptive_avg_pool2d(images, min(_SIDE, images.shape[-1])).cpu())
-        return _Generations(torch.cat(features), torch.cat(small), tuple(digests))
+            digests += batch
+        rows = torch.stack([features[digest] for digest in digests])
+        return _Generations(rows, torch.cat(small), digests)
 
     def trial(self, spec: BoundSpec | None) -> Trial:
         """What a setting does; None is no correction."""
-        generations = self.plain
+        after, before = self.plain, self.plain
         if spec:
             with attach(self.generator, spec):
-                generations = self.render(self.plain)
-        normals = slice(self.artifacts, None)
-        change = (generations.small - self.plain.small)[normals].abs().mean()
-        pairs = [*zip(generations.digests, self.plain.digests)][normals]
+                after = self.render(corrected=True)
+        same = [*map(operator.eq, after.digests, before.digests)][self.artifacts :]
         return Trial(
-            str(spec) if spec else "",
-            self.reference.distance_to_samples(generations.features),
-            self.reference.distance_to_samples(generations.features[: self.artifacts]),
-            float(127.5 * change),
-            sum(after == before for after, before in pairs) / len(pairs),
+            str(spec or ""),
+            self.reference.distance_to_samples(after.features),
+            self.reference.distance_to_samples(after.features[: self.artifacts]),
+            float(127.5 * (after.small - before.small)[self.artifacts :].abs().mean()),
+            sum(same) / len(same),
         )
 
-    def comparison(self, papers: Sequence[BoundSpec], best: BoundSpec) -> Iterator[Trial]:
-        """No correction, the papers' defaults as far as they can be attached, and the best."""
-        yield self.trial(None)
-        for spec in papers:
-            try:
-                yield self.trial(spec)
-            except GanfixError as error:
-                log.info("%s: left out (%s)", spec, error)
-        yield self.trial(best)
+    def attempt(self, spec: BoundSpec) -> Trial | None:
+        """The trial of a setting, unless it cannot be attached."""
+        try:
+            return self.trial(spec)
+        except GanfixError as error:
+            log.info("%s: left out (%s)", spec, error)
+            return None
