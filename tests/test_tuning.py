@@ -12,8 +12,8 @@ from torch import nn
 
 from examples import EXAMPLES
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
-from ganfix_plugin.evaluate.tune import Trial, Tuning, choices, propose, split, tune
+from ganfix_plugin.correctors.bind import parse_spec
+from ganfix_plugin.evaluate.tune import Trial, Tuning, choices, proposals, split, tune
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.generator import Generator
@@ -122,10 +122,9 @@ def test_keys_that_are_given_stay_and_the_layers_are_each_alone_and_all_up_to_ea
 
 def test_settings_are_never_proposed_twice_and_run_out() -> None:
     spec, keys = parse_spec("seqabl:rate=0.2"), {"gate": ("", "lr:50%", "lr:70%")}
-    settings: dict[str, BoundSpec] = {}
     tried = [Trial("", 1, 1, 0, 1)]
-    proposed = [propose(spec, keys, tried, 9, random.Random(0), settings) for _ in range(5)]
-    assert len(set(proposed[:3])) == 3 and proposed[3:] == [None, None]
+    settings = list(proposals(spec, keys, tried, 9, random.Random(0)))
+    assert len(set(settings)) == len(settings) == 3
 
 
 def test_the_front_has_no_setting_that_another_beats_in_both() -> None:

@@ -37,12 +37,9 @@ class Effect(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """The generations of some seeds, as features, beside those of real images.
+    """The generations of some seeds beside real images, as an extractor sees them.
 
     Attributes:
-        generator: whose generations they are.
-        extractor: whose features they are.
-        seeds: the host's own.
         features: float32 [n, D] of the uncorrected generations, in the order of the seeds.
         real: float32 [m, D] of the real images.
     """

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import operator
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +36,7 @@ from ganfix_plugin.spec import key_of
 log = logging.getLogger("ganfix")
 FEWEST = 8  # labels of a kind in each part
 PAPERS = ("seqabl", "seqc")
+Keys = Mapping[str, Sequence[str]]
 Kinds = tuple[list[Sample], list[Sample]]  # artifacts, normals
 _SIDE = 64  # changes of pixels are measured at this size, so that memory stays small
 
@@ -129,18 +130,16 @@ def tune(
     reference = Gaussian.of(features)
     part = _Part(generator, network, reference, searched)
     tried = [part.trial(None)]
-    chance, open_keys = random.Random(seed), choices(spec, generator.auto)
+    open_keys = choices(spec, generator.auto)
     settings: dict[str, BoundSpec] = {}
-    while len(tried) <= trials:
-        setting = propose(spec, open_keys, tried, trials, chance, settings)
-        if setting is None:
-            break
+    for setting in proposals(spec, open_keys, tried, trials, random.Random(seed)):
         if trial := part.attempt(setting):
             tried.append(trial)
+            settings[trial.spec] = setting
             log.info("%d/%d %s: %.2f", len(tried) - 1, trials, setting, trial.overall)
     if len(tried) == 1:
         raise GanfixError(f"tune {spec}: no setting could be tried; attach it once to see why")
-    best = min(tried[1:], key=lambda trial: trial.overall)
+    best = _best(tried)
     measured = {name: getattr(spec.options, name) for name in ("samples", "class_index", "profile")}
     papers = [BoundSpec(paper, paper.options(**measured)) for paper in map(correctors.load, PAPERS)]
     part = _Part(generator, network, reference, held_out)
@@ -167,7 +166,7 @@ def split(labels: Labels, seed: int, with_clean: bool) -> tuple[Kinds, Kinds, li
     return (artifacts[::2], normals[::2]), (artifacts[1::2], normals[1::2]), clean
 
 
-def choices(spec: BoundSpec, auto: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
+def choices(spec: BoundSpec, auto: Sequence[Layer]) -> Keys:
     """The texts to try for every key that a spec leaves open; the empty text is the default.
 
     Keys say what is worth trying (`spec.option`); layers are each default one and all up to it.
@@ -185,34 +184,32 @@ def choices(spec: BoundSpec, auto: Sequence[Layer]) -> dict[str, tuple[str, ...]
     return open_keys
 
 
-def propose(
-    spec: BoundSpec,
-    open_keys: Mapping[str, Sequence[str]],
-    tried: Sequence[Trial],
-    trials: int,
-    chance: random.Random,
-    settings: dict[str, BoundSpec],
-) -> BoundSpec | None:
-    """A setting that was not proposed before; None if none is left.
+def proposals(
+    spec: BoundSpec, open_keys: Keys, tried: Sequence[Trial], trials: int, chance: random.Random
+) -> Iterator[BoundSpec]:
+    """Settings, each once, until there are no more or as many as were wanted have been ``tried``.
 
     The defaults come first, then draws by chance, then changes of one key of the best.
-
-    Args:
-        settings: those proposed so far, by their text; the new one is added.
     """
-    for draw in range(200):
+    settings: dict[str, BoundSpec] = {}
+    draws = 0
+    while len(tried) <= trials and draws < 200:
         setting, keys = spec, list(open_keys) if settings else []
-        if len(tried) > max(2, trials // 3) and draw <= 100:
-            setting = settings[min(tried[1:], key=lambda trial: trial.overall).spec]
+        if len(tried) > max(2, trials // 3) and draws <= 100:
+            setting = settings[_best(tried).spec]
             keys = [chance.choice(keys)]
+        draws += 1
         try:
             setting = setting.replaced({key: chance.choice(open_keys[key]) for key in keys})
         except GanfixError:  # two keys that exclude each other
             continue
         if str(setting) not in settings:
-            settings[str(setting)] = setting
-            return setting
-    return None
+            settings[str(setting)], draws = setting, 0
+            yield setting
+
+
+def _best(tried: Sequence[Trial]) -> Trial:
+    return min(tried[1:], key=lambda trial: trial.overall)
 
 
 class _Part:

@@ -9,28 +9,21 @@ from PIL import Image, ImageDraw, ImageFont
 from ganfix_plugin.pictures.palette import ARTIFACT, INK, NORMAL, PAPER, QUIET
 
 _COLOURS = (NORMAL, QUIET, ARTIFACT)
-_MARGIN, _WIDTH, _HEIGHT = 24, 640, 32
+_MARGIN, _WIDTH, _HEIGHT, _STEP = 24, 640, 32, 96
 
 
 def stacked(title: str, note: str, bars: Sequence[tuple[str, Mapping[str, float]]]) -> Image.Image:
-    """Draw bars of three parts, good, indifferent and bad, under each other.
-
-    Args:
-        title: what is seen.
-        note: the settings it was made with.
-        bars: a name, and shares by name that add up to 1.
-    """
+    """Draw named bars of three shares by name, good, indifferent and bad, under each other."""
     large, plain, small = (ImageFont.load_default(points) for points in (22, 14, 12))
-    step = _HEIGHT + 64
     names = [plain.getlength(name) for name, _ in bars]
     widest = max(large.getlength(title), small.getlength(note), _WIDTH, *names)
-    size = (int(widest) + 2 * _MARGIN, 2 * _MARGIN + 64 + step * len(bars))
+    size = (int(widest) + 2 * _MARGIN, 2 * _MARGIN + 64 + _STEP * len(bars))
     canvas = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(canvas)
     draw.text((_MARGIN, _MARGIN), title, INK, large)
     draw.text((_MARGIN, _MARGIN + 30), note, QUIET, small)
-    top = _MARGIN + 64
-    for name, parts in bars:
+    for number, (name, parts) in enumerate(bars):
+        top = _MARGIN + 64 + _STEP * number
         draw.text((_MARGIN, top), name, INK, plain)
         left, key = float(_MARGIN), float(_MARGIN)
         for colour, (part, share) in zip(_COLOURS, parts.items()):
@@ -43,7 +36,6 @@ def stacked(title: str, note: str, bars: Sequence[tuple[str, Mapping[str, float]
             draw.rectangle((key, top + 60, key + 10, top + 70), colour)
             draw.text((key + 15, top + 57), text, QUIET, small)
             left, key = right, key + small.getlength(text) + 36
-        top += step
     return canvas
 
 
@@ -51,7 +43,5 @@ def as_text(parts: Mapping[str, float], width: int = 60) -> str:
     """One bar in characters, with its key."""
     ends = [round(sum(list(parts.values())[: place + 1]) * width) for place in range(len(parts))]
     bar = "".join(fill * (end - begin) for fill, begin, end in zip("█▒░", [0, *ends], ends))
-    key = "  ".join(
-        f"{fill} {name} {share:.1%}" for fill, (name, share) in zip("█▒░", parts.items())
-    )
-    return f"{bar}\n{key}"
+    keys = (f"{fill} {name} {parts[name]:.1%}" for fill, name in zip("█▒░", parts))
+    return f"{bar}\n{'  '.join(keys)}"

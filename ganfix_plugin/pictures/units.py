@@ -63,12 +63,11 @@ def concept_sheet(
     groups = clusters(torch.cat(features), count) if features else []
     bands = []
     for number, group in enumerate(groups, 1):
-        shown = pictured(torch.cat([images[place] for place in group]))
-        names = [f"unit {units[place]}" for place in group]
-        rows = [
-            Row("", "", shown[start : start + columns], names[start : start + columns])
-            for start in range(0, len(group), columns)
-        ]
+        rows = []
+        for start in range(0, len(group), columns):
+            places = group[start : start + columns]
+            shown = pictured(torch.cat([images[place] for place in places]))
+            rows.append(Row("", "", shown, [f"unit {units[place]}" for place in places]))
         noun = "unit" if len(group) == 1 else "units"
         bands.append(Band(f"Concept {number}: {len(group)} {noun}", (), rows))
     members = [[units[place] for place in group] for group in groups]
