@@ -25,6 +25,8 @@ from ganfix_plugin.pictures.palette import heat
 from ganfix_plugin.pictures.sheet import Band, Row, pictured, sheet
 from ganfix_plugin.profiling.profile import Profile
 
+Neurons = Mapping[Layer, Tensor]
+
 
 def layer_by_layer(
     generator: Generator,
@@ -103,10 +105,7 @@ def over_rates(
 
 
 def _seen(
-    generator: Generator,
-    ablated: Mapping[Layer, Tensor],
-    watched: Mapping[Layer, Tensor],
-    batch: Batch,
+    generator: Generator, ablated: Neurons, watched: Neurons, batch: Batch
 ) -> tuple[list[Image.Image], list[np.ndarray]]:
     """Images with some neurons ablated, and in them the share of a pixel's channels that are
     activated among the watched neurons, by layer, [N, H, W] each at the images' size."""

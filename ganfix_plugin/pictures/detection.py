@@ -46,8 +46,7 @@ def draw(
     values = ranking.scores.numpy()
     worst = 90 if score.worst_first else 10
     marks = {"median": np.median(values), "worst 10 %": np.percentile(values, worst)}
-    title = "How artifact-like are this generator's images?"
-    words = plots.Words(title, note, score.title)
+    words = plots.Words("How artifact-like are this generator's images?", note, score.title)
     plots.histogram(out / "histogram.png", words, {"seeds": values}, marks)
 
     count = min(top, total)

@@ -26,6 +26,7 @@ _INK, _QUIET = as_hex(INK), as_hex(QUIET)
 _LINE = {"color": _INK, "linewidth": 1, "linestyle": (0, (4, 2))}
 
 Point = tuple[float, float]
+Points = Sequence[Point]
 Sets = Mapping[str, np.ndarray]  # by name, [n]
 Table = Mapping[str, Mapping[str, float]]
 
@@ -164,11 +165,7 @@ def matrix(path: Path, words: Words, rows: Table, level: float) -> None:
 
 
 def trade(
-    path: Path,
-    words: Words,
-    tried: Sequence[Point],
-    front: Sequence[Point],
-    marked: Mapping[str, Point],
+    path: Path, words: Words, tried: Points, front: Points, marked: Mapping[str, Point]
 ) -> None:
     """Settings as points of two costs, both better when lower, and the front of the best trades.
 

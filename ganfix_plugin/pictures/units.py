@@ -16,21 +16,14 @@ from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.pictures.sheet import Band, Row, pictured, sheet
 from ganfix_plugin.profiling.unit_images import clusters, representative
 
+Tops = Mapping[int, Sequence[int]]  # by unit, the seeds that activate it most, the strongest first
+
 
 def unit_sheet(
-    generator: Generator,
-    layer: Layer,
-    tops: Mapping[int, Sequence[int]],
-    title: str,
-    note: str,
-    scores: Tensor | None = None,
+    generator: Generator, layer: Layer, tops: Tops, title: str, note: str, scores: Tensor | None
 ) -> Image.Image:
-    """Units, each with its representative generation and its top-activating images.
-
-    Args:
-        tops: by unit, the seeds that activate it most, the strongest first.
-        scores: defective scores [C], for the captions.
-    """
+    """Units, each with its representative generation, top-activating images and, if there are
+    ``scores`` [C], its defective score."""
     bands = []
     for unit, seeds in tops.items():
         first = pictured(representative(generator, layer, seeds))
@@ -48,12 +41,7 @@ def unit_sheet(
 
 
 def concept_sheet(
-    generator: Generator,
-    layer: Layer,
-    tops: Mapping[int, Sequence[int]],
-    extractor: Extractor,
-    count: int,
-    note: str,
+    generator: Generator, layer: Layer, tops: Tops, extractor: Extractor, count: int, note: str
 ) -> tuple[Image.Image, list[list[int]]]:
     """Units grouped by what their representative generations look like, and the groups."""
     units, columns = list(tops), 12
