@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.attachment import Attachment
-from ganfix_plugin.hooks.correction import EditsCorrection
+from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.standalone import Scale
 from ganfix_plugin.profiling.defective import (
     TAU,
@@ -213,14 +213,14 @@ def _edits(theirs: Dissection, setup: Setup) -> Row:
     def by_us() -> list[Tensor]:
         return replay()  # type: ignore[no-any-return]
 
-    with Attachment(replay, [EditsCorrection("units", entry, plain)]):
+    with Attachment(replay, [Correction("units", entry, plain)]):
         expected = by_us()
     other = Replay(*replay.maps)
     model = theirs.model(other)
     for name in other.names:
         model.edit_layer(name, ablation=1 - factor)
     assert all(map(torch.equal, expected, model()))
-    with Attachment(replay, [EditsCorrection("units", entry, plain)]):
+    with Attachment(replay, [Correction("units", entry, plain)]):
         turns = side_by_side({"theirs": model, "ours": by_us}, setup.size(200, 5))
     notes = ("", ", GAN Dissection")
     return faster("zero 20 units of 3 layers, batch 4", turns, "ours", "theirs", notes=notes)

@@ -12,7 +12,7 @@ from maps import Replay, random_maps
 from torch import Tensor
 
 from ganfix_plugin.hooks.attachment import Attachment
-from ganfix_plugin.hooks.correction import EditsCorrection
+from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.standalone import Cap
 
 
@@ -30,7 +30,7 @@ def ablated(batch: int, repeats: int) -> Turns:
     masks = [torch.rand(x.shape[1:]) < 0.5 for x in ours.maps]
     edits = {layer: Cap(mask) for layer, mask in zip(ours.numbered(), masks)}
     with (
-        Attachment(ours, [EditsCorrection("seqabl", ours.numbered()[0], edits)]),
+        Attachment(ours, [Correction("seqabl", ours.numbered()[0], edits)]),
         plain_hooks(theirs, masks),
     ):
         assert all(map(torch.equal, ours(), theirs()))

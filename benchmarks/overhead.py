@@ -17,7 +17,7 @@ from networks import render, stylegan2
 import ganfix_plugin
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.attachment import Attachment, placed
-from ganfix_plugin.hooks.correction import EditsCorrection
+from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.standalone import Cap, LayerHook
 
 IMPORT = (
@@ -67,7 +67,7 @@ def _hooks(setup: Setup) -> Row:
     layers = generator.auto
     maps = [torch.randn(1, *shape) for shape in SHAPES]
     edits = {layer: Cap(torch.rand(x.shape[1:]) < 0.5) for layer, x in zip(layers, maps)}
-    attachment = Attachment(G, [EditsCorrection("seqabl", layers[0], edits)])
+    attachment = Attachment(G, [Correction("seqabl", layers[0], edits)])
     hooks = [hook for _, _, hook in placed(G) if isinstance(hook, LayerHook)]
     attachment.detach()
     module = G.get_submodule(layers[0].name)

@@ -8,7 +8,6 @@ do: the profile's numbers and the specs in one file, for ``--correct FILE`` on a
 
 from __future__ import annotations
 
-import itertools
 import json
 import pickle
 import pickletools
@@ -27,13 +26,14 @@ from ganfix_plugin.correctors.gates import LRScorer
 from ganfix_plugin.correctors.plan import layers_read, measured_for
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready, written
-from ganfix_plugin.generators.generator import Generator, fingerprint
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.attachment import attached, baked, placed
 from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import (
     Baked,
     Cap,
+    Edit,
     Gated,
     Hook,
     LayerHook,
@@ -100,9 +100,10 @@ def export(
     """
     bound = parse_specs(specs)
     for spec in bound:
-        if spec.options.gate and spec.options.gate.score == "probe":
+        score = spec.options.gate.score if spec.options.gate else ""
+        if score == "probe":
             raise GanfixError(f"export: {spec}: a file cannot carry gate=probe; use gate=lr")
-        if spec.options.gate and spec.options.gate.score == "artifact":
+        if score == "artifact":
             raise _needs_classifier(str(spec), "gate=artifact asks it about every image")
     networks = generator if isinstance(generator, dict) else {"G_ema": generator}
     if "G_ema" not in networks:
@@ -115,30 +116,18 @@ def export(
             "uncorrected network with all the corrections you want"
         )
     path = Path(out)
-    if path.suffix == BUNDLE:
-        with written(ready(path)) as temporary:
-            source = Generator.of(G, adapter, discriminator=networks.get("D"))
-            _bundle(source, bound, measure_on).save(temporary)
-        return path
-    make = _maker(G, path)
+    make = None if path.suffix == BUNDLE else _maker(G, path)
     source = Generator.of(G, adapter, discriminator=networks.get("D"))
     with (
         written(ready(path)) as temporary,
         attach(source, *bound, measure_on=measure_on) as attachment,
     ):
-        about = About(
-            tuple(correction.text for correction in attachment.corrections),
-            tuple(
-                tuple(layer.index for layer in correction.layers)
-                for correction in attachment.corrections
-            ),
-            fingerprint(G),
-        )
-        if not any(about.layers):
-            raise GanfixError(f"export: {' '.join(about.specs)} edits nothing; there is no need")
         for correction in attachment.corrections:
-            _refuse_uncarried(correction)
-        _bake(G, attachment.corrections, about, make)
+            _refuse_second_pass(correction)
+        if make is None:
+            _bundle(source, bound, measure_on).save(temporary)
+            return path
+        _bake(source, attachment.corrections, make)
         with temporary.open("wb") as file:
             pickle.dump(networks, file)
     return path
@@ -186,6 +175,34 @@ def _maker(G: nn.Module, path: Path) -> Make:
     return make
 
 
+def _bake(generator: Generator, corrections: Sequence[Correction], make: Make) -> None:
+    """Replace the hooks of `attach` by such as a pickle can carry."""
+    layers = tuple(tuple(layer.index for layer in c.layers) for c in corrections)
+    about = About(tuple(c.text for c in corrections), layers, generator.fingerprint)
+    if not any(layers):
+        raise GanfixError(f"export: {' '.join(about.specs)} edits nothing; there is no need")
+    for correction in corrections:
+        _refuse_uncarried(correction)
+    text = str(about)  # one object, which the pickle holds once
+    gates = {correction: _gate(correction, make) for correction in corrections}
+    for hooks, key, hook in placed(generator.G):
+        if isinstance(hook, Hook):
+            attributes, edit = dict(vars(hook)), None
+            if isinstance(hook, LayerHook):
+                attributes["layer"] = make(Layer, **vars(hook.layer))
+                edit = _edit(hook.correction.edits[hook.layer], make)
+            gate = gates[hook.correction]
+            attributes["correction"] = make(Baked, ganfix=text, edit=edit, gate=gate)
+            hooks[key] = make(type(hook), **attributes)
+
+
+def _edit(edit: Edit, make: Make) -> Any:
+    # Copies, since a pickle holds the whole memory that a tensor is a part of.
+    numbers = vars(edit).items()
+    copies = {name: n.cpu().clone() if isinstance(n, Tensor) else n for name, n in numbers}
+    return make(type(edit), **copies)
+
+
 def _gate(correction: Correction, make: Make) -> Any:
     if correction.gate is None:
         return None
@@ -193,24 +210,6 @@ def _gate(correction: Correction, make: Make) -> Any:
     assert isinstance(scorer, LRScorer)
     neurons = {layer.name: neurons for layer, neurons in scorer.low_rate}
     return make(Gated, scorer=make(LowRateCount, neurons=neurons), threshold=threshold)
-
-
-def _bake(G: nn.Module, corrections: Sequence[Correction], about: About, make: Make) -> None:
-    """Replace the hooks of `attach` by such as a pickle can carry."""
-    text = str(about)  # one object, which the pickle holds once
-    gates = {correction: _gate(correction, make) for correction in corrections}
-    for hooks, key, hook in placed(G):
-        if isinstance(hook, Hook):
-            baked_in, edit = dict(vars(hook)), None
-            if isinstance(hook, LayerHook):
-                baked_in["layer"] = make(Layer, **vars(hook.layer))
-                numbers = vars(hook.correction.edits[hook.layer]).items()
-                # Copies, since a pickle holds the whole memory that a tensor is a part of.
-                copies = {k: v.cpu().clone() if isinstance(v, Tensor) else v for k, v in numbers}
-                edit = make(type(hook.correction.edits[hook.layer]), **copies)
-            gate = gates[hook.correction]
-            baked_in["correction"] = make(Baked, ganfix=text, edit=edit, gate=gate)
-            hooks[key] = make(type(hook), **baked_in)
 
 
 _EDITS = (Cap, Scale, Truncate)
@@ -227,7 +226,6 @@ def _refuse_second_pass(correction: Correction) -> None:
 
 
 def _refuse_uncarried(correction: Correction) -> None:
-    _refuse_second_pass(correction)
     for layer, edit in correction.edits.items():
         if type(edit) not in _EDITS:
             names = ", ".join(kind.__name__ for kind in _EDITS)
@@ -254,9 +252,6 @@ def _needs_classifier(spec: str, why: str) -> GanfixError:
 
 def _bundle(generator: Generator, specs: Sequence[BoundSpec], measure_on: Any) -> Profile:
     """The numbers that some specs read, and the specs, as a profile file."""
-    with attach(generator, *specs, measure_on=measure_on) as attachment:
-        for correction in attachment.corrections:
-            _refuse_second_pass(correction)
     measured = [measured_for(generator, spec, measure_on) for spec in specs]
     profiles = {profile.settings: profile for profile in measured if profile}
     if len(profiles) > 1:
@@ -265,7 +260,7 @@ def _bundle(generator: Generator, specs: Sequence[BoundSpec], measure_on: Any) -
             "class and profile"
         )
     profile = next(iter(profiles.values()), None) or Profile.of(generator, Settings(0))
-    layers = itertools.chain(*(chosen for spec in specs for chosen in layers_read(generator, spec)))
-    read = {layer.name for layer in layers}
+    chosen = (layers for spec in specs for layers in layers_read(generator, spec))
+    read = {layer.name for layers in chosen for layer in layers}
     counts = {name: count for name, count in profile.counts.items() if name in read}
     return replace(profile, counts=counts, correct=tuple(map(str, specs)))

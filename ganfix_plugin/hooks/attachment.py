@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -32,7 +33,7 @@ from ganfix_plugin.hooks.standalone import (
 _FIRST_ID = 1 << 62
 
 
-class Attachment:
+class Attachment(AbstractContextManager["Attachment"]):
     """Corrections attached to a generator; a context manager, with an idempotent `detach`."""
 
     def __init__(self, G: nn.Module, corrections: Sequence[Correction]):
@@ -48,7 +49,10 @@ class Attachment:
         for module, hook in plan:
             self._place(module, hook)
         for module, _ in plan:
-            _ends_last(module)
+            # Nothing of a call may be forgotten before the last of all second passes.
+            hooks = module._forward_hooks
+            for key in [key for key, hook in hooks.items() if isinstance(hook, EndHook)]:
+                hooks[key] = hooks.pop(key)
         _recompile()
 
     def _place(self, module: nn.Module, hook: Hook) -> None:
@@ -70,9 +74,6 @@ class Attachment:
         while self._places:
             hooks, key = self._places.pop()
             hooks.pop(key, None)
-
-    def __enter__(self) -> Attachment:
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self.detach()
@@ -142,13 +143,6 @@ def _hooks(token: str, correction: Correction) -> Iterator[tuple[str, Hook]]:
         yield entry, AfterHook(token, correction)
     if of_call:
         yield entry, EndHook(token, correction)
-
-
-def _ends_last(module: nn.Module) -> None:
-    """Nothing of a call may be forgotten before the last of all second passes."""
-    hooks = module._forward_hooks
-    for key in [key for key, hook in hooks.items() if isinstance(hook, EndHook)]:
-        hooks[key] = hooks.pop(key)
 
 
 def _recompile() -> None:

@@ -68,6 +68,8 @@ class Move(Protocol):
 class Correction(Shared):
     """What one ``--correct`` is on one generator; copies of the generator share it.
 
+    This one holds edits that are known beforehand, by layer, the same for every sample.
+
     Attributes:
         text: its canonical spec.
         entry: the module that scripts really call, and where the image is in what it returns.
@@ -88,7 +90,7 @@ class Correction(Shared):
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers that are edited."""
-        raise NotImplementedError
+        return tuple(self.edits)
 
     def check(self, module: nn.Module) -> None:
         """Refuse to run where it would go wrong."""
@@ -101,32 +103,10 @@ class Correction(Shared):
     def before(
         self, call: CallState, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Before the entry runs: other arguments (args, kwargs) for it, or None.
-
-        Only gated corrections, those that are not ``one_pass`` and those that move are asked.
-        """
+        """Before the entry runs: other arguments (args, kwargs) for it, or None."""
 
     def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
         """At one of its layers: another feature map [N, C, H, W] than x, or None."""
-
-    def after(self, call: CallState, output: Any, again: Callable[[], Any]) -> Any:
-        """After the entry has run: another output of it, or None.
-
-        Only corrections that are not ``one_pass`` are asked. ``again`` calls the entry a second
-        time, past the hooks of others.
-        """
-
-
-class EditsCorrection(Correction):
-    """Edits that are known beforehand, by layer, the same for every sample."""
-
-    edits: Mapping[Layer, Edit]
-
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        return tuple(self.edits)
-
-    def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
         if self.gate and (call.rows is None or len(call.rows) != len(x)):
             raise GanfixError(
                 f"{self.text}: layer {layer.name} ran outside a call that the gate has seen; "
@@ -165,6 +145,11 @@ class SecondPassCorrection(Correction):
         return None
 
     def after(self, call: CallState, output: Any, again: Callable[[], Any]) -> Any:
+        """After the entry has run: another output of it, or None.
+
+        Args:
+            again: calls the entry a second time, past the hooks of others.
+        """
         images = self.entry.read(output)
         if images.requires_grad:
             raise GanfixError(
@@ -212,5 +197,5 @@ class MoveCorrection(Correction):
 def kind_of(edits: Mapping[Layer, Edit] | SecondPass | Move) -> type[Correction]:
     """Which kind of correction the result of a `Corrector` asks for."""
     if isinstance(edits, Mapping):
-        return EditsCorrection
+        return Correction
     return SecondPassCorrection if hasattr(edits, "decide") else MoveCorrection

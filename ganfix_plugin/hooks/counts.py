@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 
 
@@ -23,21 +24,15 @@ class Count:
 
 _counts: dict[str, Count] = {}
 _counting = threading.Lock()
-
-
-class _Thread(threading.local):
-    uncounted = False
-
-
-_thread = _Thread()
+_uncounted = ContextVar("_uncounted", default=False)
 
 
 def count(token: str, runs: int = 0, samples: int = 0, corrected: int = 0) -> None:
     """Add to the counts of a token."""
-    if _thread.uncounted:
+    if _uncounted.get():
         return
     with _counting:
-        total = _counts.get(token) or _counts.setdefault(token, Count())
+        total = _counts.setdefault(token, Count())
         total.runs += runs
         total.samples += samples
         total.corrected += corrected
@@ -63,8 +58,8 @@ def add_counts(more: Mapping[str, Mapping[str, int]]) -> None:
 @contextmanager
 def uncounted() -> Iterator[None]:
     """Passes in here do not count as use: module summaries, warm-ups."""
-    before, _thread.uncounted = _thread.uncounted, True
+    before = _uncounted.set(True)
     try:
         yield
     finally:
-        _thread.uncounted = before
+        _uncounted.reset(before)

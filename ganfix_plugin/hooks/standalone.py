@@ -9,6 +9,7 @@ as those that `attach` places, with a `Baked` for their correction, which keeps 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import threading
@@ -258,18 +259,15 @@ def shown(
     """
     view, left = bare(root), set(names)
 
-    def probe(name: str) -> Callable[..., None]:
-        def show(module: nn.Module, args: Any, output: Any) -> None:
-            if name in left:
-                visit(name, output)
-                left.discard(name)
-                if not (left or to_end):
-                    raise Stop
-
-        return show
+    def show(name: str, module: nn.Module, args: Any, output: Any) -> None:
+        if name in left:
+            visit(name, output)
+            left.discard(name)
+            if not (left or to_end):
+                raise Stop
 
     for name in names:
-        view.get_submodule(name).register_forward_hook(probe(name))
+        view.get_submodule(name).register_forward_hook(functools.partial(show, name))
     try:
         return call(view), left
     except Stop:

@@ -18,7 +18,7 @@ from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch
 from ganfix_plugin.hooks.attachment import Attachment
-from ganfix_plugin.hooks.correction import EditsCorrection
+from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import Cap
 from ganfix_plugin.pictures.palette import heat
@@ -122,7 +122,7 @@ def _seen(
         for layer in watched:
             hook = G.get_submodule(layer.name).register_forward_hook(partial(watch, layer))
             hooks.enter_context(hook)
-        hooks.enter_context(Attachment(G, [EditsCorrection("ablation", generator.entry, edits)]))
+        hooks.enter_context(Attachment(G, [Correction("ablation", generator.entry, edits)]))
         images = render(generator, z, c, corrected=True)
     side = (images.shape[-1],) * 2
     maps = [interpolate(share, side, mode="bilinear", align_corners=False) for share in shares]
