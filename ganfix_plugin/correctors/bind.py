@@ -93,18 +93,16 @@ def parse_specs(specs: Sequence[str | BoundSpec]) -> list[BoundSpec]:
             bound.append(spec)
         # A name and a colon open a spec, whose last key may be a file: seqabl:profile=X.safetensors
         elif re.fullmatch(rf"(?![a-z][a-z0-9_-]*:).*{BUNDLE}", spec):
-            bound += _unbundled(spec)
+            bundle = Profile.load(Path(spec))
+            if not bundle.correct:
+                raise GanfixError(
+                    f"--correct {spec}: a profile and no bundle; write NAME:profile={spec}"
+                )
+            # Told to read the bundle's numbers.
+            bound += [parse_spec(text).replaced({"profile": spec}) for text in bundle.correct]
         else:
             bound.append(parse_spec(spec))
     return bound
-
-
-def _unbundled(file: str) -> list[BoundSpec]:
-    """The specs in a bundle, told to read its numbers."""
-    bundle = Profile.load(Path(file))
-    if not bundle.correct:
-        raise GanfixError(f"--correct {file}: a profile and no bundle; write NAME:profile={file}")
-    return [parse_spec(text).replaced({"profile": file}) for text in bundle.correct]
 
 
 def _values(corrector: Corrector, texts: Mapping[str, str], spec: str) -> dict[str, Any]:

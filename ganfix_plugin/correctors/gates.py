@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import Extractor
+from ganfix_plugin.hooks.forward import Args, Kwargs
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import Shared, bare
 from ganfix_plugin.profiling.probe import Probe
-from ganfix_plugin.profiling.profile import GATE_RATE, Profile
 from ganfix_plugin.profiling.rates import lr_count
 from ganfix_plugin.profiling.unit_means import Reader
 
@@ -29,21 +27,8 @@ class LRScorer:
 
     low_rate: tuple[tuple[Layer, Tensor], ...]
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    def __call__(self, module: nn.Module, args: Args, kwargs: Kwargs) -> Tensor:
         return lr_count(module, self.low_rate, lambda view: view(*args, **kwargs))
-
-
-def lr_scorer(profile: Profile, layers: Sequence[Layer], entry: str = "") -> LRScorer:
-    """The scorer of a generator's own LR-neurons at rate ≤ 0.1.
-
-    Args:
-        profile: holds the layers' activation rates.
-        layers: the adapter's default layers.
-        entry: dotted name of the module that will be called.
-    """
-    return LRScorer(
-        tuple((layer.within(entry), profile.low_rate(layer, GATE_RATE)) for layer in layers)
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +38,7 @@ class ProbeScorer(Shared):
     reader: Reader
     probe: Probe
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    def __call__(self, module: nn.Module, args: Args, kwargs: Kwargs) -> Tensor:
         with torch.no_grad():
             return self.probe.score(self.reader.read(module, args, kwargs))
 
@@ -70,7 +55,7 @@ class ArtifactScorer(Shared):
     extractor: Extractor
     entry: Layer
 
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    def __call__(self, module: nn.Module, args: Args, kwargs: Kwargs) -> Tensor:
         with torch.no_grad():
             images = self.entry.read(bare(module)(*args, **kwargs))
         features = self.extractor.to(images.device).features(images)

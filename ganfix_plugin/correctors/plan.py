@@ -9,7 +9,7 @@ import torch
 from ganfix_plugin.artifacts.probes import ProbeChoice, ensure_probe
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.corrector import CorrectorContext
-from ganfix_plugin.correctors.gates import ArtifactScorer, ProbeScorer, lr_scorer
+from ganfix_plugin.correctors.gates import ArtifactScorer, LRScorer, ProbeScorer
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.correction import Correction, kind_of
@@ -83,7 +83,9 @@ def _gate(generator: Generator, options: Any, context: CorrectorContext) -> Gate
         layers = generator.choose("auto")
         if isinstance(threshold, Portion):
             threshold = profile.score_at(threshold, layers)
-        return Gated(lr_scorer(profile, layers, context.entry.name), threshold)
+        low_rate = profile.low_rates(layers)
+        entry = context.entry.name
+        return Gated(LRScorer(tuple((layer.within(entry), x) for layer, x in low_rate)), threshold)
     path = getattr(options, "classifier", None) or classifier_path(generator.fingerprint)
     head = Classifier.load(path)
     extractor = head.load_extractor(generator.discriminator)

@@ -37,9 +37,8 @@ def edits(options: RandomOptions, context: CorrectorContext) -> dict[Layer, Edit
         of_neurons = options.of == "neurons"
         shape = (layer.channels, *layer.resolution) if of_neurons else (layer.channels,)
         total = torch.Size(shape).numel()
-        order = torch.randperm(total, generator=chance)
-        chosen = torch.zeros(total, dtype=torch.bool)
-        chosen[order[: round(options.portion * total)]] = True
+        places = torch.randperm(total, generator=chance).argsort()
+        chosen = places < round(options.portion * total)
         edits[layer] = Cap(chosen.view(shape)) if of_neurons else without(chosen)
     return edits
 

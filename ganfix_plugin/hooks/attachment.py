@@ -56,16 +56,12 @@ class Attachment(AbstractContextManager["Attachment"]):
         _recompile()
 
     def _place(self, module: nn.Module, hook: Hook) -> None:
-        hooks: dict[int, Any] = getattr(module, hook.table)
-        key = max([_FIRST_ID, *(taken + 1 for taken in hooks)])
-        hooks[key] = hook
-        self._places.append((hooks, key))
-        for name in hook.flags:
+        key = max([_FIRST_ID, *(taken + 1 for taken in getattr(module, hook.table))])
+        for name in (hook.table, *hook.flags):
             # torch 2.0 has no _forward_hooks_always_called.
-            flags = getattr(module, name, None)
-            if flags is not None:
-                flags[key] = True
-                self._places.append((flags, key))
+            table = getattr(module, name, {})
+            table[key] = hook if name == hook.table else True
+            self._places.append((table, key))
 
     def detach(self) -> None:
         """Take the hooks off. Copies made meanwhile stay corrected."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hooks.counts import count, uncounted
+from ganfix_plugin.hooks.forward import Args, Call, Kwargs
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import (
     CallState,
@@ -54,12 +55,10 @@ class Move(Protocol):
     A frozen, picklable object.
     """
 
-    def latent(self, entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    def latent(self, entry: nn.Module, args: Args, kwargs: Kwargs) -> Tensor:
         """The latents [N, …] that the entry is called with."""
 
-    def __call__(
-        self, entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], rows: Tensor
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def __call__(self, entry: nn.Module, args: Args, kwargs: Kwargs, rows: Tensor) -> Call:
         """The arguments of the same call with the latents of some rows, bool [N], moved; all other
         rows, and the module, stay as they are."""
 
@@ -100,9 +99,7 @@ class Correction(Shared):
                 f"{self.text}: a corrected generator cannot be {refused}; detach first"
             )
 
-    def before(
-        self, call: CallState, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def before(self, call: CallState, module: nn.Module, args: Args, kwargs: Kwargs) -> Any:
         """Before the entry runs: other arguments (args, kwargs) for it, or None."""
 
     def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
@@ -132,9 +129,7 @@ class SecondPassCorrection(Correction):
     def layers(self) -> tuple[Layer, ...]:
         return self.edits.layers
 
-    def before(
-        self, call: CallState, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    def before(self, call: CallState, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
         call.start, call.kept = random_state(module), {}
 
     def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
@@ -180,9 +175,7 @@ class MoveCorrection(Correction):
     def layers(self) -> tuple[Layer, ...]:
         return (replace(self.entry, of_input=True),)
 
-    def before(
-        self, call: CallState, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    def before(self, call: CallState, module: nn.Module, args: Args, kwargs: Kwargs) -> Call | None:
         x = self.edits.latent(module, args, kwargs)
         if torch.is_grad_enabled() and x.requires_grad:
             raise GanfixError(

@@ -17,7 +17,9 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import Stop, bare, shown
 
-Call = tuple[tuple[Any, ...], dict[str, Any]]
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+Call = tuple[Args, Kwargs]
 """The positional and the keyword arguments of a call."""
 
 
@@ -66,15 +68,11 @@ def observe(
 
 
 def called_with(root: nn.Module, name: str, call: Callable[[nn.Module], Any]) -> Call:
-    """What a module of a hook-free view of ``root`` is called with first; the pass ends there.
-
-    Args:
-        name: dotted name of the module, "" for the root itself.
-        call: runs the view.
-    """
+    """What a module (dotted name, "" for the root itself) of a hook-free view of ``root`` is called
+    with first; the pass ends there."""
     view, calls = bare(root), []
 
-    def take(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def take(module: nn.Module, args: Args, kwargs: Kwargs) -> None:
         calls.append((args, kwargs))
         raise Stop
 

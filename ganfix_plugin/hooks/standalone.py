@@ -246,16 +246,10 @@ def shown(
     call: Callable[[nn.Module], Any],
     to_end: bool = False,
 ) -> tuple[Any, set[str]]:
-    """Call a hook-free view of a module and show what modules in it return, once each.
+    """Call a hook-free view of a module and show what modules in it return, by name, once each.
 
-    Args:
-        names: of the modules, in ``root``.
-        visit: called with a module's name and what it returns.
-        call: runs the view.
-        to_end: go on after the last of them.
-
-    Returns:
-        What ``call`` returned, or None if it was ended before, and the names that never ran.
+    The call ends after the last of them, unless ``to_end``. Returns what it returned, or None, and
+    the names that never ran.
     """
     view, left = bare(root), set(names)
 
@@ -314,18 +308,12 @@ def random_state_kept(module: nn.Module, seed: int | None = None) -> Iterator[No
 
 @dataclass
 class CallState:
-    """What belongs to one call of an entry, in one thread and for one correction.
-
-    Attributes:
-        token: of the attached correction, by which it is counted.
-        rows: the rows to correct, bool [N] on the CPU; None where no gate chooses.
-        start: the random state that the entry started from, where there may be a second pass.
-        kept: what a first pass leaves for `SecondPass.decide`, by layer name; None when none runs.
-        second: the edits of a second pass, by layer name; empty when none runs.
-    """
+    """What belongs to one call of an entry, in one thread and for one correction."""
 
     token: str
-    rows: Tensor | None = None
+    rows: Tensor | None = None  # to correct, bool [N] on the CPU; None where no gate chooses
+    # Of second passes: the random state that the entry started from; while the first runs, what it
+    # leaves for the decision, by layer name; while the second runs, its edits, by layer name.
     start: list[tuple[torch.Generator, Tensor]] = field(default_factory=list)
     kept: dict[str, Tensor] | None = None
     second: Mapping[str, Edit] = field(default_factory=dict)
@@ -441,15 +429,9 @@ class Gated:
 
 @dataclass(frozen=True, eq=False)
 class Baked(Shared):
-    """The correction of one hook.
+    """The correction of one hook: the edit of its layer, and the gate of all layers."""
 
-    Attributes:
-        ganfix: what was baked in, as `export.About` writes it; the mark of a corrected generator.
-        edit: of the hook's layer.
-        gate: None corrects every sample.
-    """
-
-    ganfix: str
+    ganfix: str  # what was baked in, as `export.About` writes it
     edit: Edit | None
     gate: Gated | None
 
