@@ -1,9 +1,9 @@
 """A corrected generator for places without ganfix, or without the measurements.
 
 A network pickle of NVIDIA's carries the code of its classes. So it can carry the corrections too:
-each hook that `attach` places is replaced by one of `hooks.standalone`, made persistent by the
-host's own `torch_utils.persistence`, and the usual dict is pickled. Everywhere else a bundle has to
-do: the profile's numbers and the specs in one file, for ``--correct FILE`` on another machine.
+the hooks that `attach` places are made persistent by the host's own `torch_utils.persistence`, with
+a `Baked` for their correction, and the usual dict is pickled. Everywhere else a bundle has to do:
+the profile's numbers and the specs in one file, for ``--correct FILE`` on another machine.
 """
 
 from __future__ import annotations
@@ -27,20 +27,10 @@ from ganfix_plugin.correctors.plan import layers_read, measured_for
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready, written
 from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.hooks import standalone
 from ganfix_plugin.hooks.attachment import attached, baked, placed
 from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.hooks.standalone import (
-    Baked,
-    Cap,
-    Edit,
-    Gated,
-    Hook,
-    LayerHook,
-    LowRateCount,
-    Scale,
-    Truncate,
-)
 from ganfix_plugin.profiling.profile import Profile, Settings
 
 _MARK = '{"ganfix-export-1": '
@@ -186,17 +176,17 @@ def _bake(generator: Generator, corrections: Sequence[Correction], make: Make) -
     text = str(about)  # one object, which the pickle holds once
     gates = {correction: _gate(correction, make) for correction in corrections}
     for hooks, key, hook in placed(generator.G):
-        if isinstance(hook, Hook):
+        if isinstance(hook, standalone.Hook):
             attributes, edit = dict(vars(hook)), None
-            if isinstance(hook, LayerHook):
+            if isinstance(hook, standalone.LayerHook):
                 attributes["layer"] = make(Layer, **vars(hook.layer))
                 edit = _edit(hook.correction.edits[hook.layer], make)
             gate = gates[hook.correction]
-            attributes["correction"] = make(Baked, ganfix=text, edit=edit, gate=gate)
+            attributes["correction"] = make(standalone.Baked, ganfix=text, edit=edit, gate=gate)
             hooks[key] = make(type(hook), **attributes)
 
 
-def _edit(edit: Edit, make: Make) -> Any:
+def _edit(edit: standalone.Edit, make: Make) -> Any:
     # Copies, since a pickle holds the whole memory that a tensor is a part of.
     numbers = vars(edit).items()
     copies = {name: n.cpu().clone() if isinstance(n, Tensor) else n for name, n in numbers}
@@ -208,11 +198,12 @@ def _gate(correction: Correction, make: Make) -> Any:
         return None
     scorer, threshold = correction.gate.scorer, correction.gate.threshold
     assert isinstance(scorer, LRScorer)
-    neurons = {layer.name: neurons for layer, neurons in scorer.low_rate}
-    return make(Gated, scorer=make(LowRateCount, neurons=neurons), threshold=threshold)
+    caps = {layer.name: make(standalone.Cap, neurons=x) for layer, x in scorer.low_rate}
+    counting = make(standalone.LowRateCount, caps=caps)
+    return make(standalone.Gated, scorer=counting, threshold=threshold)
 
 
-_EDITS = (Cap, Scale, Truncate)
+_EDITS = (standalone.Cap, standalone.Scale, standalone.Truncate)
 
 
 def _refuse_second_pass(correction: Correction) -> None:

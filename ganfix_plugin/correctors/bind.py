@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -20,15 +21,12 @@ BUNDLE = ".safetensors"
 
 @dataclass(frozen=True)
 class BoundSpec:
-    """A corrector and its options; ``str`` is the text that is kept as provenance.
-
-    Attributes:
-        given: the keys that its text sets. Equality does not ask who set a value.
-    """
+    """A corrector and its options; ``str`` is the text that is kept as provenance."""
 
     corrector: Corrector
     options: Options
-    given: frozenset[str] = field(default=frozenset(), compare=False)
+    # Those that its text sets; equality does not ask who set a value.
+    keys: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __str__(self) -> str:
         """Every option spelled out. The keys that say how to measure are left out where nothing is
@@ -47,13 +45,13 @@ class BoundSpec:
         Raises:
             GanfixError: on an unknown key, a value out of range, or keys that exclude each other.
         """
-        options, values = self.options, _values(self.corrector, texts, str(self))
-        changed = _checked(lambda: dataclasses.replace(options, **values), str(self))
-        return BoundSpec(self.corrector, changed, self.given | set(texts))
+        change = functools.partial(dataclasses.replace, self.options)
+        options = _options(self.corrector, texts, str(self), change)
+        return BoundSpec(self.corrector, options, self.keys | set(texts))
 
     def __reduce__(self) -> Any:
         # By name: what a corrector holds (a lambda, say) need not survive pickling.
-        return _loaded, (self.corrector.name, self.options, self.given)
+        return _loaded, (self.corrector.name, self.options, self.keys)
 
 
 def parse_spec(text: str, more: Mapping[str, str] | None = None) -> BoundSpec:
@@ -76,8 +74,7 @@ def parse_spec(text: str, more: Mapping[str, str] | None = None) -> BoundSpec:
         corrector = correctors.load(name)
     except GanfixError as error:
         raise GanfixError(f"--correct {error}") from None
-    values = _values(corrector, texts, text)
-    options = _checked(lambda: corrector.options(**values), text)
+    options = _options(corrector, texts, text, corrector.options)
     return BoundSpec(corrector, options, frozenset(texts))
 
 
@@ -105,8 +102,10 @@ def parse_specs(specs: Sequence[str | BoundSpec]) -> list[BoundSpec]:
     return bound
 
 
-def _values(corrector: Corrector, texts: Mapping[str, str], spec: str) -> dict[str, Any]:
-    """The values of some keys, by the names of their fields."""
+def _options(
+    corrector: Corrector, texts: Mapping[str, str], spec: str, make: Callable[..., Options]
+) -> Options:
+    """What is made of the values of some keys, by the names of their fields."""
     declared = {key_of(field): field for field in fields(corrector.options)}
     values: dict[str, Any] = {}
     for key, text in texts.items():
@@ -122,15 +121,11 @@ def _values(corrector: Corrector, texts: Mapping[str, str], spec: str) -> dict[s
             # float() and int() explain themselves in Python's words, our parsers in the user's.
             expected = "a number" if "could not convert" in str(error) else error
             raise GanfixError(f"--correct {spec}: {key} is {text!r}, expected {expected}") from None
-    return values
-
-
-def _checked(make: Callable[[], Options], spec: str) -> Options:
     try:
-        return make()
+        return make(**values)
     except ValueError as error:
         raise GanfixError(f"--correct {spec}: {error}") from None
 
 
-def _loaded(name: str, options: Options, given: frozenset[str]) -> BoundSpec:
-    return BoundSpec(correctors.load(name), options, given)
+def _loaded(name: str, options: Options, keys: frozenset[str]) -> BoundSpec:
+    return BoundSpec(correctors.load(name), options, keys)

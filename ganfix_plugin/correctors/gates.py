@@ -19,12 +19,9 @@ from ganfix_plugin.profiling.unit_means import Reader
 
 @dataclass(frozen=True)
 class LRScorer:
-    """Counts the activated LR-neurons of each sample of a call, before it is rendered.
+    """Counts the activated LR-neurons of each sample of a call, before it is rendered."""
 
-    Attributes:
-        low_rate: layers, named relative to the module that is called, with bool [C, H, W] each.
-    """
-
+    # Layers, named relative to the module that is called, with bool [C, H, W].
     low_rate: tuple[tuple[Layer, Tensor], ...]
 
     def __call__(self, module: nn.Module, args: Args, kwargs: Kwargs) -> Tensor:
@@ -45,15 +42,11 @@ class ProbeScorer(Shared):
 
 @dataclass(frozen=True, eq=False)
 class ArtifactScorer(Shared):
-    """Renders the uncorrected images of a call and asks the classifier.
-
-    Attributes:
-        entry: where the image is in what the called module returns.
-    """
+    """Renders the uncorrected images of a call and asks the classifier."""
 
     classifier: Classifier
     extractor: Extractor
-    entry: Layer
+    entry: Layer  # where the image is in what the called module returns
 
     def __call__(self, module: nn.Module, args: Args, kwargs: Kwargs) -> Tensor:
         with torch.no_grad():

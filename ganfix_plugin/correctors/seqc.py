@@ -1,16 +1,13 @@
 """`seqc`: sequential correction of units by their defective scores ([T21], Algorithm 1).
 
-In layers ``start`` to ``stop``, in order, the units of highest defective score are faded:
-h_u ← λ (1 − DS_u) h_u. Where kernels are the same for every sample (PGGAN), units have one score
-each, and every sample is corrected in one pass. Where they differ per sample (style-based and
-BigGAN-type generators; 5.4), a classifier looks at the generation first, and those it calls an
-artifact are generated again with scores of their own.
-
-[T21]: Tousi et al., CVPR 2021.
+Units of highest defective score are faded, h_u ← λ (1 − DS_u) h_u: of one score for all samples,
+or, where kernels differ by sample (style-based and BigGAN-type generators; 5.4), of scores of each
+sample that a classifier calls an artifact, in a second pass. [T21]: Tousi et al., CVPR 2021.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +25,7 @@ from ganfix_plugin.hooks.correction import SecondPass
 from ganfix_plugin.hooks.fade import Fade
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import Edit, Scale, Shared
-from ganfix_plugin.profiling.defective import (
-    binary_masks,
-    exceeding,
-    normalized,
-    unit_overlap,
-)
+from ganfix_plugin.profiling.defective import binary_masks, exceeding, normalized, unit_overlap
 from ganfix_plugin.profiling.store import classifier_path
 from ganfix_plugin.spec import Options, Portion, choice, number, option, some, whole, yes_no
 
@@ -78,9 +70,7 @@ class SeqcOptions(Options):
         "style-based generators",
     )
     local: bool = option(
-        False,
-        yes_no,
-        "yes: fade the units only where the sample's own mask is (two passes)",
+        False, yes_no, "yes: fade the units only where the sample's own mask is (two passes)"
     )
     cam: float = option(0.5, number(0, 1), "a sample's mask is where its Grad-CAM reaches this")
     classifier: Path | None = option(
@@ -120,18 +110,14 @@ def edits(options: SeqcOptions, context: CorrectorContext) -> Mapping[Layer, Edi
     assert profile is not None
     stop = stopping_layer(options, context.layers)
     layers = [layer for layer in context.layers if options.start <= layer.index <= stop]
-    by_sample = options.mode == "sample" or (
-        options.mode == "auto" and any(layer.modulated for layer in layers)
-    )
+    differ = any(layer.modulated for layer in layers)
+    by_sample = options.mode == "sample" or (options.mode == "auto" and differ)
+    defective = functools.partial(profile.of_units, "defective")
     if not (by_sample or options.local):
-        return {
-            layer: Scale(factors(profile.of_units("defective", layer), options)) for layer in layers
-        }
+        return {layer: Scale(factors(defective(layer), options)) for layer in layers}
     # Before the classifier is looked for, since only an error of the profile's names all commands.
     thresholds = {layer.name: profile.of_units("thresholds", layer) for layer in layers}
-    scores = None
-    if not by_sample:
-        scores = {layer.name: profile.of_units("defective", layer) for layer in layers}
+    scores = None if by_sample else {layer.name: defective(layer) for layer in layers}
     classifier = Classifier.load(options.classifier or classifier_path(profile.fingerprint))
     extractor = classifier.load_extractor(context.discriminator)
     return ArtifactPass(tuple(layers), options, classifier, extractor, thresholds, scores)
@@ -139,20 +125,14 @@ def edits(options: SeqcOptions, context: CorrectorContext) -> Mapping[Layer, Edi
 
 @dataclass(frozen=True, eq=False)
 class ArtifactPass(Shared):
-    """Looks at a first pass: which rows are artifacts, and how to correct each of them.
-
-    Attributes:
-        layers: the layers to correct.
-        thresholds: T_u by layer name.
-        scores: defective scores by layer name where all samples share them; None scores the units
-            of each sample against its own mask.
-    """
+    """Looks at a first pass: which rows are artifacts, and how to correct each of them."""
 
     layers: tuple[Layer, ...]
     options: SeqcOptions
     classifier: Classifier
     extractor: Extractor
-    thresholds: dict[str, Tensor]
+    thresholds: dict[str, Tensor]  # T_u by layer name
+    # Defective scores by layer name; None scores the units of each sample against its own mask.
     scores: dict[str, Tensor] | None
 
     def keep(self, layer: Layer, x: Tensor) -> Tensor:

@@ -112,10 +112,7 @@ def _highest(what: str, options: TopUnitsOptions, context: CorrectorContext) -> 
 
 
 UNITS = Corrector(
-    name="units",
-    help="zero ablation of units listed by hand",
-    options=UnitsOptions,
-    edits=_by_hand,
+    name="units", help="zero ablation of units listed by hand", options=UnitsOptions, edits=_by_hand
 )
 DS = Corrector(
     name="ds",

@@ -178,7 +178,7 @@ def choices(spec: BoundSpec, auto: Sequence[Layer]) -> Keys:
     up_to = ["+".join(numbers[:end]) for end in range(2, len(numbers) + 1)]
     texts = {key_of(field): field.metadata["tune"] for field in fields(spec.options)}
     texts = {key: (*numbers, *up_to) if key == "layers" else texts[key] for key in texts}
-    open_keys = {key: ("", *texts[key]) for key in texts if texts[key] and key not in spec.given}
+    open_keys = {key: ("", *texts[key]) for key in texts if texts[key] and key not in spec.keys}
     if not open_keys:
         raise GanfixError(f"tune {spec}: no key is left to search; leave some out")
     return open_keys

@@ -17,16 +17,9 @@ import torch
 from torch import nn
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.hooks import standalone
 from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.counts import Count, counted
-from ganfix_plugin.hooks.standalone import (
-    AfterHook,
-    BeforeHook,
-    EndHook,
-    Hook,
-    InputHook,
-    LayerHook,
-)
 
 # Out of reach of torch's counter of ids, which restarts at 0 in every process and would overwrite
 # hooks of lower ids in an unpickled generator.
@@ -51,11 +44,11 @@ class Attachment(AbstractContextManager["Attachment"]):
         for module, _ in plan:
             # Nothing of a call may be forgotten before the last of all second passes.
             hooks = module._forward_hooks
-            for key in [key for key, hook in hooks.items() if isinstance(hook, EndHook)]:
+            for key in [key for key, hook in hooks.items() if isinstance(hook, standalone.EndHook)]:
                 hooks[key] = hooks.pop(key)
         _recompile()
 
-    def _place(self, module: nn.Module, hook: Hook) -> None:
+    def _place(self, module: nn.Module, hook: standalone.Hook) -> None:
         key = max([_FIRST_ID, *(taken + 1 for taken in getattr(module, hook.table))])
         for name in (hook.table, *hook.flags):
             # torch 2.0 has no _forward_hooks_always_called.
@@ -126,19 +119,19 @@ def placed(G: nn.Module) -> Iterator[tuple[dict[int, Any], int, Any]]:
                 yield hooks, key, hook
 
 
-def _hooks(token: str, correction: Correction) -> Iterator[tuple[str, Hook]]:
+def _hooks(token: str, correction: Correction) -> Iterator[tuple[str, standalone.Hook]]:
     """The hooks of a correction, each with the name of the module it goes to."""
     entry, layers, one_pass = correction.entry.name, correction.layers, correction.one_pass
     of_call = layers and (correction.gate or correction.moves or not one_pass)
     if of_call:
-        yield entry, BeforeHook(token, correction)
+        yield entry, standalone.BeforeHook(token, correction)
     for layer in () if correction.moves else layers:
-        kind = InputHook if layer.of_input else LayerHook
+        kind = standalone.InputHook if layer.of_input else standalone.LayerHook
         yield layer.name, kind(token, correction, layer)
     if layers and not one_pass:
-        yield entry, AfterHook(token, correction)
+        yield entry, standalone.AfterHook(token, correction)
     if of_call:
-        yield entry, EndHook(token, correction)
+        yield entry, standalone.EndHook(token, correction)
 
 
 def _recompile() -> None:

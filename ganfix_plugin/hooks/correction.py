@@ -30,10 +30,8 @@ from ganfix_plugin.hooks.standalone import (
 
 
 class SecondPass(Protocol):
-    """Looks at a first, uncorrected pass and decides how to correct each sample in a second one.
-
-    A frozen, picklable object.
-    """
+    """Looks at a first, uncorrected pass and decides how to correct each sample in a second one; a
+    frozen, picklable object."""
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -50,10 +48,7 @@ class SecondPass(Protocol):
 
 
 class Move(Protocol):
-    """Moves the latents of a call before anything is rendered.
-
-    A frozen, picklable object.
-    """
+    """Moves the latents of a call before anything is rendered; a frozen, picklable object."""
 
     def latent(self, entry: nn.Module, args: Args, kwargs: Kwargs) -> Tensor:
         """The latents [N, …] that the entry is called with."""
@@ -140,11 +135,8 @@ class SecondPassCorrection(Correction):
         return None
 
     def after(self, call: CallState, output: Any, again: Callable[[], Any]) -> Any:
-        """After the entry has run: another output of it, or None.
-
-        Args:
-            again: calls the entry a second time, past the hooks of others.
-        """
+        """After the entry has run: another output of it, or None. ``again`` calls the entry a
+        second time, past the hooks of others."""
         images = self.entry.read(output)
         if images.requires_grad:
             raise GanfixError(

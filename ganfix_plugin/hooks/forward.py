@@ -39,15 +39,11 @@ def observe(
     """Call a hook-free view of ``root`` and show the feature maps of ``layers`` on the way.
 
     Args:
-        root: the module that ``call`` runs; the layers' names are relative to it.
-        layers: which layers; the pass ends when each of them has run once.
+        layers: named relative to root; the pass ends when each of them has run once.
         visit: called with a layer and its feature map [N, C, H, W], which it must not change.
         call: runs the view, for example ``lambda G: G(z)``.
-        to_end: go on to the image instead of ending after the deepest layer.
+        to_end: go on to the image, and return what ``call`` returns.
         gradients: record what gradients with respect to what ``call`` hands in need.
-
-    Returns:
-        what ``call`` returned, with ``to_end``.
 
     Raises:
         GanfixError: if the pass ended before every layer had run.

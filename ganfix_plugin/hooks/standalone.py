@@ -455,24 +455,17 @@ class Baked(Shared):
 
 @dataclass(frozen=True, eq=False)
 class LowRateCount(Shared):
-    """Counts the activated low-rate neurons of each sample: by layer name, bool [C, H, W]."""
+    """Counts the activated low-rate neurons of each sample: those of a `Cap`, by layer name."""
 
-    neurons: dict[str, Tensor]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"neurons": {name: pack(neurons) for name, neurons in self.neurons.items()}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        neurons = {name: unpack(*packed) for name, packed in state["neurons"].items()}
-        vars(self).update(neurons=neurons)
+    caps: dict[str, Cap]
 
     def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> Tensor:
         counts: list[Tensor] = []
 
         def count(name: str, x: Tensor) -> None:
-            active = (x > 0) & self.neurons[name].to(x.device)
+            active = (x > 0) & self.caps[name].neurons.to(x.device)
             counts.append(active.sum(dim=(1, 2, 3), dtype=torch.int32))
 
         with torch.no_grad():
-            shown(module, self.neurons, count, lambda view: view(*args, **kwargs))
+            shown(module, self.caps, count, lambda view: view(*args, **kwargs))
         return torch.stack(counts).sum(dim=0, dtype=torch.int32)
