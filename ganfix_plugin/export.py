@@ -47,8 +47,8 @@ class About:
         version: the ganfix that wrote it.
     """
 
-    specs: tuple[str, ...]
-    layers: tuple[tuple[int, ...], ...]
+    specs: Sequence[str]
+    layers: Sequence[Sequence[int]]
     generator: str
     version: str = __version__
 
@@ -57,9 +57,7 @@ class About:
 
     @classmethod
     def parse(cls, text: str) -> About:
-        values = json.loads(text)["ganfix-export-1"]
-        layers = tuple(tuple(numbers) for numbers in values.pop("layers"))
-        return cls(specs=tuple(values.pop("specs")), layers=layers, **values)
+        return cls(**json.loads(text)["ganfix-export-1"])
 
 
 def export(
@@ -167,8 +165,8 @@ def _maker(G: nn.Module, path: Path) -> Make:
 
 def _bake(generator: Generator, corrections: Sequence[Correction], make: Make) -> None:
     """Replace the hooks of `attach` by such as a pickle can carry."""
-    layers = tuple(tuple(layer.index for layer in c.layers) for c in corrections)
-    about = About(tuple(c.text for c in corrections), layers, generator.fingerprint)
+    layers = [[layer.index for layer in correction.layers] for correction in corrections]
+    about = About([c.text for c in corrections], layers, generator.fingerprint)
     if not any(layers):
         raise GanfixError(f"export: {' '.join(about.specs)} edits nothing; there is no need")
     for correction in corrections:
@@ -180,17 +178,14 @@ def _bake(generator: Generator, corrections: Sequence[Correction], make: Make) -
             attributes, edit = dict(vars(hook)), None
             if isinstance(hook, standalone.LayerHook):
                 attributes["layer"] = make(Layer, **vars(hook.layer))
-                edit = _edit(hook.correction.edits[hook.layer], make)
+                original = hook.correction.edits[hook.layer]
+                numbers = vars(original).items()
+                # Copies, since a pickle holds the whole memory that a tensor is a part of.
+                copies = {k: n.cpu().clone() if isinstance(n, Tensor) else n for k, n in numbers}
+                edit = make(type(original), **copies)
             gate = gates[hook.correction]
             attributes["correction"] = make(standalone.Baked, ganfix=text, edit=edit, gate=gate)
             hooks[key] = make(type(hook), **attributes)
-
-
-def _edit(edit: standalone.Edit, make: Make) -> Any:
-    # Copies, since a pickle holds the whole memory that a tensor is a part of.
-    numbers = vars(edit).items()
-    copies = {name: n.cpu().clone() if isinstance(n, Tensor) else n for name, n in numbers}
-    return make(type(edit), **copies)
 
 
 def _gate(correction: Correction, make: Make) -> Any:
