@@ -115,8 +115,7 @@ def placed(G: nn.Module) -> Iterator[tuple[dict[int, Any], int, Any]]:
     for module in G.modules():
         tables: tuple[dict[int, Any], ...] = (module._forward_pre_hooks, module._forward_hooks)
         for hooks in tables:
-            for key, hook in list(hooks.items()):
-                yield hooks, key, hook
+            yield from [(hooks, key, hook) for key, hook in hooks.items()]
 
 
 def _hooks(token: str, correction: Correction) -> Iterator[tuple[str, standalone.Hook]]:

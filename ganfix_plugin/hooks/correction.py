@@ -130,8 +130,8 @@ class SecondPassCorrection(Correction):
     def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
         if call.kept is not None:
             call.kept[layer.name] = self.edits.keep(layer, x.detach())
-        elif call.rows is not None and layer.name in call.second:
-            return where(call.rows, call.second[layer.name](x), x)
+        elif call.rows is not None and layer in call.second:
+            return where(call.rows, call.second[layer](x), x)
         return None
 
     def after(self, call: CallState, output: Any, again: Callable[[], Any]) -> Any:
@@ -150,7 +150,7 @@ class SecondPassCorrection(Correction):
         count(call.token, 1, len(images), int(call.rows.sum()))
         if not call.rows.any():
             return None
-        call.second = {layer.name: edit for layer, edit in edits.items()}
+        call.second = edits
         restore(call.start)
         with torch.no_grad(), uncounted():
             second = self.entry.read(again())

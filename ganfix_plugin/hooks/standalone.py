@@ -313,10 +313,10 @@ class CallState:
     token: str
     rows: Tensor | None = None  # to correct, bool [N] on the CPU; None where no gate chooses
     # Of second passes: the random state that the entry started from; while the first runs, what it
-    # leaves for the decision, by layer name; while the second runs, its edits, by layer name.
+    # leaves for the decision, by layer name; while the second runs, its edits, by layer.
     start: list[tuple[torch.Generator, Tensor]] = field(default_factory=list)
     kept: dict[str, Tensor] | None = None
-    second: Mapping[str, Edit] = field(default_factory=dict)
+    second: Mapping[Any, Edit] = field(default_factory=dict)
 
 
 class _Calls(threading.local):
