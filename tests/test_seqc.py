@@ -337,7 +337,7 @@ def test_nothing_is_run_again_where_no_row_is_an_artifact(
         rows, edits = edits_of(attachment).decide(before, {})
         assert not rows.any() and edits == {}
         with monkeypatch.context() as patch:
-            patch.setattr("ganfix_plugin.hooks.attachment.bare", None)  # what a second pass runs
+            patch.setattr("ganfix_plugin.hooks.standalone.bare", None)  # what a second pass runs
             assert torch.equal(images(stylegan2, normal), before)
     assert attachment.counts[0].corrected == 0
 
