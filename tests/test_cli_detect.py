@@ -20,6 +20,8 @@ from ganfix_plugin.generators.generator import fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import Label, Labels, write
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(face: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:

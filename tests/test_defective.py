@@ -81,6 +81,7 @@ def head() -> Classifier:
     return Classifier(weight, torch.zeros(2), mean, deviation, classes, EXTRACTOR, "", report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cam", "active"), [(0.5, 0.5), (0.25, 0.5), (0.5, 0.2), (0.8, 0.6)])
 def test_scores_equal_definition_1_given_the_same_thresholds(
     G: nn.Module, labels: Labels, head: Classifier, cam: float, active: float
@@ -170,6 +171,7 @@ def test_scores_of_zero_stay_zero_and_a_single_unit_is_no_division_by_zero() -> 
     assert normalized(torch.tensor([0.3]).double(), "rank").tolist() == [0]
 
 
+@pytest.mark.slow
 def test_interrupted_scoring_goes_on_where_it_was(
     pggan: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,8 @@ import pages
 import pytest
 from pages import Block, blocks
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 DOCS = ROOT / "docs"

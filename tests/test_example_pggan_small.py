@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 PGGAN_SMALL = Path(__file__).parents[1] / "examples" / "pggan_small"
 
 

@@ -54,6 +54,7 @@ def test_the_samples_that_score_above_the_threshold_are_corrected(G: nn.Module) 
     assert torch.equal(corrected, passing(G, z, 0.5))
 
 
+@pytest.mark.slow
 def test_about_the_share_above_the_quantile_of_fresh_latents_passes(G: nn.Module) -> None:
     with attach(G, f"{SPEC},gate=lr:70%") as attachment:
         for seed in range(4):

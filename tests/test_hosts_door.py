@@ -15,6 +15,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PYTHON = (sys.executable,)
 GANFIX = (sys.executable, "-m", "ganfix_plugin", "run", "--device=cpu")

@@ -32,6 +32,8 @@ from ganfix_plugin.hosts.nvidia import _report_apart, give_detector
 from ganfix_plugin.hosts.session import Run, Session
 from ganfix_plugin.labels import Label, Labels, write
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parents[1] / "examples" / "stylegan2_small"
 DATA = EXAMPLE / "data" / "footwear32_test.zip"
 SPEC = "seqabl:samples=200"

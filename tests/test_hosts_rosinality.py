@@ -17,6 +17,8 @@ from ganfix_plugin import GanfixError
 from ganfix_plugin.hosts.host import find_host
 from ganfix_plugin.hosts.loading import open_network
 
+pytestmark = pytest.mark.slow
+
 MODEL = """
 import torch
 from torch import Tensor, nn

@@ -114,6 +114,7 @@ def run(script: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str
     return subprocess.run(list(map(str, line)), capture_output=True, text=True, env=os.environ)
 
 
+@pytest.mark.slow
 def test_an_unmodified_script_renders_what_is_left_under_the_same_names(
     face: nn.Module, tmp_path: Path
 ) -> None:
@@ -125,6 +126,7 @@ def test_an_unmodified_script_renders_what_is_left_under_the_same_names(
     assert Image.open(tmp_path / f"seed{kept[0]:04d}.png").size == (64, 64)
 
 
+@pytest.mark.slow
 def test_scripts_without_a_seed_per_image_refuse_it_with_the_reason(network_pickle: Path) -> None:
     done = run(EXAMPLES / "stylegan2_small" / "style_mixing.py", "--screen=10%")
     assert done.returncode == 1

@@ -31,6 +31,7 @@ def share_inside(a: Tensor, b: Tensor, k: int) -> float:
     return sum(inside) / len(b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_precision_and_recall_equal_a_plain_reading(k: int) -> None:
     real, generated = features(60), features(47, seed=1, shift=0.9)

@@ -231,19 +231,23 @@ def test_two_processes_at_once_build_one_library(built: Any) -> None:
     assert {path.suffix for path in folder.rglob("*.*") if path.is_file()} <= {".so", ".lock"}
 
 
+@pytest.mark.slow
 def test_a_library_that_is_there_is_used_without_being_asked_for(built: Any) -> None:
     assert said(process(built[0])) == ("native", [])
 
 
+@pytest.mark.slow
 def test_by_default_nothing_is_built_and_nothing_said(tmp_path: Path) -> None:
     assert said(process(tmp_path)) == ("reference", [])
     assert not list(tmp_path.rglob("*"))
 
 
+@pytest.mark.slow
 def test_ref_is_the_reference_whatever_was_built(built: Any) -> None:
     assert said(process(built[0], GANFIX_OPS="ref")) == ("reference", [])
 
 
+@pytest.mark.slow
 def test_without_a_compiler_the_reference_runs_and_one_line_says_so(tmp_path: Path) -> None:
     name, lines = said(process(tmp_path, GANFIX_OPS="native", CXX="no-such-compiler"))
     assert name == "reference"
@@ -251,6 +255,7 @@ def test_without_a_compiler_the_reference_runs_and_one_line_says_so(tmp_path: Pa
     assert lines == [f"ganfix: no native ops on cpu ({why}); the reference runs"]
 
 
+@pytest.mark.slow
 def test_a_broken_compiler_leaves_nothing_behind_but_a_line(tmp_path: Path) -> None:
     broken = tmp_path / "bin" / "c++"
     broken.parent.mkdir()
@@ -263,12 +268,14 @@ def test_a_broken_compiler_leaves_nothing_behind_but_a_line(tmp_path: Path) -> N
     assert not list((tmp_path / "cache").rglob("*.so"))
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     name, lines = said(process(tmp_path / "file", GANFIX_OPS="native"))
     assert name == "reference" and "cannot be written: Not a directory" in lines[1]
 
 
+@pytest.mark.slow
 def test_a_damaged_library_is_not_used(built: Any, tmp_path: Path) -> None:
     shutil.copytree(built[0], tmp_path / "cache")
     next((tmp_path / "cache").rglob("*.so")).write_bytes(b"nonsense")
@@ -307,6 +314,7 @@ def test_another_pytorch_compiler_or_source_gets_a_library_of_its_own(
 # --- CUDA. No GPU is needed for any of this, and none has ever run it.
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("nvcc"), reason="there is no nvcc here")
 def test_the_cuda_library_compiles_and_serves_the_cpu_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

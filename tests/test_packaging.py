@@ -14,6 +14,8 @@ import pytest
 
 from ganfix_plugin import __version__ as VERSION
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 BUILD = (sys.executable, "-m", "build", "--no-isolation")

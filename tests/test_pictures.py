@@ -71,6 +71,7 @@ def test_heat_gets_lighter_with_the_value() -> None:
     assert overlay(blank(1)[0], heat(values, 0, 1)).size == (8, 8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 10_000])
 def test_a_histogram_of_any_number_of_values_is_drawn(count: int, tmp_path: Path) -> None:
     values = {"one": np.random.RandomState(0).randn(count), "none": np.zeros(0)}

@@ -20,6 +20,8 @@ from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.pictures.sheet import pictured
 
+pytestmark = pytest.mark.slow
+
 EXTRACTOR = "test_population:pooled"
 
 

@@ -28,6 +28,8 @@ from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, read, stored_path, write
 from ganfix_plugin.profiling.profile import Profile
 
+pytestmark = pytest.mark.slow
+
 TESTS = Path(__file__).parent
 STYLEGAN2 = TESTS.parent / "examples" / "stylegan2_small"
 PGGAN = TESTS.parent / "examples" / "pggan_small"

@@ -75,6 +75,7 @@ def by_unit(maps: list[Tensor]) -> Tensor:
     return torch.cat(maps).transpose(0, 1).flatten(1).double()
 
 
+@pytest.mark.slow
 @distributions
 @pytest.mark.parametrize("tau", [0.005, 0.05, 0.5, 0.9])
 def test_within_a_thousandth_of_the_units_range_of_the_exact_quantile(
@@ -115,6 +116,7 @@ def test_a_constant_unit_and_a_lively_one_in_the_same_layer_do_not_disturb_each_
     assert found[1] == pytest.approx(1.2816, abs=0.05)
 
 
+@pytest.mark.slow
 @distributions
 def test_batches_do_not_matter(draw: Callable[[torch.Generator, int], Tensor]) -> None:
     maps = batches(draw)
@@ -124,6 +126,7 @@ def test_batches_do_not_matter(draw: Callable[[torch.Generator, int], Tensor]) -
     assert ((single - histogram(maps).above(TAU)).abs() / extent).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_the_state_of_a_512x32x32_layer_does_not_grow_with_the_samples() -> None:
     found = UnitHistogram(512)
     sizes = []
@@ -152,6 +155,7 @@ def test_activations_that_are_no_numbers_are_refused(value: float) -> None:
         UnitHistogram(2).add(x)
 
 
+@pytest.mark.slow
 def test_thresholds_of_a_generator_are_the_quantiles_of_its_layers(stylegan2: nn.Module) -> None:
     generator = Generator.of(stylegan2)
     layers, stream = generator.layers[:4], Latents.of(generator)

@@ -48,6 +48,7 @@ def equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_counts_equal_a_plain_loop_over_full_passes(own_cache: Path, G: nn.Module) -> None:
     profile = ganfix.profile(G, layers="all", samples=50, scores=False, batch=16)
     assert equal(profile.counts, slow_counts(G, drawn(G, 50, 16)))
@@ -110,6 +111,7 @@ def test_a_corrected_generator_measures_as_if_it_were_not(own_cache: Path, face:
     assert equal(corrected.counts, plain.counts)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_latents(face: nn.Module) -> None:
     class Weighed:
         """The adapter, with a look at all tensors that are alive at each pass."""

@@ -33,6 +33,8 @@ from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.pictures.sheet import pictured
 from ganfix_plugin.report.pairs import LARGEST, Pair, encoded
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FACE = ["--network=legacy:generator", f"--host={EXAMPLES / 'face_gan'}"]
 TINY = ["--network=test_report:tiny", "--num=20", "--top=3"]

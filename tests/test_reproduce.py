@@ -19,6 +19,8 @@ from ganfix_plugin.generators.generator import fingerprint
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
 from ganfix_plugin.web.answers import Answers
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 
 FEW = ["--generations=200", "--latents=60", "--num-real=100"]

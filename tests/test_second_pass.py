@@ -76,6 +76,7 @@ def test_gradients_are_refused(stylegan2: nn.Module) -> None:
         stylegan2.synthesis(ws)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["other", "second pass"])
 @pytest.mark.parametrize(
     "spec",

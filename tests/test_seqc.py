@@ -138,6 +138,7 @@ def test_layers_that_are_not_there_are_refused(pggan: nn.Module, options: str) -
         attach(pggan, f"{SPEC},{options}")
 
 
+@pytest.mark.slow
 def test_layers_from_the_first_to_the_stopping_layer_are_corrected(G: nn.Module) -> None:
     prepare(G)
     default = 2 if len(numbered(G)) == 4 else 3
@@ -366,6 +367,7 @@ def test_the_gate_by_count_and_the_classifier_combine(stylegan2: nn.Module) -> N
     assert attachment.counts[0].corrected == (rows & passing).sum()
 
 
+@pytest.mark.slow
 @NOISE
 @pytest.mark.parametrize("probability", [0.2, 0.9])
 def test_the_gate_by_classifier_lets_pass_whose_probability_exceeds_it(
@@ -411,6 +413,7 @@ def in_a_child(G: nn.Module, z: Tensor) -> Tensor:
     return images(G, z)
 
 
+@pytest.mark.slow
 def test_a_spawned_process_corrects_by_sample(stylegan2: nn.Module) -> None:
     z = latents(stylegan2, 4)
     prepare(stylegan2)

@@ -301,6 +301,7 @@ def test_a_profile_that_cannot_be_written_leaves_nothing(own_cache: Path, tmp_pa
     assert list(taken.iterdir()) == [] and not list(tmp_path.glob(".writing-*"))
 
 
+@pytest.mark.slow
 def test_a_killed_profiling_leaves_no_broken_file_and_starts_again(own_cache: Path) -> None:
     process = slow_process(pause=1)
     assert process.stderr is not None
@@ -312,6 +313,7 @@ def test_a_killed_profiling_leaves_no_broken_file_and_starts_again(own_cache: Pa
     assert len(files(own_cache)) == 1
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_both_succeed_and_measure_once(own_cache: Path) -> None:
     processes = [slow_process(pause=0.15) for _ in range(2)]
     results = [process.communicate(timeout=60) for process in processes]

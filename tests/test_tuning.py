@@ -19,6 +19,8 @@ from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
 
+pytestmark = pytest.mark.slow
+
 SPEC = f"seqabl:samples={SAMPLES}"
 
 

@@ -25,6 +25,7 @@ def features(images: Tensor) -> Tensor:
     return look(images).mean(dim=(2, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top", [10, 30])  # fewer and more than there are features
 def test_is_the_distance_of_each_units_top_activating_images_to_real_ones(
     pggan: nn.Module, top: int
@@ -63,6 +64,7 @@ def test_goes_to_the_profile_beside_what_is_there(pggan: nn.Module) -> None:
     assert after.made["defective"] == before.made["defective"]
 
 
+@pytest.mark.slow
 def test_without_real_images_those_labelled_normal_stand_in(
     pggan: nn.Module, own_cache: Path
 ) -> None:

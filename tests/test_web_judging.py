@@ -16,6 +16,8 @@ from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
 from ganfix_plugin.web.answers import IMPROVED, OVERALL, SAME, WORSE, Answer, Answers
 from ganfix_plugin.web.judging import EQUAL, LEFT, RIGHT, corrected_side, verdict
 
+pytestmark = pytest.mark.slow
+
 SPEC = "random:of=units,portion=50%"
 SEEDS = [3, 5, 8, 13, 21, 34]
 CRITERIA = ("face", "hair", "neck", "background")

@@ -25,6 +25,8 @@ from ganfix_plugin import web
 from ganfix_plugin.labels import ARTIFACT, NORMAL, read
 from ganfix_plugin.web.answers import Answers
 
+pytestmark = pytest.mark.slow
+
 NUM = 60
 EVIL = "http://evil.example"
 

@@ -20,6 +20,8 @@ from ganfix_plugin.artifacts.prepare import score_units
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.profiling.profile import Profile
 
+pytestmark = pytest.mark.slow
+
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 Done = subprocess.CompletedProcess[str]
 

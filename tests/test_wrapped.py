@@ -34,6 +34,7 @@ def compiled(G: Any, backend: str = "eager") -> Any:
     return torch.compile(G, backend=backend)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec, backend", [(SPECS[1], "eager"), (SPECS[0], "aot_eager")])
 def test_a_generator_compiled_after_attaching_gives_the_corrected_images(
     G: nn.Module, spec: str, backend: str
@@ -47,6 +48,7 @@ def test_a_generator_compiled_after_attaching_gives_the_corrected_images(
     assert attachment.counts[0].samples == 18
 
 
+@pytest.mark.slow
 @EVERY
 def test_attaching_to_a_generator_that_ran_compiled_corrects_what_runs_next(
     G: nn.Module, spec: str
@@ -65,6 +67,7 @@ def test_attaching_to_a_generator_that_ran_compiled_corrects_what_runs_next(
     assert torch.equal(images(fast, z), before)
 
 
+@pytest.mark.slow
 def test_a_generator_compiled_in_place_is_corrected(G: nn.Module) -> None:
     z, spec = latents(G, 6), SPECS[1]
     with attach(G, spec):
@@ -76,6 +79,7 @@ def test_a_generator_compiled_in_place_is_corrected(G: nn.Module) -> None:
     assert torch.equal(images(G, z), before)
 
 
+@pytest.mark.slow
 def test_compiled_parts_of_a_generator_are_corrected(stylegan2: Any) -> None:
     z, spec = latents(stylegan2, 4), SPECS[0]
     with attach(stylegan2, spec):
@@ -92,6 +96,7 @@ def test_compiled_parts_of_a_generator_are_corrected(stylegan2: Any) -> None:
         layer._compiled_call_impl = None
 
 
+@pytest.mark.slow
 def test_measuring_a_compiled_generator_gives_the_rates_of_the_original(
     G: nn.Module, own_cache: Path
 ) -> None:
@@ -103,6 +108,7 @@ def test_measuring_a_compiled_generator_gives_the_rates_of_the_original(
         assert all(torch.equal(again[name], rates[name]) for name in rates)
 
 
+@pytest.mark.slow
 def test_a_second_pass_works_in_a_compiled_generator(G: nn.Module) -> None:
     z = latents(G, 6)
     fast = compiled(G)
@@ -152,6 +158,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_distributed_data_parallel_is_corrected_on_every_rank(tmp_path: Path) -> None:
     (tmp_path / "rank.py").write_text(RANK)
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
