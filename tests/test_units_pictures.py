@@ -16,13 +16,13 @@ from ganfix_plugin.profiling.unit_images import clusters, representative, top_se
 def test_the_top_seeds_maximise_the_mean_magnitude_of_a_unit(G: nn.Module) -> None:
     generator = Generator.of(G)
     layer = generator.layers[1]
-    found = top_seeds(generator, layer, range(5, 75), top=4)
+    best = top_seeds(generator, layer, range(5, 75), top=4)
     with recorded(G, (layer,)) as maps:
         images(G, latents_of(range(5, 75), generator.latent_shape))
     magnitude = maps[layer.name].abs().mean(dim=(2, 3))
     for unit in range(0, layer.channels, 17):
         expected = magnitude[:, unit].topk(4).values
-        assert torch.allclose(magnitude[found[unit] - 5, unit], expected, rtol=1e-4)
+        assert torch.allclose(magnitude[best[unit] - 5, unit], expected, rtol=1e-4)
 
 
 def test_fewer_seeds_than_images_are_refused(face: nn.Module) -> None:
@@ -33,8 +33,8 @@ def test_fewer_seeds_than_images_are_refused(face: nn.Module) -> None:
 def test_one_seed_represents_itself(G: nn.Module) -> None:
     generator = Generator.of(G)
     expected = images(G, latents_of([7], generator.latent_shape))
-    found = representative(generator, generator.layers[2], [7])
-    assert torch.allclose(found, expected, atol=1e-5)
+    image = representative(generator, generator.layers[2], [7])
+    assert torch.allclose(image, expected, atol=1e-5)
 
 
 def test_the_representative_goes_on_from_the_mean_of_the_feature_maps() -> None:
