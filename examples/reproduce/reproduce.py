@@ -29,7 +29,7 @@ from protocol import MEANING, PROTOCOL
 from report import FOOTWEAR, OURS, Asked, reported
 
 from ganfix_plugin.commands import options as shared
-from ganfix_plugin.commands.options import FILE, IMAGES, NETWORK_HELP, Command
+from ganfix_plugin.commands.options import FILE, NETWORK_HELP, PATH, Command
 from ganfix_plugin.errors import GanfixWarning
 
 OUT = click.Path(path_type=Path)
@@ -109,7 +109,7 @@ def options(name: str, reproduction: Reproduction) -> list[click.Option]:
         ours = f"{NETWORK_HELP} Or {' or '.join(OURS)}, of this repository."
         flags += [
             click.option("--network", default=reproduction.network, show_default=True, help=ours),
-            click.option("--host", type=IMAGES, help="The codebase's checkout, for --network."),
+            click.option("--host", type=PATH, help="The codebase's checkout, for --network."),
             shared.device,
             shared.adapter,
             click.option("--labels", type=FILE, help="Label file. [default: realism's ends]"),
@@ -117,7 +117,7 @@ def options(name: str, reproduction: Reproduction) -> list[click.Option]:
         ]
     if reproduction.real:
         flags += [
-            click.option("--real", type=IMAGES, help="Real images, a folder or zip."),
+            click.option("--real", type=PATH, help="Real images, a folder or zip."),
             click.option("--extractor", metavar="NAME", help=EXTRACTOR),
         ]
     if reproduction.learns:

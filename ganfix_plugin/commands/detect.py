@@ -7,43 +7,38 @@ from typing import Any
 
 import click
 
+from ganfix_plugin.artifacts.ranking import Ranking, score_seeds, separation
+from ganfix_plugin.artifacts.scores import SCORES, Scoring
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import FILE, FOLDER, RATE, Network, command
+from ganfix_plugin.commands.options import FILE, FOLDER, Network, main, preset
+from ganfix_plugin.files import ready
+from ganfix_plugin.generators.latents import check_class
+from ganfix_plugin.labels import read
+from ganfix_plugin.pictures import plots
+from ganfix_plugin.pictures.detection import draw
+from ganfix_plugin.spec import layer_choice
 
 
-@command()
+@main.command()
 @options.network
 @options.seed_range(50_000)
 @click.option("--out", type=FOLDER, required=True, help="The folder to write to.")
-@click.option(
+@preset(
     "--score",
-    type=click.Choice(["lr", "artifact", "realism"]),
-    default="lr",
-    show_default=True,
-    help="lr: active low-rate neurons, nothing is rendered. artifact: the probability "
+    "lr",
+    "lr: active low-rate neurons, nothing is rendered. artifact: the probability "
     "of the classifier that ganfix fit made. realism: against the images of --real.",
+    type=click.Choice(list(SCORES)),
 )
-@click.option(
-    "--rate",
-    type=RATE,
-    default=0.1,
-    show_default=True,
-    help="lr counts neurons of at most this.",
-)
-@click.option("--layers", default="auto", show_default=True, help="Of lr: auto, 0+1+3, 4x4+8x8.")
+@preset("--rate", 0.1, "lr counts neurons of at most this.", type=click.FloatRange(0, 1))
+@preset("--layers", "auto", "Of lr: auto, 0+1+3, 4x4+8x8.")
 @options.samples("Latents of lr's profile.")
 @options.class_index
-@click.option("--classifier", type=FILE, help="[default: the one that ganfix fit left]")
+@options.classifier
 @options.real
 @options.extractor
 @click.option("--labels", type=FILE, help="A label file: say how well the score separates it.")
-@click.option(
-    "--top",
-    type=click.IntRange(1),
-    default=36,
-    show_default=True,
-    help="Images on each contact sheet.",
-)
+@preset("--top", 36, "Images on each contact sheet.", type=click.IntRange(1))
 def detect(
     network: Network,
     seeds: range,
@@ -64,15 +59,6 @@ def detect(
     more artifact-like than 90 of 100), histogram.png, top.png and bottom.png with heat maps, and
     heatmaps/ with each of these images by itself.
     """
-    from ganfix_plugin.artifacts.ranking import Ranking, score_seeds, separation
-    from ganfix_plugin.artifacts.scores import SCORES, Scoring
-    from ganfix_plugin.files import ready
-    from ganfix_plugin.generators.latents import check_class
-    from ganfix_plugin.labels import read
-    from ganfix_plugin.pictures import plots
-    from ganfix_plugin.pictures.detection import draw
-    from ganfix_plugin.spec import layer_choice
-
     plots.needed()
     how = Scoring(layers=layer_choice(layers), **scoring)
     class_index, auc = how.class_index, None

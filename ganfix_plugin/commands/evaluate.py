@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from ganfix_plugin.artifacts.latent_files import check_latents
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import FILE, IMAGES, Network, command, gathers, several, table
-
-if TYPE_CHECKING:
-    from ganfix_plugin.correctors.bind import BoundSpec
-    from ganfix_plugin.evaluate.evaluate import Evaluation
-    from ganfix_plugin.features.bootstrap import Figure
-    from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.commands.options import FILE, Network, gathers, main, preset, several, table
+from ganfix_plugin.correctors.bind import BoundSpec, parse_specs
+from ganfix_plugin.evaluate import evaluate as evaluating
+from ganfix_plugin.features.bootstrap import Figure
+from ganfix_plugin.features.extractors import default_extractor, has_inception
+from ganfix_plugin.features.images import check_images
+from ganfix_plugin.files import ready
+from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.workers import rank
 
 TITLES = {
     "frechet": "Fréchet distance ↓",
@@ -35,12 +38,11 @@ features_options = several(
         "'ganfix list', or module:callable from images [N,3,H,W] in [-1,1].  [default: inception "
         "if one of those packages is installed, else resnet18 or efficientnet-lite0]",
     ),
-    click.option(
+    preset(
         "--resamples",
+        100,
+        "Bootstrap resamples for the intervals of differences; 0 leaves them out.",
         type=click.IntRange(min=0),
-        default=100,
-        show_default=True,
-        help="Bootstrap resamples for the intervals of differences; 0 leaves them out.",
     ),
 )
 
@@ -54,53 +56,21 @@ class Comparison:
     extractor: str | None
     resamples: int
 
-    def check(self) -> None:
-        """Check the real images before anything is rendered.
-
-        Raises:
-            GanfixError: if there are none.
-        """
-        from ganfix_plugin.features.images import check_images
-
-        assert self.real
-        check_images(self.real)
-
     def of(
         self, generator: Generator, latents: str, specs: list[BoundSpec], **how: Any
-    ) -> Evaluation:
-        """Figures of some latents, uncorrected and corrected.
-
-        Raises:
-            GanfixError: as `evaluate.evaluate` does.
-        """
-        from ganfix_plugin.evaluate.evaluate import evaluate
-        from ganfix_plugin.features.extractors import default_extractor, has_inception
-
+    ) -> evaluating.Evaluation:
+        """Figures of some latents, uncorrected and corrected; errors as of `evaluate`."""
         assert self.real
         # Inception, as FID's own, if it is installed.
         default = "inception" if has_inception() else default_extractor()
         how |= {"num_real": self.num_real, "resamples": self.resamples}
         how["extractor"] = self.extractor or default
-        return evaluate(generator, self.real, latents, specs, **how)
+        return evaluating.evaluate(generator, self.real, latents, specs, **how)
 
 
-@dataclass(frozen=True)
-class Latents:
-    """Which generations."""
-
-    latents: str | None
-    num: int | None
-    seed: int
-
-    @property
-    def source(self) -> str:
-        """As `artifacts.latent_files` takes them."""
-        return self.latents or f"{self.seed}-{self.seed + (self.num or 10_000) - 1}"
-
-
-@command()
+@main.command()
 @options.network
-@click.option("--real", type=IMAGES, required=True, help="Real images, a folder or zip.")
+@options.real_required
 @options.correct(
     "A correction; may be given several times. Without any, the generator is measured as it is.",
     required=False,
@@ -121,18 +91,18 @@ class Latents:
     "[default: 10000, or all of --latents]",
 )
 @num_real_option
-@options.count("--seed", 0, "First seed, and that of all choices.")
+@preset("--seed", 0, "First seed, and that of all choices.")
 @features_options
-@options.count("--batch", 16, "Latents per pass.")
+@preset("--batch", 16, "Latents per pass.")
 @click.option("--out", type=FILE, help="Write figures and settings here, as JSON.")
-@gathers(against=Comparison, chosen=Latents)
+@gathers(against=Comparison)
 def evaluate(
     network: Network,
     against: Comparison,
-    chosen: Latents,
     specs: tuple[str, ...],
-    batch: int,
+    latents: str | None,
     out: Path | None,
+    **how: Any,
 ) -> None:
     """Measure a generator against real images, uncorrected and corrected on the same latents.
 
@@ -142,26 +112,22 @@ def evaluate(
     Prints Fréchet distance, precision, recall and realism on both sides, their difference, and its
     95 % bootstrap interval. Under torchrun (write --num-gen) the work is shared among the ranks.
     """
-    from ganfix_plugin.artifacts.latent_files import check_latents
-    from ganfix_plugin.correctors.bind import parse_specs
-    from ganfix_plugin.files import ready
-    from ganfix_plugin.workers import rank
-
     bound = parse_specs(specs)
-    against.check()
-    check_latents(chosen.source)
+    assert against.real
+    check_images(against.real)
+    latents = latents or f"{how['seed']}-{how['seed'] + (how['num'] or 10_000) - 1}"
+    check_latents(latents)
     if out:
         ready(out)
-    how = {"num": chosen.num, "seed": chosen.seed, "batch": batch, "share": True}
     with network.opened() as generator:
-        evaluation = against.of(generator, chosen.source, bound, **how)
+        evaluation = against.of(generator, latents, bound, share=True, **how)
     record = evaluation.record
     click.echo(
         f"{record['num']} generations, {record['num_real']} real images, features of "
         f"{record['extractor']}"
     )
     header = ("", "uncorrected", "corrected", "difference")
-    click.echo(table([header, *map(row, evaluation.figures)]))
+    click.echo(table(header, *map(row, evaluation.figures)))
     if out and not rank():
         evaluation.save(out)
         click.echo(f"written to {out}")

@@ -7,8 +7,15 @@ from pathlib import Path
 
 import click
 
+import ganfix_plugin as ganfix
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import FILE, Network, command, one_line_errors
+from ganfix_plugin.commands.options import FILE, Network, main, one_line_errors
+from ganfix_plugin.correctors.bind import BUNDLE, parse_specs
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.export import contents
+from ganfix_plugin.hosts.devices import resolve_device
+from ganfix_plugin.hosts.loading import open_networks
+from ganfix_plugin.profiling.profile import Profile
 
 
 @one_line_errors()
@@ -16,10 +23,6 @@ def _show(context: click.Context, parameter: click.Parameter, path: Path | None)
     """Say what is baked into a file, and leave with status 1 if nothing is."""
     if path is None:
         return
-    from ganfix_plugin.correctors.bind import BUNDLE
-    from ganfix_plugin.export import contents
-    from ganfix_plugin.profiling.profile import Profile
-
     if path.suffix == BUNDLE:
         bundle = Profile.load(path)
         for spec in bundle.correct:
@@ -36,7 +39,7 @@ def _show(context: click.Context, parameter: click.Parameter, path: Path | None)
     sys.exit(0 if baked else 1)
 
 
-@command()
+@main.command()
 @options.network
 @options.correct(
     "What to bake in; may be given several times. Corrections that need a classifier are refused."
@@ -67,12 +70,6 @@ def export(network: Network, specs: tuple[str, ...], out: Path) -> None:
     writes a bundle, the specs and the numbers that they need: with it, --correct NAME.safetensors
     corrects on another machine, where ganfix then measures nothing.
     """
-    import ganfix_plugin as ganfix
-    from ganfix_plugin.correctors.bind import BUNDLE, parse_specs
-    from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.hosts.devices import resolve_device
-    from ganfix_plugin.hosts.loading import open_networks
-
     bound = parse_specs(specs)
     if Path(network.name).exists() and out.exists() and out.samefile(network.name):
         raise GanfixError(f"--out {out}: is the network itself; write another file")

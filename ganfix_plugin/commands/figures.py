@@ -5,26 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from ganfix_plugin.artifacts import scores as artifact_scores
+from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.options import (
     FILE,
-    IMAGES,
     Network,
-    command,
     gathers,
+    preset,
     several,
     table,
     title_of,
 )
-from ganfix_plugin.commands.plot import drawing, out_option, rates_option
-
-if TYPE_CHECKING:
-    from ganfix_plugin.evaluate.population import Population
-    from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.commands.plot import drawing, out_option, plot, rates_option
+from ganfix_plugin.correctors.bind import parse_spec
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.evaluate.population import (
+    Population,
+    ablation_rows,
+    ablation_sweep,
+    layer_columns,
+)
+from ganfix_plugin.features.classifier import auc
+from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.latents import check_class
+from ganfix_plugin.labels import KINDS, read
+from ganfix_plugin.pictures import plots
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,6 @@ class Artifacts:
 
     def among(self, generator: Generator) -> tuple[Population, list[int]]:
         """All generations, and the seeds of the artifacts."""
-        from ganfix_plugin.evaluate.population import Population
-
         people = Population.of(generator, range(self.num), self.real, self.extractor)
         return people, people.artifacts(self.artifacts)
 
@@ -53,15 +60,15 @@ class Artifacts:
 
 
 artifacts_options = several(
-    click.option("--real", type=IMAGES, required=True, help="Real images, a folder or zip."),
+    options.real_required,
     options.extractor,
-    options.count("--num", 5000, "Generations to look for artifacts in."),
-    options.count("--artifacts", 1000, "Of them, those of least realism, which are corrected."),
+    preset("--num", 5000, "Generations to look for artifacts in."),
+    preset("--artifacts", 1000, "Of them, those of least realism, which are corrected."),
     gathers(artifacts=Artifacts),
 )
 
 
-@command("sweep")
+@plot.command("sweep")
 @options.network
 @artifacts_options
 @rates_option("0.7,0.5,0.3,0.1")
@@ -71,9 +78,6 @@ def sweep(
     network: Network, artifacts: Artifacts, rates: list[float], samples: int, out: Path
 ) -> None:
     """Distance of ablated artifacts to real images by rate and layers (IJCAI 2022, Table 1)."""
-    from ganfix_plugin.evaluate.population import ablation_rows, ablation_sweep, layer_columns
-    from ganfix_plugin.pictures import plots
-
     plots.needed()
     with drawing(network, out) as generator:
         people, worst = artifacts.among(generator)
@@ -94,17 +98,16 @@ def sweep(
         plots.matrix(out, words, distances, before)
 
 
-@command("options")
+@plot.command("options")
 @options.network
 @options.correct("One or several.", metavar=None)
 @click.option("--vary", metavar="KEY=V1,V2,…", required=True, help="A key, as top=5%,20%,60%.")
 @artifacts_options
-@click.option(
+@preset(
     "--measure",
+    "distance",
+    "The Fréchet distance to real images, or the mean realism score.",
     type=click.Choice(["distance", "realism"]),
-    default="distance",
-    show_default=True,
-    help="The Fréchet distance to real images, or the mean realism score.",
 )
 @out_option
 def over_values(
@@ -122,10 +125,6 @@ def over_values(
     --correct seqc --vary stop=1,2,3,4                                   stopping layer
     --correct seqc --vary top=5%,10%,20%,40%          portion (CVPR 2021, Figure 12)
     """
-    from ganfix_plugin.correctors.bind import parse_spec
-    from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.pictures import plots
-
     plots.needed()
     key, equals, listed = vary.partition("=")
     values = [value.strip() for value in listed.split(",") if value.strip()]
@@ -152,11 +151,11 @@ def over_values(
         plots.lines(out, words, curves, ("uncorrected", before), lowest=measure == "distance")
 
 
-@command("d-values")
+@plot.command("d-values")
 @options.network
 @click.option("--labels", type=FILE, help="A label file; without, the ends of the LR count.")
-@options.count("--num", 5000, "Without labels: seeds to rank.")
-@options.count("--top", 500, "Without labels: of each end.")
+@preset("--num", 5000, "Without labels: seeds to rank.")
+@preset("--top", 500, "Without labels: of each end.")
 @options.samples()
 @options.class_index
 @out_option
@@ -169,13 +168,6 @@ def d_values(
     out: Path,
 ) -> None:
     """Does the discriminator tell artifacts from normals? Its scores of both (CVPR 2021)."""
-    from ganfix_plugin.artifacts.prepare import auto_labels
-    from ganfix_plugin.artifacts.scores import d_values as values_of
-    from ganfix_plugin.features.classifier import auc
-    from ganfix_plugin.generators.latents import check_class
-    from ganfix_plugin.labels import KINDS, read
-    from ganfix_plugin.pictures import plots
-
     plots.needed()
     labelled, who = None, ""
     if labels:
@@ -188,7 +180,10 @@ def d_values(
             num, top, samples = ends
             labelled = auto_labels(generator, num, top, samples=samples)
             who = f"the {top} of {num:,} seeds with most and fewest active low-rate neurons"
-        values = {kind: values_of(generator, labelled.samples(kind), class_index) for kind in KINDS}
+        values = {
+            kind: artifact_scores.d_values(generator, labelled.samples(kind), class_index)
+            for kind in KINDS
+        }
         note = f"{network.title} · {who}"
         if all(map(len, values.values())):
             area = auc(*(-scores for scores in values.values()))
@@ -200,6 +195,5 @@ def d_values(
 
 def _show(rows: Mapping[str, Mapping[str, float]], before: str) -> None:
     """The figures as text, too."""
-    lines = [(before, *next(iter(rows.values()), {}))]
-    lines += [(name, *(f"{value:.4g}" for value in row.values())) for name, row in rows.items()]
-    click.echo(table(lines))
+    lines = [(name, *(f"{value:.4g}" for value in row.values())) for name, row in rows.items()]
+    click.echo(table((before, *next(iter(rows.values()), {})), *lines))

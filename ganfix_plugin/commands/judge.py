@@ -7,11 +7,17 @@ from pathlib import Path
 import click
 
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import NETWORK_HELP, PNG, command, gathers, merged, table
+from ganfix_plugin.commands.options import NETWORK_HELP, PNG, main, merged, preset, table
 from ganfix_plugin.commands.serving import Serving, serving_options
+from ganfix_plugin.correctors.bind import parse_specs
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import ready, written
+from ganfix_plugin.pictures.bars import as_text, stacked
+from ganfix_plugin.web.answers import Answers
+from ganfix_plugin.web.summary import bars, rows, summarise
 
 
-@command()
+@main.command()
 @click.option(
     "--network", metavar="NETWORK", help=f"{NETWORK_HELP}  [required, except by --summary]"
 )
@@ -22,15 +28,15 @@ from ganfix_plugin.commands.serving import Serving, serving_options
 )
 @serving_options
 @options.labels("Correct what these label files call artifacts. [default: what --answers calls so]")
-@options.count("--num", 500, "The most images to judge.")
+@preset("--num", 500, "The most images to judge.")
 @click.option("--summary", is_flag=True, help="Show what was found so far, and end.")
 @click.option("--out", type=PNG, help="With --summary: also draw its bars, as a PNG.")
-@gathers(judged=lambda files, num: (files, num))
 def judge(
     network: str | None,
     specs: tuple[str, ...],
     serving: Serving,
-    judged: tuple[tuple[Path, ...], int],
+    files: tuple[Path, ...],
+    num: int,
     summary: bool,
     out: Path | None,
 ) -> None:
@@ -43,15 +49,10 @@ def judge(
     Raters first label each corrected image, without its original; then they compare the two, side
     by side, the sides shuffled. These are the two questions of the CVPR 2021 paper.
     """
-    from ganfix_plugin.correctors.bind import parse_specs
-    from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.files import ready
-
-    files, num = judged
     if out:
         ready(out)
     if summary:
-        _show_summary(serving.file, out)
+        _show_summary(serving.answers, out)
         return
     if not network or not specs:
         raise GanfixError("judge: give --network and --correct, or --summary")
@@ -71,12 +72,6 @@ def judge(
 
 def _show_summary(file: Path, out: Path | None) -> None:
     """A table and bars for each correction that was judged."""
-    from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.files import written
-    from ganfix_plugin.pictures.bars import as_text, stacked
-    from ganfix_plugin.web.answers import Answers
-    from ganfix_plugin.web.summary import bars, rows, summarise
-
     answers = Answers(file)
     summaries = [summarise(answers, correction) for correction in answers.corrections()]
     if not summaries:
@@ -84,10 +79,10 @@ def _show_summary(file: Path, out: Path | None) -> None:
     drawn = []
     for summary in summaries:
         click.echo(f"{summary.correction}\n")
-        click.echo(f"{table(rows(summary))}\n")
+        click.echo(f"{table(*rows(summary))}\n")
         if summary.by_criterion:
-            shares = [(name, str(share)) for name, share in summary.by_criterion.items()]
-            click.echo(f"{table([('criterion', 'improved'), *shares])}\n")
+            shares = summary.by_criterion.items()
+            click.echo(f"{table(('criterion', 'improved'), *shares)}\n")
         for name, parts in bars(summary):
             click.echo(f"{name}\n{as_text(parts)}\n")
             title = f"{summary.correction}: {name}" if len(summaries) > 1 else name

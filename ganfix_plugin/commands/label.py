@@ -7,21 +7,21 @@ from typing import Any
 import click
 
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import NETWORK_HELP, command
+from ganfix_plugin.commands.options import NETWORK_HELP, main, preset
 from ganfix_plugin.commands.serving import Serving, serving_options
+from ganfix_plugin.errors import GanfixError
 
 
-@command()
+@main.command()
 @click.option("--network", required=True, metavar="NETWORK", help=NETWORK_HELP)
 @serving_options
-@options.count("--num", 2000, "Generations to label, seeds 0 on.")
-@click.option(
+@preset("--num", 2000, "Generations to label, seeds 0 on.")
+@preset(
     "--order",
-    type=click.Choice(["informative", "random"]),
-    default="informative",
-    show_default=True,
-    help="The generations that teach a classifier most come first; or any, so that the labels "
+    "informative",
+    "The generations that teach a classifier most come first; or any, so that the labels "
     "estimate the share of artifacts however far you get.",
+    type=click.Choice(["informative", "random"]),
 )
 @options.extractor
 @options.samples("Latents for the LR count.")
@@ -35,8 +35,6 @@ def label(network: str, serving: Serving, num: int, **how: Any) -> None:
 
     Every answer is on disk before the page says so: stop the server, close the page, go on later.
     """
-    from ganfix_plugin.errors import GanfixError
-
     criteria = serving.criteria
     if not 1 <= num <= 100_000:
         raise GanfixError(f"--num {num}: expected 1 to 100000")

@@ -7,22 +7,25 @@ from typing import Any
 
 import click
 
+from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import FILE, Group, Network, merged
+from ganfix_plugin.commands.options import FILE, Network, main, merged, preset
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import ready
+from ganfix_plugin.labels import KINDS, keep, write
+from ganfix_plugin.web.answers import Answers
 
 
-@click.group(cls=Group)
+@main.group()
 def labels() -> None:
     """Label files: which generations are artifacts."""
 
 
-@labels.command("check")
+@labels.command()
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @click.option("--out", type=FILE, help="Write the merged labels here (.csv or .json).")
 def check(files: tuple[Path, ...], out: Path | None) -> None:
     """Check label FILES of one generator, merge them, and say what they hold."""
-    from ganfix_plugin.labels import KINDS, write
-
     labels = merged(files)
     raters = len({item.rater for item in labels.items})
     click.echo(f"generator {labels.generator[:16]}, {len(labels.items)} labels by {raters} raters")
@@ -33,20 +36,16 @@ def check(files: tuple[Path, ...], out: Path | None) -> None:
         click.echo(f"written to {out}")
 
 
-@labels.command("auto")
+@labels.command()
 @options.network
 @options.real
 @options.extractor
-@options.count("--num", 2000, "Generations to rank, seeds 0 on.")
-@options.count("--top", 300, "How many to label of each kind.")
+@preset("--num", 2000, "Generations to rank, seeds 0 on.")
+@preset("--top", 300, "How many to label of each kind.")
 @options.samples("Latents for the LR count.")
 @click.option("--out", type=FILE, required=True, help="The label file (.csv or .json).")
 def auto(network: Network, num: int, top: int, out: Path, **how: Any) -> None:
     """Label without a person: by the LR count, or by realism when real images are given."""
-    from ganfix_plugin.artifacts.prepare import auto_labels
-    from ganfix_plugin.files import ready
-    from ganfix_plugin.labels import write
-
     ready(out)
     with network.opened() as generator:
         labels = auto_labels(generator, num, top, **how)
@@ -54,16 +53,11 @@ def auto(network: Network, num: int, top: int, out: Path, **how: Any) -> None:
     click.echo(f"{top} artifacts and {top} normals of {num} generations: {out}")
 
 
-@labels.command("export")
+@labels.command()
 @click.argument("answers", type=FILE)
 @click.option("--out", type=FILE, required=True, help="The label file (.csv or .json).")
 def export(answers: Path, out: Path) -> None:
     """Write the ANSWERS of ganfix label as a label file; skipped images are left out."""
-    from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.files import ready
-    from ganfix_plugin.labels import KINDS, keep, write
-    from ganfix_plugin.web.answers import Answers
-
     labels = Answers(answers).labels()
     ready(out)
     if not labels.items:

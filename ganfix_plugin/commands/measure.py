@@ -9,17 +9,20 @@ from typing import Any
 
 import click
 
+import ganfix_plugin as ganfix
+from ganfix_plugin import registry
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import Network, command, table
+from ganfix_plugin.commands.options import EXISTING_FOLDER, FILE, Network, main, preset, table
+from ganfix_plugin.correctors import corrector as correctors
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import ready
+from ganfix_plugin.profiling.rates import import_rates as read_rates
+from ganfix_plugin.spec import Options, key_of, option_text
 
 
-@command("list")
+@main.command("list")
 def list_command() -> None:
     """List the correctors with their options, adapters, hosts and feature extractors."""
-    from ganfix_plugin import registry
-    from ganfix_plugin.correctors import corrector as correctors
-    from ganfix_plugin.spec import Options
-
     shared = fields(Options)
     names = {field.name for field in shared}
     click.echo("Correctors (--correct NAME[:key=value,…])")
@@ -42,49 +45,45 @@ def list_command() -> None:
 
 
 def _show_keys(declared: Sequence[Field[Any]]) -> None:
-    from ganfix_plugin.spec import key_of, option_text
-
     for field in declared:
         default = option_text(field.default)
         text = field.metadata["help"] + (default and f" [default: {default}]")
         click.echo(click.formatting.wrap_text(text, 96, f"    {key_of(field):<11}", " " * 15))
 
 
-@command()
+@main.command()
 @options.network
 def layers(network: Network) -> None:
     """Show the numbered layers of a generator; * marks the default ones."""
     with network.opened() as generator:
-        rows = [("layer", "module", "units", "resolution", "")]
+        rows = []
         for layer in generator.layers:
             size = "x".join(map(str, layer.resolution))
             mark = "*" if layer in generator.auto else ""
-            rows.append((str(layer.index), layer.name, str(layer.channels), size, mark))
+            rows.append((layer.index, layer.name, layer.channels, size, mark))
         adapter = generator.adapter
         click.echo(f"{generator.name}, adapter {adapter.name}: {adapter.title}")
-        click.echo(table(rows))
+        click.echo(table(("layer", "module", "units", "resolution", ""), *rows))
 
 
-@command()
+@main.command()
 @options.network
-@click.option("--layers", default="auto", show_default=True, help="auto, all, 0+1+3 or 4x4+8x8.")
+@preset("--layers", "auto", "auto, all, 0+1+3 or 4x4+8x8.")
 @options.samples("Number of latents.")
-@options.count("--seed", 0, "Of the latents.")
+@preset("--seed", 0, "Of the latents.")
 @click.option("--class", "class_index", type=int, help="Measure this class only.")
-@options.count("--batch", 32, "Latents per pass.")
+@preset("--batch", 32, "Latents per pass.")
 @click.option(
     "--import-rates",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=EXISTING_FOLDER,
     metavar="DIR",
     help="Instead of measuring, read rate_layer{i}_{dataset}_{model}.npy, the files of the code "
     "released with the IJCAI 2022 paper.",
 )
-@click.option("--dataset", default="ffhq", show_default=True, help="{dataset} of those files.")
-@click.option("--model", default="stylegan2", show_default=True, help="{model} of those files.")
+@preset("--dataset", "ffhq", "{dataset} of those files.")
+@preset("--model", "stylegan2", "{model} of those files.")
 @click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the profile here, for --correct NAME:profile=FILE.",
+    "--out", type=FILE, help="Also write the profile here, for --correct NAME:profile=FILE."
 )
 def profile(
     network: Network,
@@ -99,11 +98,6 @@ def profile(
     --correct does this by itself on first use; this command is for choosing the settings, and for
     a look at the rates.
     """
-    import ganfix_plugin as ganfix
-    from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.files import ready
-    from ganfix_plugin.profiling.rates import import_rates as read_rates
-
     if out:
         ready(out)
     with network.opened() as generator:
@@ -113,18 +107,17 @@ def profile(
             measured = read_rates(generator, import_rates, dataset, model)
         else:
             raise GanfixError("--import-rates: say by --out FILE where to write the profile")
-        rows: list[tuple[str, ...]] = [
-            ("layer", "resolution", "never active", "rate ≤ 0.1", "≤ 0.3", "≤ 0.5")
-        ]
+        header = ("layer", "resolution", "never active", "rate ≤ 0.1", "≤ 0.3", "≤ 0.5")
+        rows = []
         for layer in generator.layers:
             if layer.name in measured.counts:
                 rates = measured.rates(layer)
                 shares = ((rates <= limit).float().mean() for limit in (0, 0.1, 0.3, 0.5))
                 size = "x".join(map(str, layer.resolution))
-                rows.append((str(layer.index), size, *(f"{float(share):.1%}" for share in shares)))
+                rows.append((layer.index, size, *(f"{float(share):.1%}" for share in shares)))
         latents = f"{measured.settings.samples} latents"
         click.echo(f"{measured.generator} {measured.fingerprint[:16]}, {latents}")
-        click.echo(table(rows))
+        click.echo(table(header, *rows))
         if out:
             measured.save(out)
             click.echo(f"written to {out}")

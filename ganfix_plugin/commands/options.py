@@ -7,28 +7,29 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from ganfix_plugin.generators.generator import Generator
-    from ganfix_plugin.labels import Labels
+from ganfix_plugin import workers
+from ganfix_plugin._version import __version__
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.hosts.console import speak
+from ganfix_plugin.hosts.loading import open_network
+from ganfix_plugin.labels import Labels, merge, read
 
 Function = Callable[..., Any]
+Decorator = Callable[[Function], Function]
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Show a GanfixError as click shows its own: one line, status 1. Of the ranks of torchrun only
     one prints."""
-    from ganfix_plugin import workers
-    from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.hosts.console import speak
-
     speak()
     try:
         with workers.first_prints():
@@ -48,15 +49,18 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands."""
+    """A group of such commands, and of such groups."""
 
-    command_class = Command
-
-
-command = functools.partial(click.command, cls=Command)
+    command_class, group_class = Command, type
 
 
-def gathers(**parts: Callable[..., Any]) -> Callable[[Function], Function]:
+@click.group(cls=Group)
+@click.version_option(__version__, prog_name="ganfix")
+def main() -> None:
+    """Repair the artifacts of GAN generators inside the codebases people already use."""
+
+
+def gathers(**parts: Callable[..., Any]) -> Decorator:
     """Give a command some of its options as one argument: what a part makes of those options that
     it has parameters for."""
     names = {argument: list(inspect.signature(make).parameters) for argument, make in parts.items()}
@@ -73,7 +77,7 @@ def gathers(**parts: Callable[..., Any]) -> Callable[[Function], Function]:
     return decorate
 
 
-def several(*options: Callable[[Function], Function]) -> Callable[[Function], Function]:
+def several(*options: Decorator) -> Decorator:
     """Options as one decorator, in the order in which help lists them."""
     return lambda function: functools.reduce(lambda f, option: option(f), options[::-1], function)
 
@@ -91,8 +95,14 @@ class _Png(click.Path):
 PNG = _Png(dir_okay=False)
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
-IMAGES = click.Path(path_type=Path)
-RATE = click.FloatRange(0, 1)
+EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+PATH = click.Path(path_type=Path)
+
+
+def preset(flag: str, default: Any, help: str, **more: Any) -> Decorator:
+    """An option whose help shows its default."""
+    return click.option(flag, default=default, show_default=True, help=help, **more)
+
 
 NETWORK_HELP = (
     "A network pickle, a genforce model name or .pth, or module:function returning a generator."
@@ -110,14 +120,7 @@ def title_of(network: str) -> str:
 
 @dataclass(frozen=True)
 class Network:
-    """``--network`` and what belongs to it.
-
-    Attributes:
-        name: as given.
-        host: the codebase's checkout; None is the current folder.
-        device: where it runs; None is CUDA where there is some, else the CPU.
-        adapter_name: takes this adapter instead of looking for one.
-    """
+    """``--network`` as given, and where and how to open it, as `open_network` takes it."""
 
     name: str
     host: Path | None
@@ -129,24 +132,16 @@ class Network:
         """Its name for pictures."""
         return title_of(self.name)
 
-    @contextmanager
-    def opened(self) -> Iterator[Generator]:
-        """The generator, while its host's imports are in place.
-
-        Raises:
-            GanfixError: if there is no such network, or no adapter that knows it.
-        """
-        from ganfix_plugin.hosts.loading import open_network
-
-        with open_network(self.name, self.host, self.device, self.adapter_name) as generator:
-            yield generator
+    def opened(self) -> AbstractContextManager[Generator]:
+        """The generator, while its host's imports are in place; errors as of `open_network`."""
+        return open_network(self.name, self.host, self.device, self.adapter_name)
 
 
 network = several(
     click.option("--network", "name", required=True, metavar="NETWORK", help=NETWORK_HELP),
     click.option(
         "--host",
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        type=EXISTING_FOLDER,
         help="The codebase's checkout. [default: the current folder]",
     ),
     device,
@@ -157,28 +152,31 @@ network = several(
 
 def correct(
     help: str, required: bool = True, metavar: str | None = "NAME[:key=value,…]"
-) -> Callable[[Function], Function]:
+) -> Decorator:
     """``--correct``, any number of times."""
     return click.option(
         "--correct", "specs", multiple=True, required=required, metavar=metavar, help=help
     )
 
 
-def extractor(function: Function) -> Function:
-    """``--extractor`` of a classifier and of whatever sees as it does."""
-    return click.option(
-        "--extractor",
-        metavar="NAME",
-        help="resnet18 (the paper's), efficientnet-lite0, discriminator (NVIDIA's pickles), or "
-        "module:callable from images [N,3,H,W] in [-1,1] to feature maps. [default: resnet18 if "
-        "its weights are on disk, else efficientnet-lite0]",
-    )(function)
+extractor = click.option(
+    "--extractor",
+    metavar="NAME",
+    help="resnet18 (the paper's), efficientnet-lite0, discriminator (NVIDIA's pickles), or "
+    "module:callable from images [N,3,H,W] in [-1,1] to feature maps. [default: resnet18 if "
+    "its weights are on disk, else efficientnet-lite0]",
+)
+real = click.option("--real", type=PATH, help="Real images, a folder or zip.")
+real_required = click.option(
+    "--real", type=PATH, required=True, help="Real images, a folder or zip."
+)
+classifier = click.option("--classifier", type=FILE, help="[default: the one that ganfix fit left]")
+class_index = click.option(
+    "--class", "class_index", type=int, help="The class (conditional generators)."
+)
 
 
-real = click.option("--real", type=IMAGES, help="Real images, a folder or zip.")
-
-
-def labels(help: str, required: bool = False) -> Callable[[Function], Function]:
+def labels(help: str, required: bool = False) -> Decorator:
     """``--labels``, any number of files of one generator."""
     return click.option("--labels", "files", type=FILE, multiple=True, required=required, help=help)
 
@@ -189,49 +187,25 @@ def merged(files: Sequence[Path]) -> Labels:
     Raises:
         GanfixError: if a file cannot be read, or they are of different generators.
     """
-    from ganfix_plugin.labels import merge, read
-
     return merge(map(read, files))
 
 
-def seed_range(num: int) -> Callable[[Function], Function]:
+def seed_range(num: int) -> Decorator:
     """``--num`` and ``--first``: how many seeds to rank, and from which one on."""
     return several(
-        click.option(
-            "--num",
-            type=click.IntRange(1),
-            default=num,
-            show_default=True,
-            help="How many seeds, from --first on.",
-        ),
-        click.option(
-            "--first",
-            type=click.IntRange(0),
-            default=0,
-            show_default=True,
-            help="The first seed.",
-        ),
+        preset("--num", num, "How many seeds, from --first on.", type=click.IntRange(1)),
+        preset("--first", 0, "The first seed.", type=click.IntRange(0)),
         gathers(seeds=lambda num, first: range(first, first + num)),
     )
 
 
-def samples(help: str = "Latents of the profile.") -> Callable[[Function], Function]:
+def samples(help: str = "Latents of the profile.") -> Decorator:
     """``--samples``."""
-    return click.option("--samples", default=10_000, show_default=True, help=help)
+    return preset("--samples", 10_000, help)
 
 
-def count(flag: str, default: int, help: str) -> Callable[[Function], Function]:
-    """A whole number with a default."""
-    return click.option(flag, default=default, show_default=True, help=help)
-
-
-class_index = click.option(
-    "--class", "class_index", type=int, help="The class (conditional generators)."
-)
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
+def table(*rows: Sequence[object]) -> str:
     """Rows as aligned columns, the first one being the header."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    lines = [list(map(str, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

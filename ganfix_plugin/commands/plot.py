@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from ganfix_plugin.artifacts.scores import Scoring, lr
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import PNG, RATE, Function, Group, Network, gathers
+from ganfix_plugin.commands.options import PNG, Decorator, Network, gathers, main, preset
+from ganfix_plugin.correctors.bind import parse_specs
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import ready
+from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.latents import check_class, seed_batches
+from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.labels import seeds_of
+from ganfix_plugin.pictures.ablation import layer_by_layer, over_rates
+from ganfix_plugin.pictures.corrections import before_after
+from ganfix_plugin.pictures.sheet import save
+from ganfix_plugin.profiling.profile import Profile, Settings
+from ganfix_plugin.profiling.store import ensure
+from ganfix_plugin.spec import layer_choice
 
-if TYPE_CHECKING:
-    from ganfix_plugin.generators.generator import Generator
-    from ganfix_plugin.hooks.layer import Layer
-    from ganfix_plugin.profiling.profile import Profile
 
-
-@click.group(cls=Group)
+@main.group()
 def plot() -> None:
     """Pictures: what a generator does, and what corrections do to it.
 
@@ -31,25 +40,21 @@ def plot() -> None:
 out_option = click.option("--out", type=PNG, required=True, help="The picture, a PNG.")
 
 
-def seeds_option(default: str) -> Callable[[Function], Function]:
+def seeds_option(default: str) -> Decorator:
     """``--seeds``, one by one."""
-    return click.option(
-        "--seeds", default=default, show_default=True, callback=_seeds, help="As 0-7 or 1,5,8."
-    )
+    return preset("--seeds", default, "As 0-7 or 1,5,8.", callback=_seeds)
 
 
 def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[int]:
-    from ganfix_plugin.labels import seeds_of
-
     try:
         return seeds_of(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
 
-def rates_option(default: str) -> Callable[[Function], Function]:
+def rates_option(default: str) -> Decorator:
     """``--rates``, activation rates R."""
-    return click.option("--rates", default=default, show_default=True, callback=_rates, help="R.")
+    return preset("--rates", default, "R.", callback=_rates)
 
 
 def _rates(context: click.Context, option: click.Parameter, text: str) -> list[float]:
@@ -63,16 +68,9 @@ def _rates(context: click.Context, option: click.Parameter, text: str) -> list[f
     return rates
 
 
-layers_option = click.option(
-    "--layers", default="auto", show_default=True, help="auto, 0+1+3 or 4x4+8x8."
-)
-
-
 @contextmanager
 def drawing(network: Network, out: Path) -> Iterator[Generator]:
     """The generator, once it is sure that the picture can be written."""
-    from ganfix_plugin.files import ready
-
     ready(out)
     with network.opened() as generator:
         yield generator
@@ -95,12 +93,6 @@ def corrections(
     out: Path,
 ) -> None:
     """Seeds before and after --correct, the difference, and the heat map of low-rate neurons."""
-    from ganfix_plugin.artifacts.scores import Scoring, lr
-    from ganfix_plugin.correctors.bind import parse_specs
-    from ganfix_plugin.generators.latents import check_class
-    from ganfix_plugin.pictures.corrections import before_after
-    from ganfix_plugin.pictures.sheet import save
-
     bound = parse_specs(specs)
     with drawing(network, out) as generator:
         check_class(generator, class_index)
@@ -120,28 +112,13 @@ class Shown:
     class_index: int | None
 
     def profile(self, generator: Generator) -> tuple[Profile, tuple[Layer, ...]]:
-        """The measured activation rates, and the layers chosen.
-
-        Raises:
-            GanfixError: if there are no such layers.
-        """
-        from ganfix_plugin.profiling.profile import Settings
-        from ganfix_plugin.profiling.store import ensure
-        from ganfix_plugin.spec import layer_choice
-
+        """The measured activation rates, and the layers chosen; an error if there are no such."""
         layers = generator.select(layer_choice(self.layers))
         settings = Settings(self.samples, class_index=self.class_index)
         return ensure(generator, settings, layers)[0], layers
 
     def batch(self, generator: Generator) -> tuple[Any, list[str]]:
-        """The latents, and a name for each.
-
-        Raises:
-            GanfixError: if there are none, or more than a picture can show.
-        """
-        from ganfix_plugin.errors import GanfixError
-        from ganfix_plugin.generators.latents import check_class, seed_batches
-
+        """The latents, and a name for each; an error if there are none, or too many to show."""
         if not 1 <= len(self.seeds) <= 64:
             raise GanfixError(
                 f"--seeds: found {len(self.seeds)}, expected 1 to 64 for this picture"
@@ -154,23 +131,14 @@ class Shown:
 @plot.command("ablation")
 @options.network
 @seeds_option("0")
-@layers_option
-@click.option(
-    "--rate",
-    type=RATE,
-    default=0.3,
-    show_default=True,
-    help="R: neurons up to it are ablated.",
-)
+@preset("--layers", "auto", "auto, 0+1+3 or 4x4+8x8.")
+@preset("--rate", 0.3, "R: neurons up to it are ablated.", type=click.FloatRange(0, 1))
 @options.samples()
 @options.class_index
 @out_option
 @gathers(shown=Shown)
 def ablation(network: Network, shown: Shown, rate: float, out: Path) -> None:
     """Sequential ablation layer by layer: heat maps and images (IJCAI 2022, Figure 4)."""
-    from ganfix_plugin.pictures.ablation import layer_by_layer
-    from ganfix_plugin.pictures.sheet import save
-
     with drawing(network, out) as generator:
         profile, batch = shown.profile(generator), shown.batch(generator)
         note = f"{network.title} · LR-neurons at R = {rate:g} · {shown.samples} latents"
@@ -180,7 +148,7 @@ def ablation(network: Network, shown: Shown, rate: float, out: Path) -> None:
 @plot.command("rates")
 @options.network
 @seeds_option("0")
-@layers_option
+@preset("--layers", "auto", "auto, 0+1+3 or 4x4+8x8.")
 @rates_option("0.1,0.3,0.5,0.7,0.9")
 @options.samples()
 @options.class_index
@@ -188,9 +156,6 @@ def ablation(network: Network, shown: Shown, rate: float, out: Path) -> None:
 @gathers(shown=Shown)
 def rates(network: Network, shown: Shown, rates: list[float], out: Path) -> None:
     """HR- against LR-ablation over rates, at each layer (IJCAI 2022, Figures 5 and 14)."""
-    from ganfix_plugin.pictures.ablation import over_rates
-    from ganfix_plugin.pictures.sheet import save
-
     with drawing(network, out) as generator:
         profile, batch = shown.profile(generator), shown.batch(generator)
         note = f"{network.title} · {shown.samples} latents"

@@ -12,33 +12,29 @@ from click.core import ParameterSource
 
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.evaluate import Comparison, features_options, num_real_option, row
-from ganfix_plugin.commands.options import IMAGES, Network, command, gathers
+from ganfix_plugin.commands.options import PATH, Network, gathers, main, preset
+from ganfix_plugin.correctors.bind import parse_specs
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.images import check_images
+from ganfix_plugin.files import ready, write_text
+from ganfix_plugin.generators.latents import check_class
+from ganfix_plugin.report.page import NAME, Measured, Setting, needed, page
+from ganfix_plugin.report.study import study
 
 
-@command()
+@main.command()
 @options.network
 @options.correct("A correction; several are applied in a row.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The folder to write report.html to.",
-)
+@click.option("--out", type=PATH, required=True, help="The folder to write report.html to.")
 @options.seed_range(2000)
-@click.option(
-    "--top",
-    type=click.IntRange(1, 100),
-    default=12,
-    show_default=True,
-    help="Images of each end of the ranking.",
-)
+@preset("--top", 12, "Images of each end of the ranking.", type=click.IntRange(1, 100))
 @click.option(
     "--samples",
     type=click.IntRange(2),
     help="Latents of the ranking's profile.  [default: those of the first --correct]",
 )
 @options.class_index
-@click.option("--real", type=IMAGES, help="Real images, a folder or zip: measure distances too.")
+@click.option("--real", type=PATH, help="Real images, a folder or zip: measure distances too.")
 @num_real_option
 @features_options
 @click.pass_context
@@ -63,18 +59,11 @@ def report(
     ranking, the profile, the numbers, and how to make it again. With --real it also measures
     Fréchet distance, precision, recall and realism of all the seeds, as ganfix evaluate does.
     """
-    from ganfix_plugin.correctors.bind import parse_specs
-    from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.files import ready, write_text
-    from ganfix_plugin.generators.latents import check_class
-    from ganfix_plugin.report.page import NAME, Measured, Setting, needed, page
-    from ganfix_plugin.report.study import study
-
     needed()
     bound = parse_specs(specs)
     latents = f"{seeds.start}-{seeds.stop - 1}"
     if against.real:
-        against.check()
+        check_images(against.real)
         if len(seeds) < 2:
             raise GanfixError("--real: needs at least 2 seeds to measure; ask for more by --num")
     elif against.extractor or against.num_real:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import ipaddress
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import FILE, Network, gathers, several
+from ganfix_plugin.commands.options import FILE, Network, gathers, preset, several
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.web.answers import Answers
+from ganfix_plugin.web.criteria import Criterion, read_criteria
 
 if TYPE_CHECKING:
-    from ganfix_plugin.generators.generator import Generator
-    from ganfix_plugin.web.answers import Answers
-    from ganfix_plugin.web.criteria import Criterion
     from ganfix_plugin.web.server import Place
 
 
@@ -27,8 +29,6 @@ class _HostType(click.ParamType):
     name = "DIR|ADDRESS"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Path | str:
-        import ipaddress
-
         if value == "localhost":
             return str(value)
         with suppress(ValueError):
@@ -47,24 +47,16 @@ class Serving:
     device: str | None
     adapter_name: str | None
     rater_list: str | None
-    file: Path
+    answers: Path
     criteria_name: str | None
 
     @property
     def criteria(self) -> tuple[Criterion, ...]:
         """What counts as an artifact."""
-        from ganfix_plugin.web.criteria import read_criteria
-
         return read_criteria(self.criteria_name) if self.criteria_name else ()
 
     def place(self) -> Place:
-        """The port, listened on already.
-
-        Raises:
-            GanfixError: if it cannot be, or a package for pages is not installed.
-        """
-        from ganfix_plugin.errors import GanfixError
-
+        """The port, listened on already; an error if it cannot be, or pages lack a package."""
         try:
             from ganfix_plugin.web import start  # noqa: F401
             from ganfix_plugin.web.server import Place
@@ -78,12 +70,7 @@ class Serving:
 
     @property
     def raters(self) -> list[str]:
-        """Who answers.
-
-        Raises:
-            GanfixError: on a name that cannot be part of a link.
-        """
-        from ganfix_plugin.errors import GanfixError
+        """Who answers; an error on a name that cannot be part of a link."""
         from ganfix_plugin.web.guard import is_rater
 
         names = [name.strip() for name in (self.rater_list or _user()).split(",")]
@@ -98,20 +85,16 @@ class Serving:
     @contextmanager
     def opened(self, network: str) -> Iterator[tuple[Generator, Answers]]:
         """The generator and the answers about it, until the process is interrupted."""
-        from ganfix_plugin.web.answers import Answers
-
         checkout = self._one(Path)
         with (
             suppress(KeyboardInterrupt),
             Network(network, checkout, self.device, self.adapter_name).opened() as generator,
-            closing(Answers(self.file, generator.fingerprint)) as answers,
+            closing(Answers(self.answers, generator.fingerprint)) as answers,
         ):
             yield generator, answers
 
     def _one(self, kind: type[Any]) -> Any:
         """The folder or the address that --host named; None if it did not."""
-        from ganfix_plugin.errors import GanfixError
-
         by_kind = [[host for host in self.hosts if isinstance(host, k)] for k in (Path, str)]
         if max(map(len, by_kind)) > 1:
             raise GanfixError("--host: expected one folder and one address at most")
@@ -138,13 +121,7 @@ serving_options = several(
         help="The codebase's checkout [default: the current folder], or the address to listen "
         "on [default: 127.0.0.1, this machine only]. May be given twice, once for each.",
     ),
-    click.option(
-        "--port",
-        type=click.IntRange(0, 65535),
-        default=8642,
-        show_default=True,
-        help="0 takes any that is free.",
-    ),
+    preset("--port", 8642, "0 takes any that is free.", type=click.IntRange(0, 65535)),
     options.device,
     options.adapter,
     click.option(
@@ -153,13 +130,11 @@ serving_options = several(
         metavar="NAME,NAME,…",
         help="Who answers; each gets a link of their own. [default: your user name]",
     ),
-    click.option(
+    preset(
         "--answers",
-        "file",
+        "answers.sqlite",
+        "Where answers are kept: an SQLite database, made if it is not there.",
         type=FILE,
-        default="answers.sqlite",
-        show_default=True,
-        help="Where answers are kept: an SQLite database, made if it is not there.",
     ),
     click.option(
         "--criteria",

@@ -5,42 +5,44 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import FOLDER, IMAGES, Network, command, gathers, merged, table
+from ganfix_plugin.commands.options import FOLDER, PATH, Network, main, merged, preset, table
+from ganfix_plugin.correctors.bind import parse_spec
+from ganfix_plugin.evaluate import tune as tuning
+from ganfix_plugin.evaluate.tune import Trial, Tuning
+from ganfix_plugin.files import ready, write_text
+from ganfix_plugin.pictures import plots
 
-if TYPE_CHECKING:
-    from ganfix_plugin.evaluate.tune import Trial, Tuning
 
-
-@command()
+@main.command()
 @options.network
-@click.option(
+@preset(
     "--correct",
-    default="seqabl",
-    show_default=True,
+    "seqabl",
+    "The corrector; keys given here stay as they are.",
     metavar="NAME[:key=value,…]",
-    help="The corrector; keys given here stay as they are.",
 )
 @options.labels(
     "Label file(s). [default: the generations with most and fewest active low-rate neurons]"
 )
-@click.option("--real", type=IMAGES, help="Clean images to measure against. [default: normals]")
+@click.option("--real", type=PATH, help="Clean images to measure against. [default: normals]")
 @options.extractor
-@click.option("--trials", type=click.IntRange(1), default=32, show_default=True, help="Settings.")
-@options.count("--seed", 0, "Of the split and of the search.")
-@options.count("--num", 2000, "Without labels: seeds to rank.")
-@options.count("--top", 300, "Without labels: images of each kind.")
+@preset("--trials", 32, "Settings.", type=click.IntRange(1))
+@preset("--seed", 0, "Of the split and of the search.")
+@preset("--num", 2000, "Without labels: seeds to rank.")
+@preset("--top", 300, "Without labels: images of each kind.")
 @click.option("--out", type=FOLDER, help="Folder to write to.")
-@gathers(ends=lambda num, top: (num, top))
 def tune(
     network: Network,
     correct: str,
     files: tuple[Path, ...],
-    ends: tuple[int, int],
+    num: int,
+    top: int,
     out: Path | None,
     **search: Any,
 ) -> None:
@@ -51,18 +53,12 @@ def tune(
     images. What is found on one half of the labels is judged on the other, beside the defaults of
     the papers. With --out: trials.json and a plot of every trial, pareto.png.
     """
-    from ganfix_plugin.artifacts.prepare import auto_labels
-    from ganfix_plugin.correctors.bind import parse_spec
-    from ganfix_plugin.evaluate import tune as tuning
-    from ganfix_plugin.files import ready
-    from ganfix_plugin.pictures import plots
-
     if out:
         ready(out, folder=True)
         plots.needed()
     spec, labels = parse_spec(correct), merged(files) if files else None
     with network.opened() as generator:
-        labels = labels or auto_labels(generator, *ends)
+        labels = labels or auto_labels(generator, num, top)
         result = tuning.tune(generator, spec, labels, **search)
     click.echo("held out:")
     click.echo(_rows(result.held_out))
@@ -75,15 +71,13 @@ def tune(
         click.echo("no setting helps on this generator: leave it uncorrected")
     click.echo(f"\n--correct {best.spec}")
     if out:
-        labelled = [str(file) for file in files] or f"lr-count, {ends[1]} of {ends[0]}"
+        labelled = [str(file) for file in files] or f"lr-count, {top} of {num}"
         _write(result, {"network": network.name, "labels": labelled}, out)
         _draw(result, spec.corrector.name, network.name, out)
         click.echo(f"written to {out}")
 
 
 def _write(result: Tuning, record: dict[str, Any], out: Path) -> None:
-    from ganfix_plugin.files import write_text
-
     record["trials"] = [asdict(trial) for trial in result.trials]
     record["held_out"] = [asdict(trial) for trial in result.held_out]
     record["best"] = result.held_out[-1].spec
@@ -91,8 +85,6 @@ def _write(result: Tuning, record: dict[str, Any], out: Path) -> None:
 
 
 def _draw(result: Tuning, corrector: str, network: str, out: Path) -> None:
-    from ganfix_plugin.pictures import plots
-
     settings, best = len(result.trials) - 1, result.held_out[-1].spec
     words = plots.Words(
         f"What {corrector} repairs and what it costs",
@@ -118,10 +110,8 @@ def _point(trial: Trial) -> tuple[float, float]:
 
 
 def _rows(trials: tuple[Trial, ...]) -> str:
-    rows: list[tuple[str, ...]] = [
-        ("all to clean", "artifacts to clean", "normals change by", "untouched", "correction")
-    ]
+    rows = [("all to clean", "artifacts to clean", "normals change by", "untouched", "correction")]
     for trial in trials:
         numbers = (f"{trial.overall:.2f}", f"{trial.artifacts:.2f}", f"{trial.change:.1f} of 255")
         rows.append((*numbers, f"{trial.untouched:.0%}", trial.spec or "none"))
-    return table(rows)
+    return table(*rows)

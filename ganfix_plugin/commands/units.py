@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from torch import Tensor
 
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import Network, command, gathers
-from ganfix_plugin.commands.plot import drawing, out_option
+from ganfix_plugin.commands.options import Network, gathers, preset
+from ganfix_plugin.commands.plot import drawing, out_option, plot
+from ganfix_plugin.correctors.units import UnitList, numbered
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.pictures.sheet import save
+from ganfix_plugin.profiling.profile import Settings
+from ganfix_plugin.profiling.store import ensure
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-    from ganfix_plugin.generators.generator import Generator
-    from ganfix_plugin.hooks.layer import Layer
-
-
+@dataclass(frozen=True)
 class Search:
     """The generations among which a unit's images are looked for.
 
@@ -27,15 +31,12 @@ class Search:
         samples: latents of the profile that holds defective scores.
     """
 
-    def __init__(self, num: int, top: int, samples: int) -> None:
-        self.num, self.top, self.samples = num, top, samples
+    num: int
+    top: int
+    samples: int
 
     def layer(self, generator: Generator, number: int) -> tuple[Layer, Tensor | None]:
         """The layer of a number and its units' defective scores [C], if the store has them."""
-        from ganfix_plugin.correctors.units import numbered
-        from ganfix_plugin.profiling.profile import Settings
-        from ganfix_plugin.profiling.store import ensure
-
         layer = numbered(generator.layers, number)
         return layer, ensure(generator, Settings(self.samples), ())[0].defective.get(layer.name)
 
@@ -49,19 +50,16 @@ class Search:
         return {unit: best[unit].tolist() for unit in units}
 
 
-@command("unit")
+@plot.command("unit")
 @options.network
 @click.option("--unit", "chosen", required=True, help="LAYER:UNIT+UNIT, such as 6:12+40.")
-@options.count("--num", 20_000, "Generations to search.")
-@options.count("--top", 20, "Images per unit.")
+@preset("--num", 20_000, "Generations to search.")
+@preset("--top", 20, "Images per unit.")
 @options.samples("Of the profile, for the DS.")
 @out_option
 @gathers(search=Search)
 def unit(network: Network, chosen: str, search: Search, out: Path) -> None:
     """A unit's top-activating images and its representative generation (CVPR 2021)."""
-    from ganfix_plugin.correctors.units import UnitList
-    from ganfix_plugin.errors import GanfixError
-    from ganfix_plugin.pictures.sheet import save
     from ganfix_plugin.pictures.units import unit_sheet
 
     try:
@@ -78,13 +76,13 @@ def unit(network: Network, chosen: str, search: Search, out: Path) -> None:
         save(unit_sheet(generator, layer, tops, "What units draw", note, scores), out)
 
 
-@command("concepts")
+@plot.command("concepts")
 @options.network
 @click.option("--layer", "number", type=int, required=True, help="The layer's number.")
-@options.count("--units", 60, "Units of highest DS to group.")
-@options.count("--groups", 8, "At most so many groups.")
-@options.count("--num", 20_000, "Generations to search.")
-@options.count("--top", 20, "Images behind a representative one.")
+@preset("--units", 60, "Units of highest DS to group.")
+@preset("--groups", 8, "At most so many groups.")
+@preset("--num", 20_000, "Generations to search.")
+@preset("--top", 20, "Images behind a representative one.")
 @options.samples("Of the profile, for the DS.")
 @options.extractor
 @out_option
@@ -103,8 +101,6 @@ def concepts(
     The units of highest defective score where ganfix score has made them, the first ones otherwise.
     A group's units are listed as --correct units takes them.
     """
-    from ganfix_plugin.features.extractors import load_extractor
-    from ganfix_plugin.pictures.sheet import save
     from ganfix_plugin.pictures.units import concept_sheet
 
     with drawing(network, out) as generator:
