@@ -59,11 +59,11 @@ def patch(checkout: Path, action: str | None) -> None:
     else:
         results = patching.patch(checkout, revert=action == "revert")
     wanted = patching.UNPATCHED if action == "revert" else patching.PATCHED
-    done = True
+    others = 0
     for name, state in results:
         click.echo(f"{name}: {state}")
-        done = done and state == wanted
-    sys.exit(0 if done else 1)
+        others += state != wanted
+    sys.exit(1 if others else 0)
 
 
 @main.command()

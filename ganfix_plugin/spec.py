@@ -33,10 +33,8 @@ def split_spec(text: str) -> tuple[str, dict[str, str]]:
     for item in rest.split(",") if colon else ():
         key, equals, value = (part.strip() for part in item.partition("="))
         if not (key and equals and value):
-            raise GanfixError(
-                f"--correct {text}: found {item.strip()!r} where key=value belongs; "
-                f"write {_GRAMMAR}"
-            )
+            about = f"found {item.strip()!r} where key=value belongs"
+            raise GanfixError(f"--correct {text}: {about}; write {_GRAMMAR}")
         if key in texts:
             raise GanfixError(f"--correct {text}: {key} is given twice; give it once")
         texts[key] = value
@@ -153,11 +151,7 @@ class LayerChoice:
 
 
 def layer_choice(text: str) -> LayerChoice:
-    """Parse layers that a command or a caller in Python names.
-
-    Raises:
-        GanfixError: if the text is no choice of layers.
-    """
+    """Parse layers that a command or a caller in Python names; a GanfixError if it names none."""
     try:
         return LayerChoice.parse(text)
     except ValueError as error:

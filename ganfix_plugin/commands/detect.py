@@ -61,7 +61,7 @@ def detect(
     """
     plots.needed()
     how = Scoring(layers=layer_choice(layers), **scoring)
-    class_index, auc = how.class_index, None
+    class_index = how.class_index
     labelled = read(labels) if labels else None
     ready(out, folder=True)
     with network.opened() as generator:
@@ -69,8 +69,7 @@ def detect(
         if labelled:
             labelled.check(generator.fingerprint)
         scorer = SCORES[score](generator, how)
-        if labelled:
-            auc = separation(generator, scorer, labelled, class_index)
+        auc = separation(generator, scorer, labelled, class_index) if labelled else None
         scores = score_seeds(generator, scorer, seeds, class_index)
         ranking = Ranking.of(seeds, scores, scorer.worst_first)
         ranking.write(out / "scores.csv")

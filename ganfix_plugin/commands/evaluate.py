@@ -121,11 +121,8 @@ def evaluate(
         ready(out)
     with network.opened() as generator:
         evaluation = against.of(generator, latents, bound, share=True, **how)
-    record = evaluation.record
-    click.echo(
-        f"{record['num']} generations, {record['num_real']} real images, features of "
-        f"{record['extractor']}"
-    )
+    about = "{num} generations, {num_real} real images, features of {extractor}"
+    click.echo(about.format_map(evaluation.record))
     header = ("", "uncorrected", "corrected", "difference")
     click.echo(table(header, *map(row, evaluation.figures)))
     if out and not rank():

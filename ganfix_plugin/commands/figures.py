@@ -11,24 +11,11 @@ import click
 from ganfix_plugin.artifacts import scores as artifact_scores
 from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import (
-    FILE,
-    Network,
-    gathers,
-    preset,
-    several,
-    table,
-    title_of,
-)
+from ganfix_plugin.commands.options import FILE, Network, gathers, preset, several, table
 from ganfix_plugin.commands.plot import drawing, out_option, plot, rates_option
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.evaluate.population import (
-    Population,
-    ablation_rows,
-    ablation_sweep,
-    layer_columns,
-)
+from ganfix_plugin.evaluate import population
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import check_class
@@ -45,12 +32,12 @@ class Artifacts:
     num: int
     artifacts: int
 
-    def among(self, generator: Generator) -> tuple[Population, list[int]]:
+    def among(self, generator: Generator) -> tuple[population.Population, list[int]]:
         """All generations, and the seeds of the artifacts."""
-        people = Population.of(generator, range(self.num), self.real, self.extractor)
+        people = population.Population.of(generator, range(self.num), self.real, self.extractor)
         return people, people.artifacts(self.artifacts)
 
-    def note(self, network: Network, people: Population) -> str:
+    def note(self, network: Network, people: population.Population) -> str:
         """What a picture says of them."""
         return (
             f"{network.title} · the {self.artifacts} of {len(people.seeds):,} generations of least "
@@ -82,10 +69,11 @@ def sweep(
     with drawing(network, out) as generator:
         people, worst = artifacts.among(generator)
         before = people.effect(None, worst).distance
-        rows, columns = ablation_rows(rates, samples), layer_columns(generator)
+        rows = population.ablation_rows(rates, samples)
+        columns = population.layer_columns(generator)
         distances = {
             name: {column: effect.distance for column, effect in effects.items()}
-            for name, effects in ablation_sweep(people, worst, rows, columns).items()
+            for name, effects in population.ablation_sweep(people, worst, rows, columns).items()
         }
         uncorrected = f"uncorrected {before:.4g}"
         _show(distances, uncorrected)
@@ -169,9 +157,7 @@ def d_values(
 ) -> None:
     """Does the discriminator tell artifacts from normals? Its scores of both (CVPR 2021)."""
     plots.needed()
-    labelled, who = None, ""
-    if labels:
-        labelled, who = read(labels), f"labels of {title_of(str(labels))}"
+    labelled, who = (read(labels), f"labels of {labels.name}") if labels else (None, "")
     with drawing(network, out) as generator:
         check_class(generator, class_index)
         if labelled:

@@ -13,8 +13,6 @@ from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready, written
 from ganfix_plugin.pictures.bars import as_text, stacked
-from ganfix_plugin.web.answers import Answers
-from ganfix_plugin.web.summary import bars, rows, summarise
 
 
 @main.command()
@@ -60,8 +58,7 @@ def judge(
         raise GanfixError(f"--num {num}: expected at least 1")
     bound, criteria = parse_specs(specs), serving.criteria
     labels = merged(files) if files else None
-    place, raters = serving.place(), serving.raters
-    with serving.opened(network) as (generator, answers):
+    with serving.opened(network) as (generator, answers, place, raters):
         from ganfix_plugin.web import start
 
         if labels:
@@ -72,6 +69,9 @@ def judge(
 
 def _show_summary(file: Path, out: Path | None) -> None:
     """A table and bars for each correction that was judged."""
+    from ganfix_plugin.web.answers import Answers
+    from ganfix_plugin.web.summary import bars, rows, summarise
+
     answers = Answers(file)
     summaries = [summarise(answers, correction) for correction in answers.corrections()]
     if not summaries:
@@ -88,8 +88,7 @@ def _show_summary(file: Path, out: Path | None) -> None:
             title = f"{summary.correction}: {name}" if len(summaries) > 1 else name
             drawn.append((title, parts))
     if out:
-        several = len(summaries) > 1
-        note = f"{len(summaries)} corrections" if several else summaries[0].correction
+        note = f"{len(summaries)} corrections" if len(summaries) > 1 else summaries[0].correction
         with written(out) as temporary:
             stacked("Corrections, judged by people", note, drawn).save(temporary, "PNG")
         click.echo(f"written to {out}")

@@ -38,8 +38,7 @@ def label(network: str, serving: Serving, num: int, **how: Any) -> None:
     criteria = serving.criteria
     if not 1 <= num <= 100_000:
         raise GanfixError(f"--num {num}: expected 1 to 100000")
-    place, raters = serving.place(), serving.raters
-    with serving.opened(network) as (generator, answers):
+    with serving.opened(network) as served:
         from ganfix_plugin.web import start
 
-        start.label(generator, answers, place, raters, num=num, criteria=criteria, **how)
+        start.label(*served, num=num, criteria=criteria, **how)

@@ -13,7 +13,6 @@ from ganfix_plugin.commands.options import FILE, Network, main, merged, preset
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready
 from ganfix_plugin.labels import KINDS, keep, write
-from ganfix_plugin.web.answers import Answers
 
 
 @main.group()
@@ -58,6 +57,8 @@ def auto(network: Network, num: int, top: int, out: Path, **how: Any) -> None:
 @click.option("--out", type=FILE, required=True, help="The label file (.csv or .json).")
 def export(answers: Path, out: Path) -> None:
     """Write the ANSWERS of ganfix label as a label file; skipped images are left out."""
+    from ganfix_plugin.web.answers import Answers
+
     labels = Answers(answers).labels()
     ready(out)
     if not labels.items:

@@ -33,15 +33,13 @@ def list_command() -> None:
         _show_keys([field for field in fields(corrector.options) if field.name not in names])
     click.echo("\n  Keys that all of them have:")
     _show_keys(shared)
-    for title, group in (("Adapters", registry.ADAPTERS), ("Hosts", registry.HOSTS)):
+    groups = (registry.ADAPTERS, registry.HOSTS, registry.EXTRACTORS)
+    for title, group in zip(("Adapters", "Hosts", "Feature extractors"), groups):
         click.echo(f"\n{title}")
         for name in registry.names(group):
-            origin = registry.origin(registry.entry(group, name))
-            click.echo(f"  {name}: {registry.load(group, name).title}  [{origin}]")
-    click.echo("\nFeature extractors")
-    for name in registry.names(registry.EXTRACTORS):
-        origin = registry.origin(registry.entry(registry.EXTRACTORS, name))
-        click.echo(f"  {name}  [{origin}]")
+            titled = group != registry.EXTRACTORS
+            about = f"{name}: {registry.load(group, name).title}" if titled else name
+            click.echo(f"  {about}  [{registry.origin(registry.entry(group, name))}]")
 
 
 def _show_keys(declared: Sequence[Field[Any]]) -> None:

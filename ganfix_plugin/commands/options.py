@@ -63,13 +63,12 @@ def main() -> None:
 def gathers(**parts: Callable[..., Any]) -> Decorator:
     """Give a command some of its options as one argument: what a part makes of those options that
     it has parameters for."""
-    names = {argument: list(inspect.signature(make).parameters) for argument, make in parts.items()}
 
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
         def gathered(*args: Any, **values: Any) -> Any:
             for argument, make in parts.items():
-                values[argument] = make(*(values.pop(name) for name in names[argument]))
+                values[argument] = make(*map(values.pop, inspect.signature(make).parameters))
             return function(*args, **values)
 
         return gathered
@@ -182,11 +181,7 @@ def labels(help: str, required: bool = False) -> Decorator:
 
 
 def merged(files: Sequence[Path]) -> Labels:
-    """All labels of several files of one generator.
-
-    Raises:
-        GanfixError: if a file cannot be read, or they are of different generators.
-    """
+    """All labels of several files of one generator; errors as of `read` and `merge`."""
     return merge(map(read, files))
 
 

@@ -16,26 +16,22 @@ from ganfix_plugin.commands import options
 from ganfix_plugin.commands.options import FILE, Network, gathers, preset, several
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.web.answers import Answers
 from ganfix_plugin.web.criteria import Criterion, read_criteria
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time once they are needed: Flask and SQLite may not be there
+    from ganfix_plugin.web.answers import Answers
     from ganfix_plugin.web.server import Place
 
 
-class _HostType(click.ParamType):
+def _host(text: str) -> Path | str:
     """A checkout, as for the other commands, or an address to listen on."""
-
-    name = "DIR|ADDRESS"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Path | str:
-        if value == "localhost":
-            return str(value)
-        with suppress(ValueError):
-            return str(ipaddress.ip_address(value))
-        if not Path(value).is_dir():
-            self.fail(f"{value!r} is neither a folder nor an IP address", param, ctx)
-        return Path(value)
+    if text == "localhost":
+        return text
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(text))
+    if not Path(text).is_dir():
+        raise click.BadParameter(f"{text!r} is neither a folder nor an IP address")
+    return Path(text)
 
 
 @dataclass(frozen=True)
@@ -55,8 +51,8 @@ class Serving:
         """What counts as an artifact."""
         return read_criteria(self.criteria_name) if self.criteria_name else ()
 
-    def place(self) -> Place:
-        """The port, listened on already; an error if it cannot be, or pages lack a package."""
+    def _place(self) -> Place:
+        """The port, listened on already."""
         try:
             from ganfix_plugin.web import start  # noqa: F401
             from ganfix_plugin.web.server import Place
@@ -68,9 +64,7 @@ class Serving:
             ) from None
         return Place.open(self._one(str) or "127.0.0.1", self.port)
 
-    @property
-    def raters(self) -> list[str]:
-        """Who answers; an error on a name that cannot be part of a link."""
+    def _raters(self) -> list[str]:
         from ganfix_plugin.web.guard import is_rater
 
         names = [name.strip() for name in (self.rater_list or _user()).split(",")]
@@ -83,15 +77,22 @@ class Serving:
         return list(dict.fromkeys(names))
 
     @contextmanager
-    def opened(self, network: str) -> Iterator[tuple[Generator, Answers]]:
-        """The generator and the answers about it, until the process is interrupted."""
-        checkout = self._one(Path)
+    def opened(self, network: str) -> Iterator[tuple[Generator, Answers, Place, list[str]]]:
+        """The generator, the answers about it, the port, listened on already, and who answers;
+        until the process is interrupted.
+
+        Raises:
+            GanfixError: if one of them cannot be had, or a package for pages is not installed.
+        """
+        place, raters, checkout = self._place(), self._raters(), self._one(Path)
+        from ganfix_plugin.web.answers import Answers
+
         with (
             suppress(KeyboardInterrupt),
             Network(network, checkout, self.device, self.adapter_name).opened() as generator,
             closing(Answers(self.answers, generator.fingerprint)) as answers,
         ):
-            yield generator, answers
+            yield generator, answers, place, raters
 
     def _one(self, kind: type[Any]) -> Any:
         """The folder or the address that --host named; None if it did not."""
@@ -116,7 +117,8 @@ serving_options = several(
     click.option(
         "--host",
         "hosts",
-        type=_HostType(),
+        type=_host,
+        metavar="DIR|ADDRESS",
         multiple=True,
         help="The codebase's checkout [default: the current folder], or the address to listen "
         "on [default: 127.0.0.1, this machine only]. May be given twice, once for each.",

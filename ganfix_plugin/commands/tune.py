@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from ganfix_plugin.commands import options
 from ganfix_plugin.commands.options import FOLDER, PATH, Network, main, merged, preset, table
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.evaluate import tune as tuning
-from ganfix_plugin.evaluate.tune import Trial, Tuning
 from ganfix_plugin.files import ready, write_text
 from ganfix_plugin.pictures import plots
 
@@ -61,7 +61,11 @@ def tune(
         labels = labels or auto_labels(generator, num, top)
         result = tuning.tune(generator, spec, labels, **search)
     click.echo("held out:")
-    click.echo(_rows(result.held_out))
+    rows = [("all to clean", "artifacts to clean", "normals change by", "untouched", "correction")]
+    for trial in result.held_out:
+        numbers = (f"{trial.overall:.2f}", f"{trial.artifacts:.2f}", f"{trial.change:.1f} of 255")
+        rows.append((*numbers, f"{trial.untouched:.0%}", trial.spec or "none"))
+    click.echo(table(*rows))
     none, best = result.held_out[0], result.held_out[-1]
     for trial in result.held_out[1:-1]:
         gain = trial.overall - best.overall
@@ -72,20 +76,21 @@ def tune(
     click.echo(f"\n--correct {best.spec}")
     if out:
         labelled = [str(file) for file in files] or f"lr-count, {top} of {num}"
-        _write(result, {"network": network.name, "labels": labelled}, out)
+        record = {
+            "network": network.name,
+            "labels": labelled,
+            "trials": [asdict(trial) for trial in result.trials],
+            "held_out": [asdict(trial) for trial in result.held_out],
+            "best": best.spec,
+        }
+        write_text(out / "trials.json", json.dumps(record, indent=1) + "\n")
         _draw(result, spec.corrector.name, network.name, out)
         click.echo(f"written to {out}")
 
 
-def _write(result: Tuning, record: dict[str, Any], out: Path) -> None:
-    record["trials"] = [asdict(trial) for trial in result.trials]
-    record["held_out"] = [asdict(trial) for trial in result.held_out]
-    record["best"] = result.held_out[-1].spec
-    write_text(out / "trials.json", json.dumps(record, indent=1) + "\n")
-
-
-def _draw(result: Tuning, corrector: str, network: str, out: Path) -> None:
+def _draw(result: tuning.Tuning, corrector: str, network: str, out: Path) -> None:
     settings, best = len(result.trials) - 1, result.held_out[-1].spec
+    point = attrgetter("change", "artifacts")
     words = plots.Words(
         f"What {corrector} repairs and what it costs",
         f"{network}, {settings} settings on the searched half; best: {best}",
@@ -95,23 +100,11 @@ def _draw(result: Tuning, corrector: str, network: str, out: Path) -> None:
     plots.trade(
         out / "pareto.png",
         words,
-        [_point(trial) for trial in result.trials],
-        [_point(trial) for trial in result.front],
+        list(map(point, result.trials)),
+        list(map(point, result.front)),
         {
-            "uncorrected": _point(result.trials[0]),
-            "defaults": _point(result.trials[1]),
-            "best": _point(result.best),
+            "uncorrected": point(result.trials[0]),
+            "defaults": point(result.trials[1]),
+            "best": point(result.best),
         },
     )
-
-
-def _point(trial: Trial) -> tuple[float, float]:
-    return trial.change, trial.artifacts
-
-
-def _rows(trials: tuple[Trial, ...]) -> str:
-    rows = [("all to clean", "artifacts to clean", "normals change by", "untouched", "correction")]
-    for trial in trials:
-        numbers = (f"{trial.overall:.2f}", f"{trial.artifacts:.2f}", f"{trial.change:.1f} of 255")
-        rows.append((*numbers, f"{trial.untouched:.0%}", trial.spec or "none"))
-    return table(*rows)

@@ -23,13 +23,7 @@ from ganfix_plugin.profiling.store import ensure
 
 @dataclass(frozen=True)
 class Search:
-    """The generations among which a unit's images are looked for.
-
-    Attributes:
-        num: how many generations, seeds 0 on.
-        top: how many of them represent a unit.
-        samples: latents of the profile that holds defective scores.
-    """
+    """The generations among which a unit's images are looked for, and how many represent it."""
 
     num: int
     top: int
