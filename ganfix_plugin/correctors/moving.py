@@ -24,7 +24,7 @@ from ganfix_plugin.profiling.probe import Probe
 from ganfix_plugin.spec import Gate, Options, Portion, choice, option, some
 
 BELOW = 0.7  # the default gate
-FIXED = 0.3
+FIXED = 0.2
 _WAVES = 16  # ups and downs of the spread's wave over a standard deviation of the projection
 
 
@@ -76,7 +76,7 @@ class MovingOptions(Options):
         Target(auto=True),
         Target.parse,
         "to below which quantile of the generator's own scores flagged samples are moved; spread: "
-        "each to one of its own, evenly below the gate; auto: spread, or 30% where the probe "
+        "each to one of its own, evenly below the gate; auto: spread, or 20% where the probe "
         "learned from no labels",
         tune=("spread", "20%", "30%", "50%"),
     )
