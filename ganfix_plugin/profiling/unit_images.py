@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -131,6 +130,9 @@ def clusters(features: Tensor, count: int) -> list[list[int]]:
 
     Average linkage of cosine distances of the centred features; a single row is a cluster.
     """
+    # It takes longer to import than a command to start.
+    from scipy.cluster.hierarchy import fcluster, linkage
+
     if len(features) < 2:
         return [[0]] * len(features)
     centred = (features - features.mean(dim=0)).double()
