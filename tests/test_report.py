@@ -38,7 +38,7 @@ pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FACE = ["--network=legacy:generator", f"--host={EXAMPLES / 'face_gan'}"]
 TINY = ["--network=test_report:tiny", "--num=20", "--top=3"]
-# A number of samples that no other test measures the face GAN on: which layers are measured is shown.
+# Of this many samples no other test measures the face GAN: which layers were is shown.
 GATED = "seqabl:samples=210,lowest=30%,layers=4x4+8x8,gate=lr:70%"
 SPEC = "seqabl:samples=210,lowest=30%"
 
