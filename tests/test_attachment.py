@@ -291,6 +291,7 @@ def id3(module: nn.Module, args: Any, output: Any) -> None:
     """A host's hook that changes nothing."""
 
 
+@pytest.mark.slow
 def test_a_spawned_process_corrects_and_counts_by_itself(stylegan2: nn.Module) -> None:
     z = latents(stylegan2, 4)
     with attach(stylegan2, f"{SPEC},gate=lr:50%") as attachment:
@@ -309,6 +310,7 @@ def run_as_rank(rank: int, G: nn.Module, z: Tensor) -> None:
     assert rank in (0, 1) and torch.isfinite(images(G, z)).all()
 
 
+@pytest.mark.slow
 def test_a_corrected_generator_is_handed_to_spawned_ranks(stylegan2: nn.Module) -> None:
     with attach(stylegan2, SPEC):
         torch.multiprocessing.spawn(run_as_rank, (stylegan2, latents(stylegan2, 1)), nprocs=2)
@@ -401,6 +403,7 @@ def test_passes_that_were_not_counted_do_not_satisfy_the_check(face: nn.Module) 
 # --- gradients, half floats ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [SPEC, f"{SPEC},gate=lr:20%"])
 def test_a_projector_finds_its_way_through_a_corrected_synthesis(
     stylegan2: nn.Module, spec: str

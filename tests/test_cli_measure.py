@@ -122,6 +122,7 @@ def test_a_profile_that_was_written_out_serves_a_correction(
     assert not torch.equal(by_file, images(stylegan2, z))
 
 
+@pytest.mark.slow
 def test_scripts_take_the_profile_file_too(
     where: list[Any], own_cache: Path, tmp_path: Path, network_pickle: Path
 ) -> None:
@@ -137,6 +138,7 @@ def test_scripts_take_the_profile_file_too(
     assert (tmp_path / "seed0001.png").exists()
 
 
+@pytest.mark.slow
 def test_a_profile_of_another_generator_is_refused(
     where: list[Any], own_cache: Path, tmp_path: Path, pggan: nn.Module
 ) -> None:

@@ -242,6 +242,7 @@ def test_another_tau_measures_them_anew(
     assert Profile.load(path).made["thresholds"] == "samples=60,tau=0.01"
 
 
+@pytest.mark.slow
 def test_the_profile_says_how_scores_were_made(pggan: nn.Module) -> None:
     head, profile, _ = prepare(pggan)
     assert profile.made["thresholds"] == f"samples={SAMPLES},tau=0.005"

@@ -167,6 +167,7 @@ def test_real_images_of_another_size_are_refused(real: Path, tmp_path: Path) -> 
     assert "is 8×8, expected 16×16" in message
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_leaves_the_record_as_it_was(real: Path, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
     out.write_text("earlier")
@@ -221,6 +222,7 @@ def second_fails(images: Tensor) -> Tensor:
     return torch.ones(len(images), 4)
 
 
+@pytest.mark.slow
 def test_what_one_rank_cannot_do_another_does(real: Path, own_cache: Path, tmp_path: Path) -> None:
     first, second = two_ranks(real, tmp_path, "--num=50", "--extractor=test_evaluate:second_fails")
     assert first.startswith("0\n50 generations, 90 real images"), first

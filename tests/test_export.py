@@ -79,6 +79,7 @@ torch.save(images, sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_equal_pixels_in_a_checkout_where_ganfix_is_not_installed(
     network_pickle: Path, stylegan2: nn.Module, tmp_path: Path
 ) -> None:

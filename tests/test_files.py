@@ -126,6 +126,7 @@ def killed_writer(path: Path) -> Path:
     return leftover
 
 
+@pytest.mark.slow
 def test_the_next_writer_removes_what_a_killed_one_left(target: Path) -> None:
     leftover = killed_writer(target)
     write_text(target.with_name("another-a.csv"), "")
@@ -134,6 +135,7 @@ def test_the_next_writer_removes_what_a_killed_one_left(target: Path) -> None:
     assert names(target.parent) == ["a.csv", "another-a.csv"] and target.read_text() == "after"
 
 
+@pytest.mark.slow
 def test_what_another_machine_is_writing_is_left_alone_for_a_day(target: Path) -> None:
     left_here = killed_writer(target)
     leftover = left_here.rename(target.with_name(left_here.name.replace("-", "-0", 1)))

@@ -100,6 +100,7 @@ def same(x: Tensor, y: Tensor) -> bool:
     )
 
 
+@pytest.mark.slow
 @layouts
 @shapes
 @dtypes

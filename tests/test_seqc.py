@@ -75,6 +75,7 @@ def algorithm_1(
             handle.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "stop", "n", "scale"),
     [
@@ -154,6 +155,7 @@ def test_the_paper_s_values_are_the_defaults() -> None:
     assert (options.mode, options.local, options.cam) == ("auto", False, 0.5)
 
 
+@pytest.mark.slow
 def test_style_based_generators_are_corrected_by_sample_and_others_globally(
     G: nn.Module, stylegan2: nn.Module
 ) -> None:
@@ -184,6 +186,7 @@ def test_the_unit_of_highest_score_vanishes_and_those_not_chosen_stay() -> None:
     assert found.dtype == torch.float32
 
 
+@pytest.mark.slow
 @NOISE
 @pytest.mark.parametrize("options", ["", ",local=yes", ",normalize=rank,scale=0"])
 def test_only_rows_that_the_classifier_calls_artifacts_change(
@@ -283,6 +286,7 @@ def test_a_second_pass_that_changes_nothing_is_the_first_bit_for_bit(
     assert 0 < attachment.counts[0].corrected < 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sample", "global"])
 def test_local_correction_leaves_positions_out_of_the_mask_bit_identical(
     G: nn.Module, mode: str

@@ -26,6 +26,8 @@ from ganfix_plugin.labels import keep, write
 from ganfix_plugin.profiling.probe import Probe
 from ganfix_plugin.spec import Gate, Portion
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = "samples=300"
 
 
