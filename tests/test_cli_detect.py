@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,18 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from generators import images
+from generators import images, recorded
 from PIL import Image
+from prepared import judged
 from torch import nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin.cli import main
-from ganfix_plugin.generators.generator import fingerprint
+from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
-from ganfix_plugin.labels import Label, Labels, write
+from ganfix_plugin.labels import Label, Labels, keep, write
+from ganfix_plugin.profiling.profile import Profile, Settings
+from ganfix_plugin.profiling.store import profile_path
 
 pytestmark = pytest.mark.slow
 
@@ -122,13 +126,47 @@ def test_labels_of_another_generator_are_refused(run: Any, tmp_path: Path) -> No
     assert done.exit_code == 1 and "are of another generator" in done.output
 
 
+def test_a_probe_of_the_labels_in_the_store_ranks_like_its_formula(
+    run: Any, face: nn.Module, tmp_path: Path, own_cache: Path
+) -> None:
+    keep(judged(face))
+    done = run("--by=probe")
+    assert done.exit_code == 0, done.output
+    table = rows(tmp_path)
+    generator = Generator.of(face)
+    probe = Profile.load(profile_path(generator, Settings(200))).probe("labels:0+1+2")
+    assert probe is not None
+    z = latents_of([int(row["seed"]) for row in table], (100, 1, 1))
+    with recorded(face, generator.layers[:3]) as maps, torch.no_grad():
+        face(z)
+    means = torch.cat([x.clamp(min=0).mean(dim=(2, 3)) for x in maps.values()], dim=1)
+    expected = (means - probe.mean) / probe.deviation @ probe.weight
+    scores = torch.tensor([float(row["score"]) for row in table])
+    torch.testing.assert_close(scores, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_probe_is_not_measured_on_what_it_learned_from(
+    run: Any, face: nn.Module, tmp_path: Path, own_cache: Path
+) -> None:
+    labels = judged(face, 160)
+    keep(replace(labels, items=labels.items[:80]))
+    write(replace(labels, items=labels.items[:80]), tmp_path / "seen.csv")
+    write(labels, tmp_path / "labels.csv")
+    done = run("--by=probe", f"--labels={tmp_path / 'seen.csv'}")
+    assert done.exit_code == 1 and "that the probe learned from" in done.output
+    area = float(
+        run("--by=probe", f"--labels={tmp_path / 'labels.csv'}").output.split("csv: ")[1][:5]
+    )
+    assert 0.6 < area < 1
+
+
 def test_realism_needs_real_images(run: Any) -> None:
-    done = run("--score=realism")
+    done = run("--by=realism")
     assert done.exit_code == 1 and "name a folder or zip by --real" in done.output
 
 
 def test_the_artifact_score_needs_a_classifier(run: Any, own_cache: Path) -> None:
-    done = run("--score=artifact")
+    done = run("--by=artifact")
     assert done.exit_code == 1 and "make it by ganfix fit" in done.output
 
 

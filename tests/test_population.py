@@ -137,7 +137,7 @@ def test_d_values_need_a_discriminator(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_d_values_do_not_depend_on_other_images(network_pickle: Path, tmp_path: Path) -> None:
-    from ganfix_plugin.artifacts.scores import d_values
+    from ganfix_plugin.artifacts.discriminator import d_values
     from ganfix_plugin.hosts.loading import open_network
 
     host = Path(__file__).parents[1] / "examples" / "stylegan2_small"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,10 +18,11 @@ from generators import (
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
+from ganfix_plugin.artifacts.heatmap import probe_heatmap
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.forward import called_with
-from ganfix_plugin.profiling.probe import Probe, cross_validated, fit_probe, interval
+from ganfix_plugin.profiling.probe import Probe, calibrated, cross_validated, fit_probe, interval
 from ganfix_plugin.profiling.unit_means import Reader, read_batches
 
 
@@ -160,3 +162,35 @@ def test_is_data_and_comes_back() -> None:
     assert all(torch.equal(again.tensors()[name], x) for name, x in probe.tensors().items())
     assert json.loads(probe.note())["made"] == "50 labels"
     assert probe.text.startswith("50 labels, cross-validated AUC 0.")
+
+
+def test_a_heat_map_shows_where_the_loudest_units_add_to_the_score(G: nn.Module) -> None:
+    generator, z = Generator.of(G), latents(G, 12)
+    layers = generator.layers[:3]
+    reader = Reader.of(generator, layers)
+    means = read_batches(generator, reader, [(z, None)]).means
+    weight = torch.randn(means.shape[1], generator=torch.Generator().manual_seed(3))
+    probe = calibrated(weight, means)
+    probe = replace(probe, mean=means.mean(dim=0), deviation=means.std(dim=0) + 1e-3)
+    probe = replace(probe, quantiles=torch.quantile(probe.score(means), torch.linspace(0, 1, 1001)))
+    heat = probe_heatmap(generator, reader, probe, z, size=16)
+    with recorded(G, layers) as maps, torch.no_grad():
+        generator.synthesize(z, None)
+    slope = weight / probe.deviation
+    gate = probe.score(means).quantile(0.7)
+    for row, score in enumerate(probe.score(means)):
+        if score <= gate:
+            assert not heat[row].any()
+            continue
+        added = slope * (means[row] - probe.mean)
+        loudest = set(added.argsort(descending=True)[:20].tolist())
+        total, unit = torch.zeros(16, 16), 0
+        for layer in layers:
+            for x in maps[layer.name][row].clamp(min=0):
+                if unit in loudest:
+                    term = slope[unit] * (x - probe.mean[unit])
+                    total += nn.functional.interpolate(term[None, None], (16, 16), mode="bilinear")[
+                        0, 0
+                    ]
+                unit += 1
+        torch.testing.assert_close(heat[row], total.clamp(min=0), rtol=1e-2, atol=1e-2)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 import ganfix_plugin as ganfix
-from ganfix_plugin.artifacts.scores import lr_heatmap
+from ganfix_plugin.artifacts.heatmap import lr_heatmap
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.pictures.palette import difference, heat
 from ganfix_plugin.pictures.sheet import Band, Row, sheet

@@ -9,9 +9,9 @@ from learning import Learnt, learn
 from papers import share
 from torch import Tensor
 
+from ganfix_plugin.artifacts.discriminator import d_values as values_of
 from ganfix_plugin.artifacts.prepare import score_units_by_fid
 from ganfix_plugin.artifacts.scores import Scoring, lr
-from ganfix_plugin.artifacts.scores import d_values as values_of
 from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.correctors.units import numbered
 from ganfix_plugin.evaluate.population import Effect

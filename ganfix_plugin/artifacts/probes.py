@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin import labels as label_files
-from ganfix_plugin.artifacts.scores import d_values
+from ganfix_plugin.artifacts.discriminator import d_values
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.classifier import FEWEST
 from ganfix_plugin.generators.generator import Generator
@@ -130,6 +130,14 @@ def ensure_probe(
     log.info("probe: %s", probe.text)
     _warn(plan, probe)
     return reader, probe, kept
+
+
+def learned_from(generator: Generator, probe: Probe) -> frozenset[Sample]:
+    """The labelled generations in the store, if a probe learned from labels."""
+    path = label_files.stored_path(generator.fingerprint)
+    if probe.source != "labels" or not path.exists():
+        return frozenset()
+    return frozenset(item.sample for item in label_files.read(path).items)
 
 
 def _layers(generator: Generator, choice: ProbeChoice) -> tuple[Layer, ...]:

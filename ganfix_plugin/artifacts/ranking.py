@@ -78,14 +78,22 @@ def score_seeds(
 def separation(
     generator: Generator, score: Score, labels: Labels, class_index: int | None = None
 ) -> float:
-    """The area under the ROC curve of a score on what was labelled artifact and normal.
+    """The area under the ROC curve of a score on what was labelled artifact and normal, without
+    what the score learned from.
 
     Raises:
         GanfixError: if one of the kinds is missing.
     """
+    kinds = []
     for kind in KINDS:
-        if not labels.samples(kind):
-            raise GanfixError(f"labels: found none of class {kind}, expected at least 1")
-    scores = (score_seeds(generator, score, labels.samples(kind), class_index) for kind in KINDS)
+        labelled = labels.samples(kind)
+        kinds.append([sample for sample in labelled if sample not in score.learned_from])
+        if not kinds[-1]:
+            learned = f" besides the {len(labelled)} that the {score.name} learned from"
+            raise GanfixError(
+                f"labels: found none of class {kind}{learned if labelled else ''}, expected at "
+                "least 1"
+            )
+    scores = (score_seeds(generator, score, kind, class_index) for kind in kinds)
     artifact, normal = scores if score.worst_first else (-kind for kind in scores)
     return auc(artifact, normal)

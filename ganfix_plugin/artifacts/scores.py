@@ -1,13 +1,14 @@
 """The scores by which generations are ranked: how artifact-like an image is, or will be.
 
-`lr` needs no image ([C22], 4.1); `artifact` and `realism` render it and look at its features.
+`lr` ([C22], 4.1) and `probe` need no image; `artifact` and `realism` render it and look at its
+features.
 [C22]: Choi, Chang, Choi, IJCAI 2022. [K19]: Kynkäänniemi et al., NeurIPS 2019. [T21]: Tousi et al.,
 CVPR 2021.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,19 +16,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from ganfix_plugin.artifacts.heatmap import lr_heatmap, probe_heatmap
+from ganfix_plugin.artifacts.probes import ProbeChoice, ensure_probe, learned_from
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import real_features, render
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, fitting_batch, seed_batches
-from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.hooks.standalone import random_state_kept
+from ganfix_plugin.generators.latents import BATCH, fitting_batch
 from ganfix_plugin.labels import Sample
 from ganfix_plugin.profiling.profile import GATE_RATE, Settings
-from ganfix_plugin.profiling.rates import LowRate, lr_counts
+from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import classifier_path, ensure
+from ganfix_plugin.profiling.unit_means import entry_call
 from ganfix_plugin.spec import LayerChoice
 
 
@@ -57,13 +59,14 @@ class Score:
     """A score of one generator.
 
     Attributes:
-        name: as after ``--score``; ``title`` is for the axis of a plot.
+        name: as after ``--by``; ``title`` is for the axis of a plot.
         how: its settings, for people.
         of: from (z, c) to float [n]; the generator's hooks are passed by.
-        heat: from (z, c) and a size to heat maps [n, size, size], float in [0, 1]; what they show
+        heat: from (z, c) and a size to heat maps [n, size, size], float from 0 on; what they show
             is ``shown``.
         batch: latents per call, for speed.
         worst_first: whether a high score is the worse one.
+        learned_from: labelled generations that it was fitted on, on which it must not be measured.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Score:
     shown: str
     batch: int = BATCH
     worst_first: bool = True
+    learned_from: frozenset[Sample] = frozenset()
 
 
 def lr(generator: Generator, scoring: Scoring) -> Score:
@@ -116,7 +120,7 @@ def artifact(generator: Generator, scoring: Scoring) -> Score:
 def realism(generator: Generator, scoring: Scoring) -> Score:
     """The realism score of [K19] against real images, which it needs; low is artifact-like."""
     if scoring.real is None:
-        raise GanfixError("--score realism: needs real images; name a folder or zip by --real")
+        raise GanfixError("--by realism: needs real images; name a folder or zip by --real")
     extractor = load_extractor(scoring.extractor, generator.discriminator).to(generator.device)
     manifold = Manifold.of(real_features(generator, scoring.real, extractor))
     count = lr(generator, scoring)
@@ -131,58 +135,27 @@ def realism(generator: Generator, scoring: Scoring) -> Score:
     )
 
 
-def lr_heatmap(
-    generator: Generator, low_rate: LowRate, z: Tensor, c: Tensor | None = None, size: int = 64
-) -> Tensor:
-    """Where in images low-rate neurons are active ([C22], 4.1), without rendering them.
+def probe(generator: Generator, scoring: Scoring) -> Score:
+    """What a probe reads off the first layers' units; nothing is rendered, but for its heat maps'
+    images."""
+    settings = Settings(scoring.samples, class_index=scoring.class_index)
+    choice = ProbeChoice(layers=scoring.layers)
+    reader, fitted, _ = ensure_probe(generator, choice, settings)
 
-    Per layer the share of a pixel's channels that are activated LR-neurons, upsampled bilinearly to
-    the image and averaged over the layers.
-
-    Args:
-        z: latents [N, …] on the generator's device; ``c`` their one-hot classes, if it has any.
-        size: height and width of the maps, the image's as a rule.
-
-    Returns:
-        float32 [N, size, size] in [0, 1], on the CPU.
-    """
-    maps: list[Tensor] = []
-    neurons = {layer.name: mask for layer, mask in low_rate}
-
-    def visit(layer: Layer, x: Tensor) -> None:
-        active = (x > 0) & neurons[layer.name].to(x.device)
-        share = active.float().mean(dim=1, keepdim=True)
-        maps.append(interpolate(share, size=(size, size), mode="bilinear", align_corners=False))
-
-    with random_state_kept(generator.G, seed=0):  # the noise of `features.render`
-        generator.observe([layer for layer, _ in low_rate], z, c, visit)
-    return torch.stack(maps).mean(dim=0)[:, 0].cpu()
-
-
-def d_values(
-    generator: Generator, samples: Sequence[Sample], class_index: int | None = None
-) -> Tensor:
-    """The D-values [n] of [T21]: what the network's own discriminator says of the uncorrected
-    generations of seeds or latents; logits, high for what looks real.
-
-    Each image is judged by itself: the minibatch statistics of a discriminator would mix several.
-
-    Raises:
-        GanfixError: if no discriminator came with the network.
-    """
-    if generator.discriminator is None:
-        raise GanfixError(
-            "discriminator: none was opened; it comes with NVIDIA's network pickles only"
-        )
-    D = generator.discriminator.eval().requires_grad_(False).to(generator.device)
-    values = [torch.zeros(0)]
-    for z, c in seed_batches(generator, samples, class_index=class_index):
-        images = render(generator, z, c)
-        classes = images.new_zeros(len(images), 0) if c is None else c
+    def of(z: Tensor, c: Tensor | None) -> Tensor:
         with torch.no_grad():
-            alone = [D(images[n : n + 1], classes[n : n + 1]) for n in range(len(images))]
-        values.append(torch.cat(alone).flatten().cpu())
-    return torch.cat(values)
+            return fitted.score(reader.read(*entry_call(generator, z, c)))
+
+    return Score(
+        "probe",
+        "score of the probe",
+        f"a probe of layers {reader.numbers}, {fitted.text}",
+        of,
+        lambda z, c, size: probe_heatmap(generator, reader, fitted, z, c, size),
+        "units of the probe",
+        fitting_batch(reader.layers, generator.device),
+        learned_from=learned_from(generator, fitted),
+    )
 
 
-SCORES = {"lr": lr, "artifact": artifact, "realism": realism}
+SCORES = {"probe": probe, "lr": lr, "artifact": artifact, "realism": realism}

@@ -24,15 +24,16 @@ from ganfix_plugin.spec import layer_choice
 @options.seed_range(50_000)
 @click.option("--out", type=FOLDER, required=True, help="The folder to write to.")
 @preset(
-    "--score",
+    "--by",
     "lr",
-    "lr: active low-rate neurons, nothing is rendered. artifact: the probability "
-    "of the classifier that ganfix fit made. realism: against the images of --real.",
+    "lr: active low-rate neurons; probe: what --correct steer goes by; both render nothing. "
+    "artifact: the probability of the classifier that ganfix fit made. realism: against the images "
+    "of --real.",
     type=click.Choice(list(SCORES)),
 )
 @preset("--rate", 0.1, "lr counts neurons of at most this.", type=click.FloatRange(0, 1))
-@preset("--layers", "auto", "Of lr: auto, 0+1+3, 4x4+8x8.")
-@options.samples("Latents of lr's profile.")
+@preset("--layers", "auto", "Of lr and probe: auto, 0+1+3, 4x4+8x8.")
+@options.samples("Latents of the profile.")
 @options.class_index
 @options.classifier
 @options.real
@@ -43,7 +44,7 @@ def detect(
     network: Network,
     seeds: range,
     out: Path,
-    score: str,
+    by: str,
     layers: str,
     labels: Path | None,
     top: int,
@@ -68,7 +69,7 @@ def detect(
         check_class(generator, class_index)
         if labelled:
             labelled.check(generator.fingerprint)
-        scorer = SCORES[score](generator, how)
+        scorer = SCORES[by](generator, how)
         auc = separation(generator, scorer, labelled, class_index) if labelled else None
         scores = score_seeds(generator, scorer, seeds, class_index)
         ranking = Ranking.of(seeds, scores, scorer.worst_first)

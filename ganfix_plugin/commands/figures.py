@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ganfix_plugin.artifacts import scores as artifact_scores
+from ganfix_plugin.artifacts import discriminator
 from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.options import FILE, Network, gathers, preset, several, table
@@ -167,7 +167,7 @@ def d_values(
             labelled = auto_labels(generator, num, top, samples=samples)
             who = f"the {top} of {num:,} seeds with most and fewest active low-rate neurons"
         values = {
-            kind: artifact_scores.d_values(generator, labelled.samples(kind), class_index)
+            kind: discriminator.d_values(generator, labelled.samples(kind), class_index)
             for kind in KINDS
         }
         note = f"{network.title} · {who}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,11 @@ class Reader:
         entry = generator.adapter.entry
         return cls(generator.adapter, tuple(layer.within(entry) for layer in layers))
 
+    @property
+    def numbers(self) -> str:
+        """The numbers of its layers, for people."""
+        return "+".join(layer.number for layer in self.layers)
+
     def read(
         self,
         entry: nn.Module,
@@ -56,8 +61,22 @@ class Reader:
             return self.adapter.latent(entry, args, kwargs).vectors
         means: dict[str, Tensor] = {}
 
-        def visit(layer: Layer, x: Tensor) -> None:
+        def add(layer: Layer, x: Tensor) -> None:
             means[layer.name] = x.float().relu().mean(dim=(2, 3))
+
+        self.visit(entry, args, kwargs, add, gradients)
+        return torch.cat([means[layer.name] for layer in self.layers], dim=1)
+
+    def visit(
+        self,
+        entry: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        visit: Callable[[Layer, Tensor], None],
+        gradients: bool = False,
+    ) -> None:
+        """Show the feature maps [N, C, H, W] of the layers in the pass that `read` takes, in the
+        order in which they run."""
 
         def call(view: nn.Module) -> Any:
             args_, kwargs_ = with_keywords(view, args, kwargs, self.adapter.quietly(view))
@@ -65,7 +84,6 @@ class Reader:
 
         with random_state_kept(entry, seed=0):
             observe(entry, self.layers, visit, call, gradients=gradients)
-        return torch.cat([means[layer.name] for layer in self.layers], dim=1)
 
 
 @dataclass(frozen=True)
@@ -81,22 +99,30 @@ class Readings:
     scale: float
 
 
+def entry_call(
+    generator: Generator, z: Tensor, c: Tensor | None
+) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
+    """The entry of a generator, and the arguments that it is called with for latents z [N, …] and
+    one-hot classes c, at psi 1."""
+    name = generator.adapter.entry
+    synthesize = generator.adapter.synthesize
+    args, kwargs = called_with(generator.G, name, lambda view: synthesize(view, z, c))
+    return generator.G.get_submodule(name), args, kwargs
+
+
 def read_batches(generator: Generator, reader: Reader, batches: Iterable[Batch]) -> Readings:
     """Read batches (z, c) of a generator, at psi 1.
 
     Raises:
         GanfixError: if a unit is NaN or infinite.
     """
-    adapter = generator.adapter
-    name = adapter.entry
-    entry = generator.G.get_submodule(name)
     means: list[Tensor] = []
     latents: list[Latent] = []
     for z, c in batches:
-        args, kwargs = called_with(generator.G, name, lambda view: adapter.synthesize(view, z, c))
+        entry, args, kwargs = entry_call(generator, z, c)
         with torch.no_grad():
             means.append(reader.read(entry, args, kwargs).cpu())
-            latents.append(adapter.latent(entry, args, kwargs))
+            latents.append(generator.adapter.latent(entry, args, kwargs))
     if not all(torch.isfinite(x).all() for x in means):
         raise GanfixError(f"{generator.name}: found NaN or infinity in the units of its layers")
     vectors = torch.cat([latent.vectors.cpu() for latent in latents])

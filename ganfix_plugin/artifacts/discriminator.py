@@ -1,0 +1,43 @@
+"""What the discriminator that came with a network says of its generations ([T21], D-values).
+
+[T21]: Tousi et al., CVPR 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.render import render
+from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.latents import seed_batches
+from ganfix_plugin.labels import Sample
+
+
+def d_values(
+    generator: Generator, samples: Sequence[Sample], class_index: int | None = None
+) -> Tensor:
+    """The D-values [n] of [T21]: what the network's own discriminator says of the uncorrected
+    generations of seeds or latents; logits, high for what looks real.
+
+    Each image is judged by itself: the minibatch statistics of a discriminator would mix several.
+
+    Raises:
+        GanfixError: if no discriminator came with the network.
+    """
+    if generator.discriminator is None:
+        raise GanfixError(
+            "discriminator: none was opened; it comes with NVIDIA's network pickles only"
+        )
+    D = generator.discriminator.eval().requires_grad_(False).to(generator.device)
+    values = [torch.zeros(0)]
+    for z, c in seed_batches(generator, samples, class_index=class_index):
+        images = render(generator, z, c)
+        classes = images.new_zeros(len(images), 0) if c is None else c
+        with torch.no_grad():
+            alone = [D(images[n : n + 1], classes[n : n + 1]) for n in range(len(images))]
+        values.append(torch.cat(alone).flatten().cpu())
+    return torch.cat(values)
