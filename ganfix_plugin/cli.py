@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import gc
 import sys
 from pathlib import Path
 
 import click
 
-from ganfix_plugin import commands
-from ganfix_plugin.commands.options import PATH, main
-from ganfix_plugin.hosts import launcher, patching
-from ganfix_plugin.hosts.doctor import examine
-from ganfix_plugin.hosts.host import checkout_of
+from ganfix_plugin.commands.group import main
 
 device_option = click.option(
     "--device",
@@ -22,9 +17,7 @@ device_option = click.option(
     help="Where networks run. [default: $GANFIX_DEVICE, else cuda if there is, else cpu]",
 )
 
-# Every module of `commands` adds its own to `main`.
-for module_info in pkgutil.iter_modules(commands.__path__):
-    importlib.import_module(f"{commands.__name__}.{module_info.name}")
+CHECKOUT = click.Path(path_type=Path)
 
 
 @main.command(
@@ -41,11 +34,15 @@ def run(device: str | None, module: bool, script: str, arguments: tuple[str, ...
     \b
     ganfix run generate.py --network=ffhq.pkl --seeds=0-9 --outdir=out --correct seqabl
     """
+    # Else our imports make Python look for garbage among all that torch has made.
+    gc.freeze()
+    from ganfix_plugin.hosts import launcher
+
     sys.exit(launcher.run(script, arguments, device, module))
 
 
 @main.command()
-@click.argument("checkout", type=PATH)
+@click.argument("checkout", type=CHECKOUT)
 @click.option("--check", "action", flag_value="check", help="Only say which scripts are patched.")
 @click.option("--revert", "action", flag_value="revert", help="Take the line out again.")
 def patch(checkout: Path, action: str | None) -> None:
@@ -54,6 +51,9 @@ def patch(checkout: Path, action: str | None) -> None:
     Patched scripts read the device from GANFIX_DEVICE. The exit status is 0 if afterwards (with
     --check: already) every script is patched, with --revert if none is, and 1 otherwise.
     """
+    from ganfix_plugin.hosts import patching
+    from ganfix_plugin.hosts.host import checkout_of
+
     if action == "check":
         results = patching.states(*checkout_of(checkout))
     else:
@@ -67,9 +67,11 @@ def patch(checkout: Path, action: str | None) -> None:
 
 
 @main.command()
-@click.argument("checkout", type=PATH)
+@click.argument("checkout", type=CHECKOUT)
 @device_option
 def doctor(checkout: Path, device: str | None) -> None:
     """Say what ganfix finds in CHECKOUT: the host, its scripts, and what is mended and why."""
+    from ganfix_plugin.hosts.doctor import examine
+
     for line in examine(checkout, device):
         click.echo(line)

@@ -114,12 +114,13 @@ def wrong(words: list[str], extras: set[str]) -> Iterator[str]:
         return
     command: click.Command = main
     rest = words[1:]
+    context = click.Context(command)
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         name, *rest = rest
-        if name not in command.commands:
+        if not (subcommand := command.get_command(context, name)):
             yield f"no command {name}"
             return
-        command = command.commands[name]
+        command = subcommand
     known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
     known |= {"--help", "--version"}
     for place, word in enumerate(rest):
@@ -228,8 +229,11 @@ def make_small() -> None:
         for option in command.params:
             if option.name in SMALL and option.callback is None:
                 option.callback = cut
-        for each in command.commands.values() if isinstance(command, click.Group) else ():
-            visit(each)
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                if subcommand := command.get_command(context, name):
+                    visit(subcommand)
 
     visit(main)
 

@@ -26,7 +26,7 @@ from examples import EXAMPLES
 from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.errors import GanfixWarning
-from ganfix_plugin.export import contents
+from ganfix_plugin.exports import contents
 from ganfix_plugin.hooks import layer, standalone
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import Options

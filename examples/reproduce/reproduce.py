@@ -29,7 +29,8 @@ from protocol import MEANING, PROTOCOL
 from report import FOOTWEAR, OURS, Asked, reported
 
 from ganfix_plugin.commands import options as shared
-from ganfix_plugin.commands.options import FILE, NETWORK_HELP, PATH, Command
+from ganfix_plugin.commands.group import Command
+from ganfix_plugin.commands.options import FILE, NETWORK_HELP, PATH
 from ganfix_plugin.errors import GanfixWarning
 
 OUT = click.Path(path_type=Path)

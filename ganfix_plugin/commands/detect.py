@@ -10,7 +10,8 @@ import click
 from ganfix_plugin.artifacts.ranking import Ranking, score_seeds, separation
 from ganfix_plugin.artifacts.scores import SCORES, Scoring
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import FILE, FOLDER, Network, main, preset
+from ganfix_plugin.commands.group import main
+from ganfix_plugin.commands.options import FILE, FOLDER, Network, preset
 from ganfix_plugin.files import ready
 from ganfix_plugin.generators.latents import check_class
 from ganfix_plugin.labels import read

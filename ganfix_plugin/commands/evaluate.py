@@ -10,7 +10,8 @@ import click
 
 from ganfix_plugin.artifacts.latent_files import check_latents
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import FILE, Network, gathers, main, preset, several, table
+from ganfix_plugin.commands.group import main
+from ganfix_plugin.commands.options import FILE, Network, gathers, preset, several, table
 from ganfix_plugin.correctors.bind import BoundSpec, parse_specs
 from ganfix_plugin.evaluate import evaluate as evaluating
 from ganfix_plugin.features.bootstrap import Figure

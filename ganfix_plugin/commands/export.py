@@ -9,10 +9,11 @@ import click
 
 import ganfix_plugin as ganfix
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import FILE, Network, main, one_line_errors
+from ganfix_plugin.commands.group import main, one_line_errors
+from ganfix_plugin.commands.options import FILE, Network
 from ganfix_plugin.correctors.bind import BUNDLE, parse_specs
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.export import contents
+from ganfix_plugin.exports import contents
 from ganfix_plugin.hosts.devices import resolve_device
 from ganfix_plugin.hosts.loading import open_networks
 from ganfix_plugin.profiling.profile import Profile

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import NETWORK_HELP, PNG, main, merged, preset, table
+from ganfix_plugin.commands.group import main
+from ganfix_plugin.commands.options import NETWORK_HELP, PNG, merged, preset, table
 from ganfix_plugin.commands.serving import Serving, serving_options
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.errors import GanfixError

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import NETWORK_HELP, main, preset
+from ganfix_plugin.commands.group import main
+from ganfix_plugin.commands.options import NETWORK_HELP, preset
 from ganfix_plugin.commands.serving import Serving, serving_options
 from ganfix_plugin.errors import GanfixError
 

@@ -9,7 +9,8 @@ import click
 
 from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import FILE, Network, main, merged, preset
+from ganfix_plugin.commands.group import main
+from ganfix_plugin.commands.options import FILE, Network, merged, preset
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready
 from ganfix_plugin.labels import KINDS, keep, write

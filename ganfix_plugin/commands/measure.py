@@ -12,7 +12,8 @@ import click
 import ganfix_plugin as ganfix
 from ganfix_plugin import registry
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import EXISTING_FOLDER, FILE, Network, main, preset, table
+from ganfix_plugin.commands.group import main
+from ganfix_plugin.commands.options import EXISTING_FOLDER, FILE, Network, preset, table
 from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready

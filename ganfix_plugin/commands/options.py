@@ -1,63 +1,24 @@
-"""What commands share: their options, errors in one line, the generator that --network names."""
+"""What commands share: their options, and the generator that --network names."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ganfix_plugin import workers
-from ganfix_plugin._version import __version__
-from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.loading import open_network
 from ganfix_plugin.labels import Labels, merge, read
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Show a GanfixError as click shows its own: one line, status 1. Of the ranks of torchrun only
-    one prints."""
-    speak()
-    try:
-        with workers.first_prints():
-            yield
-    except GanfixError as error:
-        if not workers.first_to_fail(str(error)):
-            sys.exit(1)
-        raise click.ClickException(str(error)) from None
-
-
-class Command(click.Command):
-    """A command whose errors are one line."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with one_line_errors():
-            return super().invoke(ctx)
-
-
-class Group(click.Group):
-    """A group of such commands, and of such groups."""
-
-    command_class, group_class = Command, type
-
-
-@click.group(cls=Group)
-@click.version_option(__version__, prog_name="ganfix")
-def main() -> None:
-    """Repair the artifacts of GAN generators inside the codebases people already use."""
 
 
 def gathers(**parts: Callable[..., Any]) -> Decorator:

@@ -12,7 +12,8 @@ import click
 
 from ganfix_plugin.artifacts.scores import Scoring, lr
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import PNG, Decorator, Network, gathers, main, preset
+from ganfix_plugin.commands.group import main
+from ganfix_plugin.commands.options import PNG, Decorator, Network, gathers, preset
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready

@@ -9,7 +9,8 @@ import click
 
 from ganfix_plugin.artifacts import prepare as preparing
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import FILE, Network, gathers, main, merged, preset, table
+from ganfix_plugin.commands.group import main
+from ganfix_plugin.commands.options import FILE, Network, gathers, merged, preset, table
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.files import ready
 from ganfix_plugin.labels import keep

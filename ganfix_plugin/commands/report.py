@@ -12,7 +12,8 @@ from click.core import ParameterSource
 
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.evaluate import Comparison, features_options, num_real_option, row
-from ganfix_plugin.commands.options import PATH, Network, gathers, main, preset
+from ganfix_plugin.commands.group import main
+from ganfix_plugin.commands.options import PATH, Network, gathers, preset
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.images import check_images

@@ -12,7 +12,8 @@ import click
 
 from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import FOLDER, PATH, Network, main, merged, preset, table
+from ganfix_plugin.commands.group import main
+from ganfix_plugin.commands.options import FOLDER, PATH, Network, merged, preset, table
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.evaluate import tune as tuning
 from ganfix_plugin.files import ready, write_text

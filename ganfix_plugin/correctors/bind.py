@@ -13,7 +13,6 @@ from typing import Any
 from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.correctors.corrector import Corrector
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.profiling.profile import Profile
 from ganfix_plugin.spec import Options, key_of, keys_text, split_spec
 
 BUNDLE = ".safetensors"
@@ -90,6 +89,8 @@ def parse_specs(specs: Sequence[str | BoundSpec]) -> list[BoundSpec]:
             bound.append(spec)
         # A name and a colon open a spec, whose last key may be a file: seqabl:profile=X.safetensors
         elif re.fullmatch(rf"(?![a-z][a-z0-9_-]*:).*{BUNDLE}", spec):
+            from ganfix_plugin.profiling.profile import Profile  # rarely needed, slow to import
+
             bundle = Profile.load(Path(spec))
             if not bundle.correct:
                 raise GanfixError(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
 from ganfix_plugin import registry
-from ganfix_plugin.correctors.gates import ProbeScorer
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hooks.correction import Move, SecondPass
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.hooks.standalone import Edit
-from ganfix_plugin.profiling.profile import Profile
 from ganfix_plugin.spec import Options
+
+if TYPE_CHECKING:  # specs are parsed at the start of a script, before any of it is needed
+    from ganfix_plugin.correctors.gates import ProbeScorer
+    from ganfix_plugin.hooks.correction import Move, SecondPass
+    from ganfix_plugin.hooks.standalone import Edit
+    from ganfix_plugin.profiling.profile import Profile
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ from ganfix_plugin.hosts import host as host_module
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.flags import Flag, MetricOptions
 from ganfix_plugin.hosts.host import Host, Situation, find_host, no_host
-from ganfix_plugin.hosts.screening import Screen
 from ganfix_plugin.hosts.session import UNKNOWN, Run, Session
 
 _PASSED_THROUGH = (__file__, flags.__file__, devices.__file__, host_module.__file__)
@@ -89,7 +88,11 @@ def _prepared(
     values, others = flags.take(arguments, flags.CORRECT)
     screens, others = flags.take(others, flags.SCREEN)
     specs = tuple(parse_specs(values))
-    screen = Screen.parse(screens[0]) if screens else None
+    screen = None
+    if screens:
+        from ganfix_plugin.hosts.screening import Screen  # rarely needed, slow to import
+
+        screen = Screen.parse(screens[0])
     if not getattr(sys.flags, "safe_path", False):  # since Python 3.11
         sys.path[0] = os.getcwd() if module else str(Path(target).resolve().parent)
     main_spec = _find_module(target) if module else _find_script(target)

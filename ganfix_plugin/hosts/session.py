@@ -13,27 +13,27 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from torch import nn
 
 from ganfix_plugin import registry
 from ganfix_plugin._version import __version__
-from ganfix_plugin.api import attach
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import write_text
-from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.counts import add_counts, process_counts
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.flags import MetricOptions
 from ganfix_plugin.hosts.host import Function, Host, Situation, Wrapper, around
-from ganfix_plugin.hosts.screening import Screen
 from ganfix_plugin.spec import Options
+
+if TYPE_CHECKING:
+    from ganfix_plugin.hooks.attachment import Attachment
+    from ganfix_plugin.hosts.screening import Screen
 
 log = logging.getLogger("ganfix")
 
@@ -120,6 +120,10 @@ class Session:
         """
         if not self.run.specs and not self.screen:
             return
+        # Here, because scripts that correct nothing would wait for it.
+        from ganfix_plugin.api import attach
+        from ganfix_plugin.generators.generator import Generator
+
         device = self.run.situation.device
         with random_state_kept(G):
             generator = Generator.of(G, discriminator=discriminator)
