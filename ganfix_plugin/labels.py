@@ -9,6 +9,7 @@ seed that a host's script would render, ``RandomState(seed).randn(…)``, or the
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -90,6 +91,11 @@ class Labels:
     def seeds(self, kind: str) -> list[int]:
         """Those of `samples` that are seeds."""
         return [sample for sample in self.samples(kind) if isinstance(sample, int)]
+
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with what raters agree on."""
+        agreed = repr([self.samples(kind) for kind in KINDS])
+        return hashlib.sha256(agreed.encode()).hexdigest()[:16]
 
     def check(self, fingerprint: str) -> Labels:
         """The labels themselves; raises GanfixError if they are of another generator."""

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import warnings
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
+from ganfix_plugin import labels as label_files
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.classifier import FEWEST, Classifier, fit
 from ganfix_plugin.features.extractors import load_extractor
@@ -20,17 +25,125 @@ from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import real_features, seed_features
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents, seed_batches
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.labels import ARTIFACT, KINDS, LR_COUNT, NORMAL, Label, Labels
 from ganfix_plugin.profiling.defective import TAU, Overlap, artifact_sums, mean_overlaps, thresholds
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import lr_counts
-from ganfix_plugin.profiling.store import ensure, update
+from ganfix_plugin.profiling.store import classifier_path, ensure, on_device, update
 from ganfix_plugin.profiling.unit_images import unit_fids
 from ganfix_plugin.workers import Tensors, meeting_folder, shared, world
 
 log = logging.getLogger("ganfix")
 REAL = "real"
+NUM, TOP = 2000, 300  # generations that are looked at, and labels of each kind
+_AUTOMATIC = "automatic labels"
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the classifier is to learn from. None leaves a choice to what is there.
+
+    Attributes:
+        labels: in the place of those that the store has of the generator, or else of `auto_labels`.
+        real: real images, for the third class, and for automatic labels.
+        extractor: the name of the feature extractor.
+        num, top: of automatic labels, see `auto_labels`.
+    """
+
+    labels: Labels | None = None
+    real: Path | None = None
+    extractor: str | None = None
+    num: int | None = None
+    top: int | None = None
+
+
+def prepared(
+    generator: Generator,
+    layers: Sequence[Layer],
+    settings: Settings,
+    *,
+    scores: bool = False,
+    classifier: Path | None = None,
+    training: Training = Training(),
+    measure_on: torch.device | str | None = None,
+) -> tuple[Profile, Classifier]:
+    """What `seqc` corrects by, after making what the store lacks of it.
+
+    Each stage is kept as soon as it is done, so that a run that was stopped goes on where it was:
+    labels, the classifier, unit thresholds, defective scores. A classifier that is there is used,
+    unless ``training`` asks for another, or it comes of automatic labels and there are now labels
+    of the user's own.
+
+    Args:
+        layers: whose units are to be corrected; no others are measured.
+        settings: of the stored profile.
+        scores: also the defective scores over all artifacts, which one score per unit needs; one
+            per unit and sample needs none.
+        classifier: a file, to use as it is in the place of the store's.
+        measure_on: measure a copy of the generator on this device.
+
+    Raises:
+        GanfixError: of an extractor that is not there, before anything is measured; as the other
+            functions here.
+    """
+    measured = on_device(generator, measure_on)
+    head = Classifier.load(classifier) if classifier else _head(measured, settings, training)
+    profile, _ = measured_thresholds(measured, layers, settings)
+    if scores and not _has_scores(profile, layers, head):
+        labels = (
+            training.labels or _own_labels(measured) or _automatic(measured, settings, training)
+        )
+        profile, _ = _scored(measured, labels, head, layers, settings)
+    return profile, head
+
+
+def _head(generator: Generator, settings: Settings, training: Training) -> Classifier:
+    """The classifier of the store, fitted if there is none, or not the one that was asked for."""
+    path = classifier_path(generator.fingerprint)
+    labels = training.labels or _own_labels(generator)
+    what = f"labels {labels.digest()}" if labels else f"{_AUTOMATIC} {training.num} {training.top}"
+    made = f"{what}, real={training.real}, extractor={training.extractor}"
+    if os.path.exists(path):
+        head = Classifier.load(path)
+        outdated = head.made.startswith(_AUTOMATIC) and labels is not None
+        if head.made == made or (training == Training() and not outdated):
+            return head
+    load_extractor(training.extractor, generator.discriminator)  # before anything is measured
+    labels = labels or _automatic(generator, settings, training)
+    head = fit_classifier(generator, labels, real=training.real, extractor=training.extractor)
+    head = replace(head, made=made)
+    head.save(path)
+    return head
+
+
+def _own_labels(generator: Generator) -> Labels | None:
+    """The labels that the store has of a generator, if they are enough to learn from."""
+    path = label_files.stored_path(generator.fingerprint)
+    if not path.exists():
+        return None
+    labels = label_files.read(path)
+    return labels if all(len(labels.samples(kind)) >= FEWEST for kind in KINDS) else None
+
+
+def _automatic(generator: Generator, settings: Settings, training: Training) -> Labels:
+    """`auto_labels`, kept beside the classifier and not among the labels of people."""
+    num, top = training.num or NUM, training.top or TOP
+    real, extractor = training.real, training.extractor if training.real else None
+    digest = hashlib.sha256(f"{settings} {num} {top} {real} {extractor}".encode()).hexdigest()[:8]
+    kept = classifier_path(generator.fingerprint).with_suffix(f".{digest}.csv")
+    if os.path.exists(kept):
+        return label_files.read(kept).check(generator.fingerprint)
+    samples = settings.samples
+    labels = auto_labels(generator, num, top, real=real, extractor=extractor, samples=samples)
+    label_files.write(labels, kept)
+    return labels
+
+
+def _has_scores(profile: Profile, layers: Sequence[Layer], head: Classifier) -> bool:
+    by_head = profile.made.get("defective", "").startswith(f"classifier={head.digest()},")
+    return by_head and all(layer.name in profile.defective for layer in layers)
 
 
 def auto_labels(
@@ -120,42 +233,83 @@ def score_units(
         GanfixError: on labels of another generator, or without any labelled artifact.
     """
     labels.check(generator.fingerprint)
-    chosen = generator.choose(layers)
-    artifacts = labels.samples(ARTIFACT)
-    if not artifacts:
-        raise GanfixError("labels: found no artifacts; label some, or run ganfix labels auto")
-    limits = f"samples={samples},tau={tau:g}"
+    return _scored(
+        generator,
+        labels,
+        classifier,
+        generator.choose(layers),
+        Settings(samples),
+        tau=tau,
+        cam=cam,
+        active=active,
+        batch=batch,
+    )
+
+
+def measured_thresholds(
+    generator: Generator,
+    layers: Sequence[Layer],
+    settings: Settings,
+    tau: float = TAU,
+    batch: int = BATCH,
+) -> tuple[Profile, Path]:
+    """The stored profile with the thresholds T_u of the units of some layers."""
+    limits = _limits(settings, tau)
 
     def with_thresholds(profile: Profile) -> Profile:
         kept = profile.thresholds if profile.made.get("thresholds") == limits else {}
-        missing = [layer for layer in chosen if layer.name not in kept]
+        missing = [layer for layer in layers if layer.name not in kept]
         if not missing:
             return profile
+        samples = settings.samples
         log.info("measuring unit thresholds: %d latents, %d layers", samples, len(missing))
-        new = thresholds(generator, missing, Latents.of(generator), samples, tau, batch)
+        latents = Latents.of(generator, settings.seed, settings.class_index)
+        new = thresholds(generator, missing, latents, samples, tau, batch)
         return replace(profile, thresholds=kept | new, made=profile.made | {"thresholds": limits})
 
     # Saved by themselves, so that scoring that is interrupted goes on from here.
-    profile, path = update(generator, Settings(samples), with_thresholds)
+    return update(generator, settings, with_thresholds)
+
+
+def _limits(settings: Settings, tau: float) -> str:
+    return f"samples={settings.samples},tau={tau:g}"
+
+
+def _scored(
+    generator: Generator,
+    labels: Labels,
+    classifier: Classifier,
+    layers: Sequence[Layer],
+    settings: Settings,
+    tau: float = TAU,
+    cam: float = 0.5,
+    active: float = 0.5,
+    batch: int = BATCH,
+) -> tuple[Profile, Path]:
+    """The stored profile with the defective scores of some layers, and the thresholds for them."""
+    artifacts = labels.samples(ARTIFACT)
+    if not artifacts:
+        raise GanfixError("labels: found no artifacts; label some, or run ganfix labels auto")
+    profile, path = measured_thresholds(generator, layers, settings, tau, batch)
     extractor = classifier.load_extractor(generator.discriminator).to(generator.device)
     number = len(artifacts)
-    log.info("scoring the units of %d layers on %d artifacts", len(chosen), number)
+    log.info("scoring the units of %d layers on %d artifacts", len(layers), number)
     made = f"classifier={classifier.digest()},artifacts={number},cam={cam:g},active={active:g}"
-    names = [layer.name for layer in chosen]
-    key = f"{made},{limits},{artifacts},{names},{batch}"
+    names = [layer.name for layer in layers]
+    key = f"{made},{_limits(settings, tau)},{artifacts},{names},{batch}"
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     overlap = Overlap(profile.thresholds, classifier, extractor, cam, active)
     batches = [artifacts[start : start + batch] for start in range(0, number, batch)]
 
     def sums(part: int, parts: int) -> Tensors:
         partial = path.with_suffix(f".{digest}-{part}-{parts}.partial")
-        return artifact_sums(generator, chosen, overlap, batches[part::parts], partial)
+        return artifact_sums(generator, layers, overlap, batches[part::parts], partial)
 
     parts = shared(meeting_folder(path, digest), sums) if world() > 1 else []
 
     def with_scores(profile: Profile) -> Profile:
-        scores = mean_overlaps(parts or [sums(0, 1)], chosen, number)
-        for layer in chosen:
+        scores = mean_overlaps(parts or [sums(0, 1)], layers, number)
+        for layer in layers:
             if not scores[layer.name].any():
                 warnings.warn(
                     f"defective scores of layer {layer} are all 0: no unit overlaps with what the "
@@ -163,9 +317,11 @@ def score_units(
                     GanfixWarning,
                     stacklevel=2,
                 )
-        return replace(profile, defective=scores, made=profile.made | {"defective": made})
+        kept = profile.defective if profile.made.get("defective") == made else {}
+        made_by = profile.made | {"defective": made}
+        return replace(profile, defective=kept | scores, made=made_by)
 
-    return update(generator, Settings(samples), with_scores)
+    return update(generator, settings, with_scores)
 
 
 def score_units_by_fid(

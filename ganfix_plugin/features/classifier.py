@@ -48,6 +48,7 @@ class Classifier:
         generator: fingerprint of the generator whose images it learned from.
         held_out: how it does.
         counts: training and held-out samples by class.
+        made: from what it was made without being asked, for `artifacts.prepare`; empty otherwise.
     """
 
     weight: Tensor
@@ -59,6 +60,7 @@ class Classifier:
     generator: str
     held_out: Report
     counts: dict[str, int] = field(default_factory=dict)
+    made: str = ""
 
     def logits(self, features: Tensor) -> Tensor:
         """[N, classes] of features [N, D]."""
