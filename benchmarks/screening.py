@@ -6,6 +6,7 @@ as in generate.py: one seed after the other.
 
 from __future__ import annotations
 
+import functools
 import statistics
 
 import numpy as np
@@ -15,6 +16,7 @@ from networks import render, stylegan2
 
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.screening import Scorer
+from ganfix_plugin.profiling.rates import lr_count
 
 LIMITS = {256: 0.15, 1024: 0.04}  # of the time of rendering
 
@@ -30,7 +32,8 @@ def _compared(resolution: int, setup: Setup) -> Row:
     generator, seeds = Generator.of(G), range(setup.size(4 if resolution < 512 else 2, 1))
     layers = generator.auto
     low_rate = [(layer, torch.rand(layer.channels, *layer.resolution) < 0.2) for layer in layers]
-    scorer = Scorer(generator, low_rate, 1000)
+    count = functools.partial(lr_count, G, low_rate)
+    scorer = Scorer(generator, "LR count", count, layers, 1000)
 
     def rendered() -> None:
         for seed in seeds:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from prepared import judged
 from torch import nn
 
 import ganfix_plugin as ganfix
@@ -21,6 +22,8 @@ from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hosts.screening import Screen
+from ganfix_plugin.labels import keep
+from ganfix_plugin.profiling.unit_means import entry_call
 from ganfix_plugin.spec import Options
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -76,6 +79,33 @@ def test_replaced_seeds_are_the_next_good_ones(face: nn.Module) -> None:
     assert new == good[: len(new)]
 
 
+def test_a_probe_screens_as_its_scores_say(
+    face: nn.Module, stylegan2: nn.Module, own_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ganfix")
+    for G in (face, stylegan2):
+        keep(judged(G))
+        kept = screened(G, "probe:30%", range(100, 160))
+        generator = Generator.of(G)
+        with ganfix.attach(G, f"steer:samples={MEASURED.samples}") as attachment:
+            gate = attachment.corrections[0].gate
+        assert gate is not None
+        z = latents_of(range(100, 160), generator.latent_shape)
+        call = entry_call(generator, lambda view: generator.synthesize(z, None, view))
+        passing = (gate.scorer(*call) > gate.threshold).tolist()
+        assert kept == [seed for seed, flagged in zip(range(100, 160), passing) if not flagged]
+        assert 0 < len(kept) < 60
+    assert "their score by the probe is over" in caplog.text
+
+
+def test_truncation_counts_for_a_probe_too(stylegan2: nn.Module, own_cache: Path) -> None:
+    keep(judged(stylegan2))
+    plain = screened(stylegan2, "probe:50%", range(40))
+    assert screened(stylegan2, "probe:50%", range(40), truncation_psi=0.3) != plain
+    replaced = screened(stylegan2, "probe:50%:replace", range(40))
+    assert len(replaced) == 40 and [s for s in replaced if s < 40] == plain
+
+
 def test_truncation_is_taken_into_account(stylegan2: nn.Module) -> None:
     plain = screened(stylegan2, "50%", range(40))
     truncated = screened(stylegan2, "50%", range(40), truncation_psi=0.3)
@@ -103,7 +133,9 @@ def test_what_went_is_said(face: nn.Module, caplog: pytest.LogCaptureFixture) ->
     assert f"in the worst 30%: {gone}" in caplog.text
 
 
-@pytest.mark.parametrize("text", ["10", "0%", "100%", "x", "10%:skip", ""])
+@pytest.mark.parametrize(
+    "text", ["10", "0%", "100%", "x", "10%:skip", "", "probe", "artifact:10%", "probe:10"]
+)
 def test_other_shares_are_refused(text: str) -> None:
     with pytest.raises(GanfixError, match="--screen .*: expected the worst share"):
         Screen.parse(text)

@@ -71,8 +71,9 @@ def probe_heatmap(
         float32 [N, size, size] from 0 on, on the CPU.
     """
     maps: list[Tensor] = []
+    call = entry_call(generator, lambda view: generator.synthesize(z, c, view))
     with torch.no_grad():
-        reader.visit(*entry_call(generator, z, c), lambda _, x: maps.append(x.float().relu()))
+        reader.visit(*call, lambda _, x: maps.append(x.float().relu()))
     means = torch.cat([x.mean(dim=(2, 3)) for x in maps], dim=1)
     weight, mean = (probe.weight / probe.deviation).to(means), probe.mean.to(means)
     loudest = (weight * (means - mean)).topk(min(UNITS, len(weight)), dim=1).indices

@@ -143,8 +143,9 @@ def probe(generator: Generator, scoring: Scoring) -> Score:
     reader, fitted, _ = ensure_probe(generator, choice, settings)
 
     def of(z: Tensor, c: Tensor | None) -> Tensor:
+        call = entry_call(generator, lambda view: generator.synthesize(z, c, view))
         with torch.no_grad():
-            return fitted.score(reader.read(*entry_call(generator, z, c)))
+            return fitted.score(reader.read(*call))
 
     return Score(
         "probe",

@@ -44,10 +44,11 @@ CORRECT = Flag(
 )
 SCREEN = Flag(
     "--screen",
-    "SHARE[:replace]",
+    "[probe:]SHARE[:replace]",
     "10%",
     "Do not render seeds whose count of active low-rate neurons lies in this worst share of the "
-    "generator's own, for example 10%; with 10%:replace the next good seeds take their places.",
+    "generator's own, for example 10%; with probe:10% their score by the probe that --correct "
+    "steer goes by; with 10%:replace the next good seeds take their places.",
 )
 
 NUM_GEN = 50_000  # as many as the hosts' own metrics generate

@@ -9,24 +9,30 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from ganfix_plugin.artifacts.probes import ProbeChoice, ensure_probe
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import fitting_batch, seed_batches
 from ganfix_plugin.hooks.forward import device_of
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile, Settings
-from ganfix_plugin.profiling.rates import LowRate, lr_counts
+from ganfix_plugin.profiling.rates import lr_count
 from ganfix_plugin.profiling.store import checked, ensure, on_device
+from ganfix_plugin.profiling.unit_means import entry_call
 from ganfix_plugin.spec import Options, Portion, portion
 
 log = logging.getLogger("ganfix")
+
+LR, PROBE = BY = ("lr", "probe")
 
 
 @dataclass(frozen=True)
@@ -35,22 +41,26 @@ class Screen:
 
     Attributes:
         share: those in the worst share of the generator's own distribution at psi 1.
+        by: by their LR count, or by the probe that ``--correct steer`` goes by.
         replace: the seeds that follow the last one take their places, as far as they are good.
         option: the script's option that holds one seed per image.
     """
 
     share: Portion
+    by: str = LR
     replace: bool = False
     option: str = "seeds"
 
     @classmethod
     def parse(cls, text: str) -> Screen:
-        """Parse ``10%`` or ``10%:replace``.
+        """Parse ``10%``, ``probe:10%``, ``10%:replace`` or ``probe:10%:replace``.
 
         Raises:
-            GanfixError: if it is neither.
+            GanfixError: if it is none of them.
         """
-        share, colon, way = text.partition(":")
+        by, colon, rest = text.partition(":")
+        by, rest = (by, rest) if colon and by in BY else (LR, text)
+        share, colon, way = rest.partition(":")
         try:
             worst = portion(share)
         except ValueError:
@@ -58,12 +68,14 @@ class Screen:
         if not 0 < worst < 1 or (colon and way != "replace"):
             raise GanfixError(
                 f"--screen {text}: expected the worst share not to render, between 0% and 100%, "
-                "such as 10%, or 10%:replace to go on to other seeds in their place"
+                "such as 10%, or 10%:replace to go on to other seeds in their place; probe:10% "
+                "goes by the probe of steer"
             )
-        return cls(worst, bool(colon))
+        return cls(worst, by, bool(colon))
 
     def __str__(self) -> str:
-        return f"{self.share}{':replace' if self.replace else ''}"
+        by = "" if self.by == LR else f"{self.by}:"
+        return f"{by}{self.share}{':replace' if self.replace else ''}"
 
     def apply(
         self, generator: Generator, options: Mapping[str, Any], measuring: Options, device: str
@@ -87,20 +99,14 @@ class Screen:
         if seeds is None or (generator.classes and class_index is None):
             return 1  # the script itself will say what it needs
         psi = options.get("truncation_psi")
-        profile = _profile(generator, measuring, device)
-        layers = generator.auto
-        scorer = Scorer(
-            on_device(generator, device),
-            profile.low_rates(layers),
-            profile.score_at(1 - self.share, layers),
-            1 if psi is None else psi,
-            class_index,
+        scorer = _SCORERS[self.by](
+            generator, self.share, measuring, device, 1 if psi is None else psi, class_index
         )
         bad = scorer.exceeding(seeds)
         kept = [seed for seed in seeds if seed not in bad]
         gone = len(seeds) - len(kept)
-        line = f"{gone} of {len(seeds)} seeds not rendered, their LR count is over "
-        line += f"{scorer.threshold:g}, in the worst {self.share}"
+        line = f"{gone} of {len(seeds)} seeds not rendered, their {scorer.name} is over "
+        line += f"{scorer.threshold:.4g}, in the worst {self.share}"
         line += f": {', '.join(map(str, sorted(bad)))}" if bad else ""
         log.info("--screen %s: %s", self, line)
         if self.replace and gone:
@@ -112,26 +118,23 @@ class Screen:
         return len(kept)
 
 
-def _profile(generator: Generator, measuring: Options, device: str) -> Profile:
-    if measuring.profile is not None:
-        return checked(Path(measuring.profile), generator.fingerprint)
-    settings = Settings(measuring.samples, class_index=measuring.class_index)
-    return ensure(generator, settings, generator.auto, generator.auto, measure_on=device)[0]
-
-
 @dataclass(frozen=True)
 class Scorer:
-    """LR counts of the images of seeds, as the script would render them, but for random noise.
+    """Scores of the images of seeds, as the script would render them, but for random noise.
 
     Attributes:
-        low_rate: layers with bool [C, H, W] at their LR-neurons.
-        threshold: seeds of a greater count are bad.
+        name: of the score, for people.
+        score: from what runs a view of the generator on a batch to the scores [n] of the batch.
+        layers: that it reads.
+        threshold: seeds of a greater score are bad.
         psi: of the truncation.
         class_index: of the images; None for a generator without classes.
     """
 
     generator: Generator
-    low_rate: LowRate
+    name: str
+    score: Callable[[Callable[[nn.Module], Any]], Tensor]
+    layers: Sequence[Layer]
     threshold: float
     psi: float = 1
     class_index: int | None = None
@@ -139,10 +142,10 @@ class Scorer:
     @cached_property
     def batch(self) -> int:
         """Seeds per pass."""
-        return fitting_batch([layer for layer, _ in self.low_rate], self.generator.device)
+        return fitting_batch(self.layers, self.generator.device)
 
     def exceeding(self, seeds: Sequence[int]) -> set[int]:
-        """The seeds whose count is over the threshold."""
+        """The seeds whose score is over the threshold."""
         generator, options = self.generator, fastest(self.generator.G)
         if self.psi != 1:
             options["truncation_psi"] = self.psi
@@ -154,8 +157,9 @@ class Scorer:
             return view(z, c, noise_mode="const", **options)
 
         batches = seed_batches(generator, seeds, self.batch, self.class_index)
-        counts = lr_counts(generator, self.low_rate, batches, call)
-        return {seed for count, seed in zip(counts.tolist(), seeds) if count > self.threshold}
+        scores = (self.score(lambda view: call(view, z, c)) for z, c in batches)
+        values = (value for batch in scores for value in batch.tolist())
+        return {seed for value, seed in zip(values, seeds) if value > self.threshold}
 
     def good_after(self, last: int, count: int) -> list[int]:
         """The first seeds after one that are not over the threshold.
@@ -187,3 +191,45 @@ def fastest(G: nn.Module) -> dict[str, Any]:
     forwards = {type(module).forward for module in G.modules()}
     can_fuse = any("fused_modconv" in inspect.signature(run).parameters for run in forwards)
     return {"fused_modconv": False} if can_fuse and device_of(G).type == "cpu" else {}
+
+
+def _by_lr(
+    generator: Generator, share: Portion, measuring: Options, device: str, *script: Any
+) -> Scorer:
+    layers, settings = generator.auto, _settings(measuring)
+    profile: Profile
+    if measuring.profile is not None:
+        profile = checked(Path(measuring.profile), generator.fingerprint)
+    else:
+        profile, _ = ensure(generator, settings, layers, layers, measure_on=device)
+    low_rate, threshold = profile.low_rates(layers), profile.score_at(1 - share, layers)
+    scored = on_device(generator, device)
+
+    def score(call: Callable[[nn.Module], Any]) -> Tensor:
+        return lr_count(scored.G, low_rate, call)
+
+    return Scorer(scored, "LR count", score, layers, threshold, *script)
+
+
+def _by_probe(
+    generator: Generator, share: Portion, measuring: Options, device: str, *script: Any
+) -> Scorer:
+    choice = getattr(measuring, "probe", ProbeChoice())
+    reader, probe, _ = ensure_probe(
+        generator, choice, _settings(measuring), profile=measuring.profile, measure_on=device
+    )
+    threshold = float(probe.threshold(torch.tensor([1 - share])))
+    scored = on_device(generator, device)
+
+    def score(call: Callable[[nn.Module], Any]) -> Tensor:
+        with torch.no_grad():
+            return probe.score(reader.read(*entry_call(scored, call)))
+
+    return Scorer(scored, "score by the probe", score, reader.layers, threshold, *script)
+
+
+_SCORERS = {LR: _by_lr, PROBE: _by_probe}
+
+
+def _settings(measuring: Options) -> Settings:
+    return Settings(measuring.samples, class_index=measuring.class_index)

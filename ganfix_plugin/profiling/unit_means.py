@@ -100,13 +100,12 @@ class Readings:
 
 
 def entry_call(
-    generator: Generator, z: Tensor, c: Tensor | None
+    generator: Generator, call: Callable[[nn.Module], Any]
 ) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
-    """The entry of a generator, and the arguments that it is called with for latents z [N, …] and
-    one-hot classes c, at psi 1."""
+    """The entry of a generator, and the arguments that it is called with where ``call`` runs the
+    generator, for example ``lambda G: G(z)``."""
     name = generator.adapter.entry
-    synthesize = generator.adapter.synthesize
-    args, kwargs = called_with(generator.G, name, lambda view: synthesize(view, z, c))
+    args, kwargs = called_with(generator.G, name, call)
     return generator.G.get_submodule(name), args, kwargs
 
 
@@ -119,7 +118,7 @@ def read_batches(generator: Generator, reader: Reader, batches: Iterable[Batch])
     means: list[Tensor] = []
     latents: list[Latent] = []
     for z, c in batches:
-        entry, args, kwargs = entry_call(generator, z, c)
+        entry, args, kwargs = entry_call(generator, lambda view: generator.synthesize(z, c, view))
         with torch.no_grad():
             means.append(reader.read(entry, args, kwargs).cpu())
             latents.append(generator.adapter.latent(entry, args, kwargs))
