@@ -217,7 +217,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("page", "text"),
     [
         ("python", "What a corrector needs to know about the generator is measured first"),
-        ("commands", "--fid-units"),
+        ("commands", "ganfix units"),
         ("correctors", "instead of rate: this share of a layer"),
         ("extending", "Multiply units by a factor"),
     ],

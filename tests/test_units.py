@@ -117,7 +117,7 @@ def test_missing_defective_scores_name_the_three_commands(
 
 
 def test_missing_unit_fids_name_their_command(own_cache: Path, pggan: nn.Module) -> None:
-    with pytest.raises(GanfixError, match="holds no unit FIDs; run ganfix score --fid-units"):
+    with pytest.raises(GanfixError, match="holds no unit FIDs; run ganfix units"):
         attach(pggan, "fid-units")
 
 

@@ -25,7 +25,8 @@ from PIL import Image
 from torch import Tensor
 
 import ganfix_plugin as ganfix
-from ganfix_plugin.artifacts.prepare import fit_classifier, score_units, score_units_by_fid
+from ganfix_plugin.artifacts.prepare import fit_classifier, score_units
+from ganfix_plugin.artifacts.unit_scores import score_units_by_fid
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
@@ -99,9 +100,8 @@ def compare(
             classifier = fit_classifier(generator, seen, extractor="efficientnet-lite0")
             classifier.save(classifier_path(classifier.generator))
             score_units(generator, seen, classifier, samples=samples)
-            score_units_by_fid(
-                generator, seen, classifier, samples=samples, num=num, top=top, layers="0"
-            )
+            clean, way = seen.samples(NORMAL), {"samples": samples, "num": num, "top": top}
+            score_units_by_fid(generator, clean, extractor=classifier.extractor, layers="0", **way)
         with TemporaryDirectory() as folder:
             files = {"half": Path(folder, "half.csv"), "few": Path(folder, "few.csv")}
             write(seen, files["half"])

@@ -15,7 +15,7 @@ from report import FOOTWEAR, OURS, Asked, Report, reporting
 from ganfix_plugin.commands.options import title_of
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.evaluate.population import Population
-from ganfix_plugin.features.extractors import default_extractor, has_inception
+from ganfix_plugin.features.extractors import measuring_extractor
 from ganfix_plugin.features.images import check_images
 from ganfix_plugin.files import ready
 from ganfix_plugin.generators.generator import Generator
@@ -54,8 +54,8 @@ class Case(Report):
     @property
     def extractor(self) -> str | None:
         """Whose features distances are of: the footwear classifier, or Inception if installed."""
-        default = "inception" if has_inception() else default_extractor()
-        return self.asked.extractor or ("classifier:features" if self.asked.ours else default)
+        default = "classifier:features" if self.asked.ours else measuring_extractor()
+        return self.asked.extractor or default
 
     @property
     def maps(self) -> str | None:

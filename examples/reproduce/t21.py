@@ -10,8 +10,8 @@ from papers import share
 from torch import Tensor
 
 from ganfix_plugin.artifacts.discriminator import d_values as values_of
-from ganfix_plugin.artifacts.prepare import score_units_by_fid
 from ganfix_plugin.artifacts.scores import Scoring, lr
+from ganfix_plugin.artifacts.unit_scores import score_units_by_fid
 from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.correctors.units import numbered
 from ganfix_plugin.evaluate.population import Effect
@@ -35,11 +35,10 @@ def table2(case: Case) -> None:
     learnt, samples = learn(case), case.size("latents")
     score_units_by_fid(
         case.generator,
-        learnt.labels,
-        learnt.head,
+        case.real,
+        extractor=case.extractor,
         layers=str(learnt.stop),
         samples=samples,
-        real=case.real,
         num=case.size("unit_generations"),
         top=case.size("unit_top"),
     )

@@ -1,7 +1,7 @@
 """From a generator to labels, a classifier and unit scores: what [T21] does before correcting.
 
-[B19]: Bau et al., ICLR 2019. [C22]: Choi, Chang, Choi, IJCAI 2022. [K19]: Kynkäänniemi et al.,
-NeurIPS 2019. [T21]: Tousi et al., CVPR 2021.
+[C22]: Choi, Chang, Choi, IJCAI 2022. [K19]: Kynkäänniemi et al., NeurIPS 2019. [T21]: Tousi et al.,
+CVPR 2021.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from ganfix_plugin import labels as label_files
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.classifier import FEWEST, Classifier, fit
 from ganfix_plugin.features.extractors import load_extractor
-from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import real_features, seed_features
 from ganfix_plugin.generators.generator import Generator
@@ -32,7 +31,6 @@ from ganfix_plugin.profiling.defective import TAU, Overlap, artifact_sums, mean_
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import classifier_path, ensure, on_device, update
-from ganfix_plugin.profiling.unit_images import unit_fids
 from ganfix_plugin.workers import Tensors, meeting_folder, shared, world
 
 log = logging.getLogger("ganfix")
@@ -322,37 +320,3 @@ def _scored(
         return replace(profile, defective=kept | scores, made=made_by)
 
     return update(generator, settings, with_scores)
-
-
-def score_units_by_fid(
-    generator: Generator,
-    labels: Labels,
-    classifier: Classifier,
-    *,
-    layers: str = "all",
-    samples: int = 10_000,
-    real: Path | None = None,
-    num: int = 200_000,
-    top: int = 10_000,
-) -> tuple[Profile, Path]:
-    """FID of every unit ([B19]), into the stored profile.
-
-    Real images are those given, or else the generations labelled normal.
-    """
-    labels.check(generator.fingerprint)
-    extractor = classifier.load_extractor(generator.discriminator).to(generator.device)
-    if real is not None:
-        reference = real_features(generator, real, extractor)
-    elif normals := labels.samples(NORMAL):
-        reference = seed_features(generator, extractor, normals)
-    else:
-        raise GanfixError("labels: found no normals; label some, or give real images (--real)")
-    log.info("unit FIDs: %d generations, top %d", num, top)
-    chosen, gaussian = generator.choose(layers), Gaussian.of(reference)
-    fids = unit_fids(generator, chosen, num, top, extractor, gaussian)
-    made = {"unit_fid": f"extractor={extractor.name},num={num},top={top},real={real or 'normals'}"}
-    return update(
-        generator,
-        Settings(samples),
-        lambda profile: replace(profile, unit_fid=fids, made=profile.made | made),
-    )

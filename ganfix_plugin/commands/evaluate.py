@@ -15,7 +15,7 @@ from ganfix_plugin.commands.options import FILE, Network, gathers, preset, sever
 from ganfix_plugin.correctors.bind import BoundSpec, parse_specs
 from ganfix_plugin.evaluate import evaluate as evaluating
 from ganfix_plugin.features.bootstrap import Figure
-from ganfix_plugin.features.extractors import default_extractor, has_inception
+from ganfix_plugin.features.extractors import measuring_extractor
 from ganfix_plugin.features.images import check_images
 from ganfix_plugin.files import ready
 from ganfix_plugin.generators.generator import Generator
@@ -62,10 +62,8 @@ class Comparison:
     ) -> evaluating.Evaluation:
         """Figures of some latents, uncorrected and corrected; errors as of `evaluate`."""
         assert self.real
-        # Inception, as FID's own, if it is installed.
-        default = "inception" if has_inception() else default_extractor()
         how |= {"num_real": self.num_real, "resamples": self.resamples}
-        how["extractor"] = self.extractor or default
+        how["extractor"] = self.extractor or measuring_extractor()
         return evaluating.evaluate(generator, self.real, latents, specs, **how)
 
 

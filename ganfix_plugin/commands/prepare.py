@@ -47,10 +47,6 @@ def fit(network: Network, files: tuple[Path, ...], out: Path | None, **how: Any)
 @preset("--tau", 0.005, "P(activation > threshold).")
 @preset("--cam", 0.5, "A mask is where Grad-CAM reaches it.")
 @preset("--active", 0.5, "As cam, for upsampled activations.")
-@click.option("--fid-units", is_flag=True, help="Also the FID of every unit (GAN Dissection).")
-@options.real
-@preset("--num", 200_000, "Generations for the unit FIDs.")
-@preset("--top", 10_000, "Top-activating images per unit.")
 @gathers(
     measured=lambda layers, samples: {"layers": layers, "samples": samples},
     masks=lambda tau, cam, active: {"tau": tau, "cam": cam, "active": active},
@@ -61,16 +57,12 @@ def score(
     classifier: Path | None,
     measured: dict[str, Any],
     masks: dict[str, Any],
-    fid_units: bool,
-    **fid: Any,
 ) -> None:
     """Score every unit by how well it overlaps with the artifacts that the classifier sees."""
     labels = merged(files)
     with network.opened() as generator:
         head = Classifier.load(classifier or classifier_path(generator.fingerprint))
         profile, path = preparing.score_units(generator, labels, head, **masks, **measured)
-        if fid_units:
-            profile, path = preparing.score_units_by_fid(generator, labels, head, **fid, **measured)
     rows = [
         (name, f"{float(scores.max()):.4f}", f"{float(scores.median()):.4f}", len(scores))
         for name, scores in profile.defective.items()

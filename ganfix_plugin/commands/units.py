@@ -1,24 +1,121 @@
-"""`ganfix plot unit` and `concepts`: what single units of a generator draw."""
+"""`ganfix units`, `plot unit` and `concepts`: single units of a generator, and what they draw."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import click
 from torch import Tensor
 
+from ganfix_plugin.artifacts.unit_scores import (
+    UnitRanking,
+    descending,
+    rankings,
+    score_units_by_fid,
+    write_rankings,
+)
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import Network, gathers, preset
+from ganfix_plugin.commands.group import main
+from ganfix_plugin.commands.options import FILE, PATH, Network, gathers, preset, table
 from ganfix_plugin.commands.plot import drawing, out_option, plot
 from ganfix_plugin.correctors.units import UnitList, numbered
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.features.images import check_images
+from ganfix_plugin.files import ready
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.pictures.sheet import save
 from ganfix_plugin.profiling.profile import Settings
 from ganfix_plugin.profiling.store import ensure
+
+HIGHEST = 20  # units that `fid-units` and `ds` zero by default
+HEADER = ("layer", "rank", "by FID", "FID", "by DS", "DS")
+
+
+@main.command()
+@options.network
+@click.option(
+    "--real",
+    type=PATH,
+    help="Measure FIDs against these images, a folder or zip. Without, show what was measured.",
+)
+@preset("--layers", "all", "all, auto, or as 1+2+3.")
+@preset("--num", 200_000, "Generations to choose from.", type=click.IntRange(2))
+@preset("--top", 10_000, "Of these, by a unit's highest activation.", type=click.IntRange(2))
+@options.samples("Of the profile that keeps them.")
+@click.option(
+    "--extractor",
+    metavar="NAME",
+    help="Of features: inception (FID's own), another one of 'ganfix list', or module:callable. "
+    "[default: inception where it is at hand, else as for the other commands]",
+)
+@preset("--show", 10, "Units of each layer to print.", type=click.IntRange(1))
+@click.option("--out", type=FILE, help="Write the ranks of all units here (.csv).")
+@gathers(way=lambda layers, samples: {"layers": layers, "samples": samples})
+def units(
+    network: Network,
+    real: Path | None,
+    way: dict[str, Any],
+    show: int,
+    out: Path | None,
+    **fid: Any,
+) -> None:
+    """Rank units by the FID of their top-activating images, beside their defective scores.
+
+    \b
+    ganfix units --network ffhq.pkl --real ffhq.zip --layers 6 --out units.csv
+
+    A unit's FID is that of the generations in which it is most active, against real images (GAN
+    Dissection, ICLR 2019). Neither labels nor a classifier are needed: those are for the defective
+    scores (CVPR 2021), which ganfix prepare or ganfix score make. The profile keeps both rankings,
+    for --correct fid-units and --correct ds.
+    """
+    if out:
+        ready(out)
+    if real:
+        check_images(real)
+    with network.opened() as generator:
+        layers = generator.choose(way["layers"])
+        if real:
+            profile, path = score_units_by_fid(generator, real, **way, **fid)
+        else:
+            profile, path = ensure(generator, Settings(way["samples"]), ())
+    ranked = rankings(profile, layers)
+    if not ranked:
+        raise GanfixError(
+            f"profile {path}: holds neither FIDs nor defective scores of these units; give --real "
+            "IMAGES for the one, run ganfix prepare for the other"
+        )
+    click.echo(table(HEADER, *(row for ranking in ranked for row in _highest(ranking, show))))
+    for ranking in ranked:
+        if agreement := ranking.agreement(HIGHEST):
+            text = "rank correlation of FID and DS {:+.2f}, {} of the {} highest in common"
+            click.echo(f"layer {ranking.layer}: {text.format(*agreement, HIGHEST)}")
+    for what in ("unit_fid", "defective"):
+        if what in profile.made:
+            click.echo(f"{what}: {profile.made[what]}")
+    click.echo(f"profile: {path}")
+    if out:
+        write_rankings(ranked, out)
+        click.echo(f"written to {out}")
+
+
+def _highest(ranking: UnitRanking, show: int) -> list[tuple[str, ...]]:
+    """The first lines of both rankings, side by side."""
+    lines = zip(*(_in_order(scores, show) for scores in (ranking.fid, ranking.ds)))
+    return [(str(ranking.layer.index), str(n), *fid, *ds) for n, (fid, ds) in enumerate(lines, 1)]
+
+
+def _in_order(scores: Tensor | None, show: int) -> Iterable[tuple[str, str]]:
+    """The units of highest score with their scores, as text; empty text if there are no scores."""
+    if scores is None:
+        return repeat(("", ""), show)
+    return [(f"unit {unit}", f"{float(scores[unit]):.4g}") for unit in descending(scores)[:show]]
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,12 @@ def default_extractor() -> str:
     return "resnet18" if _resnet18_weights().exists() else "efficientnet-lite0"
 
 
+def measuring_extractor() -> str:
+    """What distances between images are measured by: Inception, as FID is defined, where it is at
+    hand; the default extractor otherwise."""
+    return "inception" if has_inception() else default_extractor()
+
+
 def resnet18() -> Extractor:
     """torchvision's ResNet-18, the extractor of [T21]; 512 features at 224×224."""
     weights = _resnet18_weights()

@@ -27,7 +27,7 @@ _BY_SCORE = (
     "run ganfix labels auto, ganfix fit and ganfix score, or all three at once: "
     "ganfix prepare --network X"
 )
-_BY_FID = "run ganfix score --fid-units (and give it --real images, if you have them)"
+_BY_FID = "run ganfix units --network X --real IMAGES"
 _OF_UNITS = {  # what they are, and how to make them
     "thresholds": ("unit thresholds", _BY_SCORE),
     "defective": ("defective scores", _BY_SCORE),

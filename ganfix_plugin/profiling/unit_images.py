@@ -101,8 +101,9 @@ def unit_fids(
     for name, maxima in peaks.items():
         activations = torch.cat(maxima)
         highest = activations.topk(min(top, len(activations)), dim=0).indices
-        chosen = torch.zeros(activations.shape).scatter_(0, highest, 1)
-        fids[name] = torch.tensor([distance(unit) for unit in chosen.T], dtype=torch.float64)
+        chosen = torch.zeros(activations.shape).scatter_(0, highest, 1).T
+        units = progress(chosen, len(chosen), f"FID of the units of {name}")
+        fids[name] = torch.tensor([distance(unit) for unit in units], dtype=torch.float64)
     return fids
 
 
