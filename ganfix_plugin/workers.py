@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import cache_folder, save_tensors, write_text
 
 T = TypeVar("T")
+LINE_EVERY = 20.0  # seconds between lines that say how far a work is, without a terminal
 
 Tensors = dict[str, Tensor]
 
@@ -165,6 +167,30 @@ class _Bar(tqdm):
 
 
 def progress(steps: Iterable[T], total: int, what: str) -> Iterable[T]:
-    """The same steps, with a progress bar on a terminal; of several ranks only the first's."""
-    hidden = bool(rank()) or None
-    return _Bar(steps, total=total, desc=f"ganfix: {what}", leave=False, disable=hidden)
+    """The same steps, with a progress bar on a terminal and a line now and then elsewhere, both
+    with the time left; of several ranks only the first's."""
+    if rank():
+        return steps
+    if getattr(sys.stderr, "isatty", bool)():  # some hosts put a logger there
+        return _Bar(steps, total=total, desc=f"ganfix: {what}", leave=False)
+    return _told(steps, total, what)
+
+
+def _told(steps: Iterable[T], total: int, what: str) -> Iterator[T]:
+    start = said = time.monotonic()
+    for done, step in enumerate(steps):
+        now = time.monotonic()
+        if done and now - said >= LINE_EVERY:
+            left = duration((now - start) / done * (total - done))
+            line = f"ganfix: {what}: {done / total:.0%}, {left} left"
+            print(line, file=sys.stderr, flush=True)
+            said = now
+        yield step
+
+
+def duration(seconds: float) -> str:
+    """About how long that is, for people: 40 seconds, 12 minutes, 3 hours."""
+    for unit, size in (("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}s"
+    return f"{max(round(seconds), 1)} second{'s' if seconds >= 1.5 else ''}"

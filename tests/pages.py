@@ -210,9 +210,10 @@ def make_small() -> None:
 
     from ganfix_plugin.cli import main
     from ganfix_plugin.features import extractors
+    from ganfix_plugin.features.extractors import Extractor
     from ganfix_plugin.profiling.profile import Settings
 
-    extractors.default_extractor = lambda: prepared.EXTRACTOR
+    extractors.resnet18 = lambda: Extractor("resnet18", prepared.look)
     initialise = Settings.__init__
 
     def small(self: Settings, samples: int, *args: Any, **kwargs: Any) -> None:

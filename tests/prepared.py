@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ganfix_plugin.artifacts.prepare import fit_classifier, score_units
 from ganfix_plugin.cli import main
 from ganfix_plugin.features.classifier import Classifier
+from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels
@@ -40,6 +41,7 @@ def _random_network() -> nn.Module:
 
 
 look = _random_network()
+load_extractor(EXTRACTOR)  # so that classifiers in the store may name it
 
 
 def uncorrected(G: nn.Module, seeds: range | list[int]) -> Tensor:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ganfix_plugin import GanfixError
-from ganfix_plugin.features.classifier import Classifier, auc, fit
+from ganfix_plugin.errors import GanfixError, GanfixWarning
+from ganfix_plugin.features.classifier import Classifier, auc, auc_interval, fit
+from ganfix_plugin.features.extractors import load_extractor
 
 CLASSES = ("artifact", "normal")
 
@@ -232,3 +236,59 @@ def test_a_classifier_that_cannot_be_written_is_one_error(tmp_path: Path) -> Non
 
 def test_logits_are_finite_for_any_features() -> None:
     assert math.isfinite(float(head().logits(torch.full((1, 6), 1e6)).sum()))
+
+
+def test_the_interval_of_an_auc_is_hanley_and_mcneils() -> None:
+    # Worked by hand: Q1 = 9/11, Q2 = 81/95, standard error 0.021328.
+    low, high = auc_interval(0.9, 100, 300)
+    assert (low, high) == pytest.approx((0.9 - 1.96 * 0.021328, 0.9 + 1.96 * 0.021328), abs=1e-5)
+    assert auc_interval(1.0, 5, 5) == (1.0, 1.0)
+
+
+def test_a_head_keeps_its_held_out_auc_with_the_interval(tmp_path: Path) -> None:
+    trained = head((100, 100), apart=0.7)
+    report = trained.held_out
+    assert report.interval == auc_interval(report.auc, 20, 20)
+    trained.save(tmp_path / "head.safetensors")
+    assert Classifier.load(tmp_path / "head.safetensors").held_out == report
+    assert f"AUC {report.auc:.3f}" in report.text and "95 % interval" in report.text
+
+
+@pytest.mark.parametrize(
+    ("area", "interval", "doubtful"),
+    [
+        (0.375, (0.21, 0.54), True),
+        (0.69, (0.6, 0.78), True),
+        (0.75, (0.5, 1.0), True),
+        (0.75, (0.65, 0.85), False),
+    ],
+)
+def test_a_head_that_may_be_no_better_than_chance_is_warned_of(
+    area: float, interval: tuple[float, float], doubtful: bool
+) -> None:
+    report = replace(head().held_out, auc=area, interval=interval)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        replace(head(), held_out=report).warn("ganfix label --network net.pkl")
+    said = [str(each.message) for each in caught]
+    assert bool(said) is doubtful
+    if doubtful:
+        assert f"AUC {area:.3f}" in said[0] and said[0].endswith("ganfix label --network net.pkl")
+        assert "--real" in said[0] and caught[0].category is GanfixWarning
+
+
+def test_a_callable_in_a_classifier_s_file_is_not_imported(tmp_path: Path) -> None:
+    path = tmp_path / "head.safetensors"
+    replace(head(), extractor="this:s").save(path)
+    sys.modules.pop("this", None)
+    with pytest.raises(GanfixError, match="extractor this:s: a file names it, and only you"):
+        Classifier.load(path).load_extractor()
+    assert "this" not in sys.modules
+
+
+def test_a_callable_that_the_user_has_named_may_be_named_by_files_then() -> None:
+    trained = replace(head(), extractor="torch:relu")
+    with pytest.raises(GanfixError, match="extractor torch:relu: a file names it"):
+        trained.load_extractor()
+    load_extractor("torch:relu")
+    assert trained.load_extractor().name == "torch:relu"

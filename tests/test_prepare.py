@@ -174,7 +174,14 @@ def test_labels_auto_fit_and_score_lead_to_seqc(
 
     shown = run("fit", *where, f"--labels={file}", f"--extractor={EXTRACTOR}")
     assert shown.exit_code == 0, shown.output
-    for text in (f"extractor {EXTRACTOR}", "held out: accuracy", "AUC", "taken for", "classifier:"):
+    for text in (
+        f"extractor {EXTRACTOR}",
+        "held-out AUC",
+        "95 % interval",
+        "accuracy",
+        "taken for",
+        "classifier:",
+    ):
         assert text in shown.output
 
     shown = run("score", *where, f"--labels={file}", "--samples=200")
@@ -198,7 +205,10 @@ def test_prepare_does_it_all_at_once_and_says_what_to_run(
     shown = run("prepare", *network("stylegan2", network_pickle), *options)
     assert shown.exit_code == 0, shown.output
     *_, spec = shown.output.splitlines()[-1].split()
-    assert shown.output.splitlines()[-1] == "ready for --correct seqc:samples=200"
+    assert (
+        shown.output.splitlines()[-1]
+        == f"ready for --correct seqc:samples=200,extractor={EXTRACTOR}"
+    )
     with attach(stylegan2, spec) as attachment:
         images(stylegan2, latents(stylegan2, 16))
     assert attachment.counts[0].corrected > 0
@@ -217,7 +227,7 @@ def test_the_scripts_correct_by_seqc_without_an_edit(
         folder, script = STYLEGAN2, ["generate.py", f"--network={network_pickle}", "--seeds=0-7"]
         script += [f"--outdir={out}"]
     command = [sys.executable, "-m", "ganfix_plugin", "run", "--device=cpu", *script]
-    command += ["--correct", f"seqc:samples={SAMPLES}"]
+    command += ["--correct", f"seqc:samples={SAMPLES},extractor={EXTRACTOR}"]
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     environment = {**os.environ, "PYTHONPATH": paths}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -259,7 +269,7 @@ def test_mistakes_are_one_line_and_status_1(
         "00.png is 16×16, expected 32×32": ["fit", f"--labels={good}", own, f"--real={small}"],
         "gone: no such folder or zip": ["fit", f"--labels={good}", own, "--real=gone"],
         "gone.csv: no such file": ["fit", "--labels=gone.csv", own],
-        "extractor resnet18: needs torchvision": ["fit", f"--labels={good}", resnet],
+        "extractor resnet18: its weights are not in": ["fit", f"--labels={good}", resnet],
         "found NaN or infinite features": ["fit", f"--labels={good}", broken],
         "raise --num": ["labels", "auto", "--num=3", "--top=2", f"--out={tmp_path / 'x.csv'}"],
         "layers=99": ["score", f"--labels={good}", "--layers=99", "--samples=10"],

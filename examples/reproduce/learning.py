@@ -62,8 +62,8 @@ def learn(case: Case) -> Learnt:
     head = fit_classifier(case.generator, seen, real=case.real, extractor=case.maps)
     head.save(classifier_path(head.generator))
     case.say(
-        f"classifier: features of {head.extractor}, held-out AUC artifact/normal "
-        f"{head.held_out.auc:.2f}; learned from {len(half):,} generations, measured on others"
+        f"classifier: features of {head.extractor}, {head.held_out.text}; "
+        f"learned from {len(half):,} generations, measured on others"
     )
     profile, _ = score_units(case.generator, seen, head, samples=case.size("latents"))
     layers = case.generator.layers

@@ -198,7 +198,6 @@ def fit_classifier(
     """
     labels.check(generator.fingerprint)
     looking = load_extractor(extractor, generator.discriminator)
-    log.info("feature extractor: %s", looking.name)
     for kind in KINDS:
         if not labels.samples(kind):
             raise GanfixError(f"labels: found none of class {kind}, expected at least {FEWEST}")

@@ -110,7 +110,7 @@ def artifact(generator: Generator, scoring: Scoring) -> Score:
     return Score(
         "artifact",
         "probability of an artifact, by the classifier",
-        f"classifier {head.digest()} on {head.extractor}, held-out AUC {head.held_out.auc:.2f}",
+        f"classifier {head.digest()} on {head.extractor}, {head.held_out.text}",
         lambda z, c: head.artifact_probability(extractor.features(render(generator, z, c))),
         cam,
         "Grad-CAM",

@@ -124,7 +124,7 @@ extractor = click.option(
     metavar="NAME",
     help="resnet18 (the paper's), efficientnet-lite0, discriminator (NVIDIA's pickles), or "
     "module:callable from images [N,3,H,W] in [-1,1] to feature maps. [default: resnet18 if "
-    "its weights are on disk, else efficientnet-lite0]",
+    "its weights are there or can be downloaded, else efficientnet-lite0, else discriminator]",
 )
 real = click.option("--real", type=PATH, help="Real images, a folder or zip.")
 real_required = click.option(

@@ -12,6 +12,7 @@ from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import FILE, Network, gathers, merged, preset, table
 from ganfix_plugin.features.classifier import Classifier
+from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.files import ready
 from ganfix_plugin.labels import keep
 from ganfix_plugin.profiling.store import classifier_path
@@ -47,6 +48,7 @@ def fit(network: Network, files: tuple[Path, ...], out: Path | None, **how: Any)
 @preset("--tau", 0.005, "P(activation > threshold).")
 @preset("--cam", 0.5, "A mask is where Grad-CAM reaches it.")
 @preset("--active", 0.5, "As cam, for upsampled activations.")
+@options.extractor
 @gathers(
     measured=lambda layers, samples: {"layers": layers, "samples": samples},
     masks=lambda tau, cam, active: {"tau": tau, "cam": cam, "active": active},
@@ -57,11 +59,14 @@ def score(
     classifier: Path | None,
     measured: dict[str, Any],
     masks: dict[str, Any],
+    extractor: str | None,
 ) -> None:
     """Score every unit by how well it overlaps with the artifacts that the classifier sees."""
     labels = merged(files)
     with network.opened() as generator:
         head = Classifier.load(classifier or classifier_path(generator.fingerprint))
+        if extractor:
+            load_extractor(extractor, generator.discriminator)
         profile, path = preparing.score_units(generator, labels, head, **masks, **measured)
     rows = [
         (name, f"{float(scores.max()):.4f}", f"{float(scores.median()):.4f}", len(scores))
@@ -86,16 +91,16 @@ def prepare(network: Network, num: int, top: int, samples: int, **how: Any) -> N
         head.save(classifier_path(head.generator))
         _show(head)
         _, path = preparing.score_units(generator, labels, head, samples=samples)
-    # Profiles are kept by the number of samples.
-    keys = "" if samples == 10_000 else f":samples={samples}"
-    click.echo(f"profile: {path}\nready for --correct seqc{keys}")
+    extractor = how["extractor"]
+    keys = {} if samples == 10_000 else {"samples": samples}  # which profiles are kept by
+    keys |= {"extractor": extractor} if ":" in (extractor or "") else {}
+    spec = ":".join(filter(None, ("seqc", ",".join(f"{key}={keys[key]}" for key in keys))))
+    click.echo(f"profile: {path}\nready for --correct {spec}")
 
 
 def _show(head: Classifier) -> None:
     held_out = head.held_out
     click.echo(f"extractor {head.extractor}")
-    click.echo(
-        f"held out: accuracy {held_out.accuracy:.3f}, AUC artifact/normal {held_out.auc:.3f}"
-    )
+    click.echo(f"{held_out.text}, accuracy {held_out.accuracy:.3f}")
     rows = [(name, *counts) for name, counts in zip(head.classes, held_out.confusion)]
     click.echo(table(("is \\ taken for", *head.classes), *rows))

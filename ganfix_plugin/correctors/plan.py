@@ -11,6 +11,7 @@ from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.corrector import CorrectorContext
 from ganfix_plugin.correctors.gates import ArtifactScorer, LRScorer, ProbeScorer
 from ganfix_plugin.features.classifier import Classifier
+from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.correction import Correction, kind_of
 from ganfix_plugin.hooks.layer import Layer
@@ -23,6 +24,8 @@ from ganfix_plugin.spec import Options, Portion
 def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any = None) -> Correction:
     """A spec's correction of a generator; what it reads is measured first, unless it is known."""
     options, entry = spec.options, generator.entry
+    if options.extractor:
+        load_extractor(options.extractor, generator.discriminator)
     layers = _chosen(generator, options)
     profile = measured_for(generator, spec, measure_on)
     probe = None

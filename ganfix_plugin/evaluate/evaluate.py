@@ -54,7 +54,7 @@ def evaluate(
     latents: str,
     specs: Sequence[BoundSpec] = (),
     *,
-    extractor: str,
+    extractor: str | None,
     num: int | None = None,
     num_real: int | None = None,
     resamples: int = RESAMPLES,
@@ -69,7 +69,7 @@ def evaluate(
         real: a folder or zip of images of the generator's size.
         latents: as `latent_files.read_latents` takes them.
         specs: corrections, in order; none measures the generator as it is.
-        extractor: of features, by name.
+        extractor: of features, by name; None is the default one.
         num: at most this many latents, from the top.
         num_real: this many of the real images, chosen by the seed; all by default.
         resamples: of the bootstrap; 0 for no intervals.

@@ -24,7 +24,7 @@ from ganfix_plugin.api import attach
 from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features.extractors import Extractor, default_extractor, load_extractor
+from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.render import real_features, render, seed_features
 from ganfix_plugin.generators.generator import Generator
@@ -114,14 +114,14 @@ def tune(
             images, clean ones to measure against.
         trials: how many settings to try.
         seed: of the split and of the search.
-        extractor: of the features; by default `default_extractor`.
+        extractor: of the features; by default that of `load_extractor`.
         real: clean images, a folder or zip.
 
     Raises:
         GanfixError: on too few labels, labels of another generator, or a spec that sets every key.
     """
     labels.check(generator.fingerprint)
-    network = load_extractor(extractor or default_extractor(), generator.discriminator)
+    network = load_extractor(extractor, generator.discriminator)
     searched, held_out, clean = split(labels, seed, with_clean=real is None)
     if real is None:
         features = seed_features(generator, network, clean)

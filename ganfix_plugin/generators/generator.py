@@ -31,11 +31,13 @@ class Generator:
         G: the generator itself, without any wrapper of DataParallel's or torch.compile's.
         adapter: the adapter that knows its family.
         discriminator: the one that came with it, if any.
+        options: with which commands open it, as ``--network net.pkl``; empty in Python.
     """
 
     G: nn.Module
     adapter: Adapter
     discriminator: nn.Module | None = None
+    options: str = ""
 
     @classmethod
     def of(
@@ -62,6 +64,13 @@ class Generator:
     def name(self) -> str:
         """The name of its class, for people."""
         return type(self.G).__name__
+
+    def command(self, words: str) -> str:
+        """A command about it, such as ``ganfix label --network net.pkl``, to be copied.
+
+        In Python nobody knows how it was made, so that the user has to fill in a function.
+        """
+        return f"ganfix {words} {self.options or '--network MODULE:FUNCTION_RETURNING_IT'}"
 
     @cached_property
     def fingerprint(self) -> str:

@@ -7,7 +7,7 @@ import importlib
 import json
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from ganfix_plugin.hosts.host import (
     Wrapper,
     around,
     defines,
+    value_of,
     where_used,
 )
 from ganfix_plugin.hosts.session import Session, build_corrected
@@ -79,6 +80,13 @@ def _weights(file: Path) -> dict[str, Any]:
     content: dict[str, Any] = _READERS[file.suffix](file)
     content = content.get("models", content)
     return content.get("generator_smooth") or content.get("generator") or content
+
+
+def _network(arguments: Sequence[str]) -> str:
+    """A checkpoint (test.py), or else the name of a model (synthesize.py)."""
+    zoo = importlib.import_module("models").MODEL_ZOO
+    names = (argument for argument in arguments if argument in zoo)
+    return value_of("--checkpoint", arguments) or next(names, "")
 
 
 # --- wrappers
@@ -153,6 +161,7 @@ HOST = Host(
         Wrapper("runners.base_gan_runner", "BaseGANRunner.fid", _fid_marked),
     ),
     load=_load,
+    network=_network,
     workarounds=(
         CUDA_ELSEWHERE,
         NCCL,

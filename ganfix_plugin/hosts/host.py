@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +132,7 @@ class Host:
         folders: of scripts that keep files of theirs in one folder, the option that names it; what
             is corrected, or seen by another detector, is kept in a folder of its own below it.
         refused: scripts that ganfix does not run, each with the reason.
+        network: the network in a script's command line, as ``load`` takes it; empty if none is.
         workarounds: for what may no longer work in its scripts.
     """
 
@@ -148,6 +150,7 @@ class Host:
     folders: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     workarounds: tuple[Workaround, ...] = ()
+    network: Callable[[Sequence[str]], str] = lambda arguments: ""
 
     def active(self, situation: Situation) -> list[tuple[Workaround, str]]:
         """The workarounds that a situation needs, each with the reason."""
@@ -200,6 +203,33 @@ def no_host(folder: Path) -> GanfixError:
         f"{folder}: no known host was found here; known: {titles}; "
         "for other code use ganfix_plugin.attach in Python"
     )
+
+
+def opening(
+    network: str, checkout: Path | None, device: str | None = None, adapter_name: str | None = None
+) -> str:
+    """The options with which a command opens a network, to be copied from messages."""
+    if not network:
+        return ""
+    here = checkout is None or checkout.resolve() == Path.cwd()
+    values = {
+        "network": network,
+        "host": None if here else checkout,
+        "device": device,
+        "adapter": adapter_name,
+    }
+    return " ".join(
+        f"--{name} {shlex.quote(str(value))}" for name, value in values.items() if value
+    )
+
+
+def value_of(option: str, arguments: Sequence[str]) -> str:
+    """What a command line gives an option; empty if it does not."""
+    for place, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == option:
+            return value if equals else "".join(arguments[place + 1 : place + 2])
+    return ""
 
 
 def defines(file: Path, name: str) -> bool:

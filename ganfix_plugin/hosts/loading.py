@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,7 @@ from torch import nn
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.devices import resolve_device
-from ganfix_plugin.hosts.host import Host, Situation, find_host
+from ganfix_plugin.hosts.host import Host, Situation, find_host, opening
 from ganfix_plugin.hosts.session import Run, Session
 from ganfix_plugin.registry import import_callable
 from ganfix_plugin.workers import world
@@ -55,7 +56,8 @@ def open_network(
         G, D = _ready(networks["G_ema"], network, where), networks.get("D")
         del networks  # a network pickle holds others, too
         discriminator = D if isinstance(D, nn.Module) else None
-        yield Generator.of(G, adapter_name, discriminator=discriminator)
+        generator = Generator.of(G, adapter_name, discriminator=discriminator)
+        yield replace(generator, options=opening(network, checkout, device, adapter_name))
 
 
 @contextmanager

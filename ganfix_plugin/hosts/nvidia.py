@@ -21,7 +21,7 @@ from ganfix_plugin.hosts.compat import PERCENTILE, PKG_RESOURCES
 from ganfix_plugin.hosts.custom_ops import NVIDIA_OPS
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, HALF_DISTANCES, NCCL
 from ganfix_plugin.hosts.flags import DETECTOR, METRIC_FLAGS
-from ganfix_plugin.hosts.host import TRAINING, Function, Host, Wrapper, around, defines
+from ganfix_plugin.hosts.host import TRAINING, Function, Host, Wrapper, around, defines, value_of
 from ganfix_plugin.hosts.metrics import bound_arguments, check_metric, join_registry
 from ganfix_plugin.hosts.session import Session
 
@@ -164,5 +164,6 @@ HOST = Host(
     ),
     load=_load,
     carries_code=True,
+    network=functools.partial(value_of, "--network"),
     workarounds=(CUDA_ELSEWHERE, NCCL, PKG_RESOURCES, PERCENTILE, HALF_DISTANCES, NVIDIA_OPS),
 )

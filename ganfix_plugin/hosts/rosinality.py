@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pickle
 from pathlib import Path
@@ -13,7 +14,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts.compat import CHECKPOINT, MAKE_GRID
 from ganfix_plugin.hosts.custom_ops import ROSINALITY_OPS
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
-from ganfix_plugin.hosts.host import TRAINING, Host, Wrapper, defines
+from ganfix_plugin.hosts.host import TRAINING, Host, Wrapper, defines, value_of
 from ganfix_plugin.hosts.session import build_corrected
 
 
@@ -58,5 +59,6 @@ HOST = Host(
     seedless="rosinality's scripts draw the latents of all images from one random stream",
     wrappers=(Wrapper("model", "Generator", build_corrected),),
     load=_load,
+    network=functools.partial(value_of, "--ckpt"),
     workarounds=(CUDA_ELSEWHERE, NCCL, ROSINALITY_OPS, CHECKPOINT, MAKE_GRID),
 )

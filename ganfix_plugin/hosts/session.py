@@ -7,6 +7,7 @@ import functools
 import json
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -26,9 +27,9 @@ from ganfix_plugin.files import write_text
 from ganfix_plugin.hooks.counts import add_counts, process_counts
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.hosts.console import speak
-from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
+from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL, resolve_device
 from ganfix_plugin.hosts.flags import MetricOptions
-from ganfix_plugin.hosts.host import Function, Host, Situation, Wrapper, around
+from ganfix_plugin.hosts.host import Function, Host, Situation, Wrapper, around, opening
 from ganfix_plugin.spec import Options
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class Session:
         device = self.run.situation.device
         with random_state_kept(G):
             generator = Generator.of(G, discriminator=discriminator)
+            generator = replace(generator, options=self.opening())
             if self.run.specs:
                 attached = attach(generator, *self.run.specs, measure_on=device)
                 self.attachments.append(attached)
@@ -143,6 +145,12 @@ class Session:
             measuring = next((spec.options for spec in self.run.specs), Options())
             with random_state_kept(G):
                 self.left = self.screen.apply(generator, options, measuring, device)
+
+    def opening(self) -> str:
+        """The options with which a command opens the network that this script was given."""
+        network, situation = self.host.network(sys.argv[1:]), self.run.situation
+        device = situation.device if situation.device != resolve_device(None) else None
+        return opening(network, situation.checkout, device)
 
     @contextmanager
     def installed(self) -> Iterator[None]:

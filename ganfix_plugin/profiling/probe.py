@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features.classifier import auc, moments, regression
+from ganfix_plugin.features.classifier import auc, auc_interval, moments, regression
 
 QUANTILES = 1001
 FOLDS = 5
@@ -124,7 +124,7 @@ def fit_probe(
         mean=mean,
         deviation=deviation,
         auc=area,
-        interval=interval(area, len(artifacts), len(normals)),
+        interval=auc_interval(area, len(artifacts), len(normals)),
     )
 
 
@@ -150,15 +150,6 @@ def cross_validated(artifacts: Tensor, normals: Tensor) -> float:
         held_out = [kind[place == fold] for kind, place in zip(kinds, folds)]
         areas.append(auc(*(((kind - mean) / deviation) @ weight for kind in held_out)))
     return sum(areas) / FOLDS
-
-
-def interval(area: float, positives: int, negatives: int) -> tuple[float, float]:
-    """The 95 % interval of an AUC (Hanley and McNeil, Radiology 1982)."""
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area)
-    variance += (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
-    reach = 1.96 * (max(variance, 0) / (positives * negatives)) ** 0.5
-    return max(area - reach, 0.0), min(area + reach, 1.0)
 
 
 def _fitted(artifacts: Tensor, normals: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,7 +11,7 @@ from ganfix_plugin.artifacts.ranking import score_seeds
 from ganfix_plugin.artifacts.scores import Scoring, lr
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features.extractors import Extractor, default_extractor, load_extractor
+from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.labels import ARTIFACT, Labels
 from ganfix_plugin.web.answers import UNCORRECTED, Answers
@@ -141,7 +141,7 @@ def _lr_counts(generator: Generator, answers: Answers, num: int, samples: int) -
 def _extractor(generator: Generator, name: str | None) -> Extractor | None:
     """What the learner sees images by; None, if the default feature extractor is not installed."""
     try:
-        return load_extractor(name or default_extractor(), generator.discriminator)
+        return load_extractor(name, generator.discriminator)
     except GanfixError as error:
         if name:
             raise
