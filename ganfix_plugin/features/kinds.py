@@ -1,0 +1,70 @@
+"""Kinds of content: what images show, told apart by k-means, so that it is not taken for a defect.
+
+Where most artifacts are boots and most normal images sneakers, whatever learns from such labels
+learns boots. Kinds say how far that is so, and whether a correction changes what an image shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+COUNT = 3
+SIDE = 8  # of a thumbnail
+_STARTS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Kinds:
+    """Kinds of content that were found among features.
+
+    Attributes:
+        centres: [k, D]; of the commonest kind first.
+    """
+
+    centres: Tensor
+
+    @classmethod
+    def among(cls, features: Tensor, count: int = COUNT, seed: int = 0) -> Kinds:
+        """At most ``count`` kinds among features [n, D] of uncorrected images; the best of several
+        runs of k-means, which depends on the seed alone."""
+        # It takes longer to import than a command to start.
+        from scipy.cluster.vq import kmeans
+
+        x = features.double()
+        centres, _ = kmeans(x.numpy(), min(count, len(x)), iter=_STARTS, seed=seed)
+        kinds = cls(torch.from_numpy(centres))
+        shares = kinds.of(x).bincount(minlength=len(centres))
+        return cls(kinds.centres[shares.argsort(descending=True, stable=True)])
+
+    def of(self, features: Tensor) -> Tensor:
+        """The kind of each of some features [n, D]: int64 [n], the number of the nearest centre."""
+        return torch.cdist(features.double(), self.centres).argmin(dim=1)
+
+    def __len__(self) -> int:
+        return len(self.centres)
+
+
+def thumbnails(images: Tensor) -> Tensor:
+    """Images [n, C, H, W] as 8×8 pixels, float32 [n, C · 64]: enough to tell kinds by, where no
+    better features are at hand."""
+    return adaptive_avg_pool2d(images.float(), SIDE).flatten(1).cpu()
+
+
+def explained(values: Tensor, kinds: Tensor) -> float:
+    """The share of the variance of values [n] that their kinds [n] explain (eta squared)."""
+    values = values.double()
+    between = sum(
+        len(group) * (group.mean() - values.mean()) ** 2
+        for group in (values[kinds == kind] for kind in kinds.unique())
+    )
+    total = (values - values.mean()).square().sum()
+    return float(between / total.clamp(min=torch.finfo(total.dtype).tiny))
+
+
+def kept(before: Tensor, after: Tensor) -> float:
+    """The share of images whose kind [n] is the same afterwards."""
+    return float((before == after).double().mean())
