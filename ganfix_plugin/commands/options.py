@@ -15,7 +15,7 @@ import click
 
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.loading import open_network
-from ganfix_plugin.labels import Labels, merge, read
+from ganfix_plugin.labels import Labels, merge, read, seeds_of
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
@@ -153,6 +153,18 @@ def seed_range(num: int) -> Decorator:
         preset("--first", 0, "The first seed.", type=click.IntRange(0)),
         gathers(seeds=lambda num, first: range(first, first + num)),
     )
+
+
+def seeds_option(default: str) -> Decorator:
+    """``--seeds``, one by one."""
+    return preset("--seeds", default, "As 0-7 or 1,5,8.", callback=_seeds)
+
+
+def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[int]:
+    try:
+        return seeds_of(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def samples(help: str = "Latents of the profile.") -> Decorator:

@@ -20,7 +20,6 @@ from ganfix_plugin.files import ready
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import check_class, seed_batches
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.labels import seeds_of
 from ganfix_plugin.pictures.ablation import layer_by_layer, over_rates
 from ganfix_plugin.pictures.corrections import before_after
 from ganfix_plugin.pictures.sheet import save
@@ -39,18 +38,6 @@ def plot() -> None:
 
 
 out_option = click.option("--out", type=PNG, required=True, help="The picture, a PNG.")
-
-
-def seeds_option(default: str) -> Decorator:
-    """``--seeds``, one by one."""
-    return preset("--seeds", default, "As 0-7 or 1,5,8.", callback=_seeds)
-
-
-def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[int]:
-    try:
-        return seeds_of(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
 
 
 def rates_option(default: str) -> Decorator:
@@ -81,7 +68,7 @@ def drawing(network: Network, out: Path) -> Iterator[Generator]:
 @plot.command("corrections")
 @options.network
 @options.correct("One or several.", metavar=None)
-@seeds_option("0-11")
+@options.seeds_option("0-11")
 @options.samples()
 @options.class_index
 @out_option
@@ -131,7 +118,7 @@ class Shown:
 
 @plot.command("ablation")
 @options.network
-@seeds_option("0")
+@options.seeds_option("0")
 @preset("--layers", "auto", "auto, 0+1+3 or 4x4+8x8.")
 @preset("--rate", 0.3, "R: neurons up to it are ablated.", type=click.FloatRange(0, 1))
 @options.samples()
@@ -148,7 +135,7 @@ def ablation(network: Network, shown: Shown, rate: float, out: Path) -> None:
 
 @plot.command("rates")
 @options.network
-@seeds_option("0")
+@options.seeds_option("0")
 @preset("--layers", "auto", "auto, 0+1+3 or 4x4+8x8.")
 @rates_option("0.1,0.3,0.5,0.7,0.9")
 @options.samples()

@@ -20,6 +20,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hooks import standalone
 from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.counts import Count, counted
+from ganfix_plugin.hooks.forward import Args, Call, Kwargs
 
 # Out of reach of torch's counter of ids, which restarts at 0 in every process and would overwrite
 # hooks of lower ids in an unpickled generator.
@@ -116,6 +117,20 @@ def placed(G: nn.Module) -> Iterator[tuple[dict[int, Any], int, Any]]:
         tables: tuple[dict[int, Any], ...] = (module._forward_pre_hooks, module._forward_hooks)
         for hooks in tables:
             yield from [(hooks, key, hook) for key, hook in hooks.items()]
+
+
+def called_corrected(correction: Correction, entry: nn.Module, args: Args, kwargs: Kwargs) -> Call:
+    """The arguments of a call of the entry as the hooks of a correction of latents leave them,
+    without placing any."""
+    hooks: list[Any] = [hook for _, hook in _hooks(uuid.uuid4().hex, correction)]
+    before = [hook for hook in hooks if not isinstance(hook, standalone.EndHook)]
+    try:
+        for hook in before:
+            args, kwargs = hook(entry, args, kwargs) or (args, kwargs)
+    finally:
+        for hook in hooks[len(before) :]:
+            hook(entry, args, None)
+    return args, kwargs
 
 
 def _hooks(token: str, correction: Correction) -> Iterator[tuple[str, standalone.Hook]]:
