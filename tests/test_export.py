@@ -272,7 +272,7 @@ def test_check_says_what_is_baked_in_without_opening_the_network(
     shown = run("export", "--check", out)
     assert shown.exit_code == 0, shown.output
     assert shown.stdout.splitlines() == [
-        "seqabl:gate=lr:50%,samples=200,layers=auto,rate=0.3,side=low,dead=with · layers 0+1+3",
+        "seqabl:gate=lr:50%,samples=200,layers=auto,lowest=30%,side=low,dead=with · layers 0+1+3",
         "truncation:psi=0.7 · layers -1",
         f"generator {about.generator}, ganfix {about.version}",
     ]

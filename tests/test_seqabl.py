@@ -25,9 +25,13 @@ def rates(G: nn.Module, layers: tuple[Layer, ...], samples: int = 200) -> list[T
     return [profile.counts[each.name] / samples for each in layers]
 
 
+def with_keys(spec: str, keys: str) -> str:
+    return f"{spec}{',' if ':' in spec else ':'}{keys}"
+
+
 def ablated(G: nn.Module, spec: str) -> list[Tensor]:
     """The neurons that a spec ablates, by layer, 1 for those."""
-    with attach(G, f"{spec},samples=200") as attachment:
+    with attach(G, with_keys(spec, "samples=200")) as attachment:
         edits: Any = attachment.corrections[0].edits
         return [cap.neurons for cap in edits.values()]
 
@@ -90,13 +94,44 @@ def test_each_layer_is_computed_from_the_corrected_one_before(stylegan2: nn.Modu
 
 
 @quiet
-def test_rate_03_is_the_default_and_the_bound_belongs_to_the_set(face: nn.Module) -> None:
+def test_rate_03_is_the_paper_s_rule_and_the_bound_belongs_to_the_set(face: nn.Module) -> None:
     expected = [each <= 0.3 for each in rates(face, numbered(face)[:3])]
-    for spec in ("seqabl:layers=auto", "seqabl:rate=0.3"):
-        assert all(torch.equal(a, b) for a, b in zip(ablated(face, spec), expected))
+    found_03 = ablated(face, "seqabl:rate=0.3")
+    assert all(torch.equal(a, b) for a, b in zip(found_03, expected))
     some = rates(face, numbered(face)[:1])[0].unique()[3]
     (found,) = ablated(face, f"seqabl:rate={float(some)},layers=0")
     assert torch.equal(found, rates(face, numbered(face)[:1])[0] <= some)
+
+
+def takes_at_most_half(G: nn.Module, layers: tuple[Layer, ...]) -> bool:
+    """Whether R = 0.3 takes at most half of the live neurons of every layer."""
+    live = [each[each > 0].numpy() for each in rates(G, layers)]
+    return all((each <= 0.3).sum() <= each.size / 2 for each in live)
+
+
+@quiet
+@pytest.mark.parametrize("bias", [-0.5, 0.0, 1.0])
+@pytest.mark.parametrize("spec", ["seqabl", "seqabl:rate=auto", "seqabl:layers=0"])
+def test_by_default_the_paper_s_rate_or_where_that_takes_most_the_lowest_30_percent(
+    own_cache: Any, caplog: pytest.LogCaptureFixture, bias: float, spec: str
+) -> None:
+    G = dcgan()
+    with torch.no_grad():
+        G[0].bias.fill_(bias)
+    layers = numbered(G)[:1] if "layers=0" in spec else numbered(G)[:3]
+    few = takes_at_most_half(G, layers)
+    assert few == (bias > -0.5)
+    rule = "rate=0.3" if few else "lowest=30%"
+    explicit = f"seqabl:{rule}" + (",layers=0" if "layers=0" in spec else "")
+    assert all(torch.equal(a, b) for a, b in zip(ablated(G, spec), ablated(G, explicit)))
+    caplog.clear()
+    with caplog.at_level("INFO", "ganfix"):
+        attachment = attach(G, with_keys(spec, "samples=200"))
+    text = attachment.corrections[0].text
+    attachment.detach()
+    assert f"{rule},side=low" in text and "auto,side" not in text
+    assert any(rule in line for line in caplog.messages)
+    assert few != any("more than half" in line for line in caplog.messages)
 
 
 @quiet
@@ -151,7 +186,9 @@ def test_of_neurons_with_equal_rates_the_first_are_taken(own_cache: Any) -> None
 
 
 def test_a_set_of_most_of_a_layer_is_warned_about(stylegan2: nn.Module) -> None:
-    with pytest.warns(UserWarning, match=r"seqabl: \d\d% of the neurons of layer 0 .*lowest=30%"):
+    with pytest.warns(
+        UserWarning, match=r"seqabl: \d\d% of the live neurons of layer 0 .*lowest=30%"
+    ):
         attach(stylegan2, "seqabl:rate=0.5,layers=0,samples=200").detach()
 
 

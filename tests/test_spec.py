@@ -167,7 +167,7 @@ def test_a_bad_value_says_what_was_found_and_what_expected(text: str, expected: 
 
 def test_the_canonical_text_spells_out_the_defaults() -> None:
     assert (
-        str(parse_spec("seqabl")) == "seqabl:samples=10000,layers=auto,rate=0.3,side=low,dead=with"
+        str(parse_spec("seqabl")) == "seqabl:samples=10000,layers=auto,rate=auto,side=low,dead=with"
     )
 
 
@@ -199,7 +199,7 @@ def test_what_is_not_measured_is_not_told() -> None:
 
 def test_a_given_profile_is_told_and_not_settings_that_it_was_not_measured_with() -> None:
     text = str(parse_spec("seqabl:profile=rates.safetensors,samples=64"))
-    assert text == "seqabl:profile=rates.safetensors,layers=auto,rate=0.3,side=low,dead=with"
+    assert text == "seqabl:profile=rates.safetensors,layers=auto,rate=auto,side=low,dead=with"
 
 
 @pytest.mark.parametrize("text", ["seqabl:lowest=30%,gate=lr:70%", "none", "ds:layer=2"])

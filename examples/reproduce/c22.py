@@ -63,7 +63,7 @@ def table1(case: Case) -> None:
 
 def table2(case: Case) -> None:
     """Precision, recall and realism of the generations of fewest and most active LR-neurons."""
-    people, ends = case.population(range(case.size("generations"))), case.size("ends")
+    people, ends = case.population(case.seeds), case.size("ends")
     head = ("LR count", *case.published.columns, "top / bottom precision", "rank correlation")
     lines = [head]
     for rate in (0.1, PAPER_RATE, 0.5):
@@ -118,7 +118,7 @@ def _conspicuous(case: Case, count: int) -> list[Sample]:
     """Labelled artifacts, or else the generations of most active LR-neurons."""
     if case.labels:
         return case.labels.samples(ARTIFACT)[:count]
-    seeds = range(case.size("generations"))
+    seeds = case.seeds
     case.say(f"shown: most active LR-neurons (R = {PAPER_RATE}) of {len(seeds):,} seeds")
     ranking = Ranking.of(seeds, lr_counts(case, PAPER_RATE, [*seeds]))
     return [*ranking.seeds[:count]]

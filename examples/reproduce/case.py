@@ -73,6 +73,11 @@ class Case(Report):
         """A number of the protocol."""
         return self.asked.size(name)
 
+    @property
+    def seeds(self) -> range:
+        """The seeds of the generations to choose from."""
+        return range(self.asked.first, self.asked.first + self.size("generations"))
+
     def population(self, samples: Sequence[Sample]) -> Population:
         """Generations beside the protocol's number of real images."""
         num_real = self.size("num_real")
@@ -92,7 +97,7 @@ class Case(Report):
             people = self.population([each for some in found.values() for each in some])
             who = "by the labels, "
         else:
-            people = self.population(range(self.size("generations")))
+            people = self.population(self.seeds)
             worst = people.artifacts(min(count, len(people.seeds) // 2))
             inside = {s for s, r in zip(people.seeds, people.realism.tolist()) if r >= 1}
             both = {ARTIFACT: worst, NORMAL: sorted(inside - {*worst})[:count]}

@@ -35,6 +35,7 @@ class Asked:
     subject: str | None = None
     scale: float | None = None
     sizes: dict[str, int | None] = field(default_factory=dict)
+    first: int = 0
     out: Path = Path("out/reproduce")
 
     @property

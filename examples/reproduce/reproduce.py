@@ -131,6 +131,9 @@ def options(name: str, reproduction: Reproduction) -> list[click.Option]:
         meaning = f"{MEANING[size]}; {number.paper:,} by the protocol, {number.here:,} here"
         flag = f"--{size.replace('_', '-')}"
         flags.append(click.option(flag, type=click.IntRange(2), help=f"Number of {meaning}."))
+    if "generations" in PROTOCOL[name]:
+        first = {"type": click.IntRange(0), "default": 0, "show_default": True, "help": FIRST}
+        flags.append(click.option("--first", metavar="SEED", **first))
     flags.append(click.option("--out", type=OUT, default="out/reproduce", show_default=True))
     return flags
 
@@ -138,6 +141,7 @@ def options(name: str, reproduction: Reproduction) -> list[click.Option]:
 SUBJECT = "Says that network and data are the paper's own, and which."
 SCALE = "Take this share of the papers' numbers."
 EXTRACTOR = "Of the features that distances are measured on. [default: inception if installed]"
+FIRST = "The first of the generations' seeds: other ones show how much is chance."
 MAPS = "Extractor of the feature maps for Grad-CAM. [default: resnet18 if its weights are there]"
 
 

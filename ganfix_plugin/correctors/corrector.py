@@ -52,6 +52,8 @@ class Corrector:
         edits: called with (options, context) → edits by layer, or, where they differ by sample, a
             `SecondPass` that decides about them when it has seen a first pass, or a `Move` of the
             latents.
+        settle: called before that with the same: the options with all decided that depends on the
+            generator. Console and records name these.
         needs: what the profile must hold: "rates" (activation rates of the context's layers) and
             "probe", which are measured on first use, "defective" or "unit_fid", which `ganfix
             score` makes. Options of correctors that need a probe say which by a property ``probe``
@@ -63,6 +65,7 @@ class Corrector:
     options: type[Options]
     edits: Callable[[Any, CorrectorContext], Mapping[Layer, Edit] | SecondPass | Move]
     needs: tuple[str, ...] = ()
+    settle: Callable[[Any, CorrectorContext], Any] = lambda options, context: options
 
 
 def load(name: str) -> Corrector:

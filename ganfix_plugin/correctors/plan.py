@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,7 +38,8 @@ def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any = None)
         probe = ProbeScorer(reader, fitted)
     mean_latent, discriminator = generator.adapter.mean_latent(generator.G), generator.discriminator
     context = CorrectorContext(layers, profile, entry, mean_latent, discriminator, probe)
-    edits = spec.corrector.edits(options, context)
+    spec = replace(spec, options=spec.corrector.settle(options, context))
+    edits = spec.corrector.edits(spec.options, context)
     gate = _gate(generator, options, context) if options.gate else None
     numbers = profile.text if profile else ""
     numbers += f",probe={probe.probe.request}" if probe else ""

@@ -1,6 +1,9 @@
 """`random`: ablation of neurons or units chosen by chance, the baseline of both papers.
 
-The choice is fixed by the seed: every image and every run loses the same ones.
+The choice is fixed by the seed: every image and every run loses the same ones, or, of activated
+neurons ([C22], Table 1), each image its own, and the same in every run.
+
+[C22]: Choi, Chang, Choi, IJCAI 2022.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import torch
 
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.correctors.units import without
+from ganfix_plugin.hooks.drop import Drop
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import Cap, Edit
 from ganfix_plugin.spec import LayerOptions, Portion, choice, option, some, whole
@@ -22,24 +26,28 @@ class RandomOptions(LayerOptions):
 
     of: str = option(
         "neurons",
-        choice("neurons", "units"),
-        "neurons: zero their activations; units: zero whole channels",
+        choice("neurons", "activated", "units"),
+        "neurons: zero their activations; activated: the same, chosen anew for each image of those "
+        "that it activates (the IJCAI paper's); units: zero whole channels",
     )
     portion: Portion = option(Portion(0.3), some, "the share of each layer to ablate")
     seed: int = option(0, whole(0), "of the choice")
 
 
 def edits(options: RandomOptions, context: CorrectorContext) -> dict[Layer, Edit]:
-    """A `Cap` on neurons or a `Scale` of units per layer."""
+    """A `Cap` on neurons, a `Scale` of units or a `Drop` of activated neurons per layer."""
     chance = torch.Generator().manual_seed(options.seed)
     edits: dict[Layer, Edit] = {}
     for layer in context.layers:
-        of_neurons = options.of == "neurons"
-        shape = (layer.channels, *layer.resolution) if of_neurons else (layer.channels,)
+        of_units = options.of == "units"
+        shape = (layer.channels,) if of_units else (layer.channels, *layer.resolution)
         total = torch.Size(shape).numel()
         places = torch.randperm(total, generator=chance).argsort()
+        if options.of == "activated":
+            edits[layer] = Drop(places, options.portion)
+            continue
         chosen = places < round(options.portion * total)
-        edits[layer] = Cap(chosen.view(shape)) if of_neurons else without(chosen)
+        edits[layer] = without(chosen) if of_units else Cap(chosen.view(shape))
     return edits
 
 

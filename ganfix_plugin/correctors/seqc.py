@@ -2,12 +2,14 @@
 
 Units of highest defective score are faded, h_u ← λ (1 − DS_u) h_u: of one score for all samples,
 or, where kernels differ by sample (style-based and BigGAN-type generators; 5.4), of scores of each
-sample that a classifier calls an artifact, in a second pass. [T21]: Tousi et al., CVPR 2021.
+sample that a classifier calls an artifact, in a second pass. Or, by h_u ← (1 − L) h_u, only where
+the sample's mask L is (4.2). [T21]: Tousi et al., CVPR 2021.
 """
 
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +19,21 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
-from ganfix_plugin.correctors.units import highest
-from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.correctors.units import overlapping
+from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.hooks.correction import SecondPass
 from ganfix_plugin.hooks.fade import Fade
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import Edit, Scale, Shared
-from ganfix_plugin.profiling.defective import binary_masks, exceeding, normalized, unit_overlap
+from ganfix_plugin.profiling.defective import (
+    binary_masks,
+    exceeding,
+    normalized,
+    unit_overlap,
+    upsampled_cams,
+)
 from ganfix_plugin.profiling.store import classifier_path
 from ganfix_plugin.spec import Options, Portion, choice, number, option, some, whole, yes_no
 
@@ -50,7 +58,7 @@ class SeqcOptions(Options):
     top: Portion = option(
         Portion(0.2),
         some,
-        "share of each layer's units to correct",
+        "share of each layer's units to correct, at most: only such as overlap with artifacts",
         tune=("5%", "10%", "40%", "60%"),
     )
     scale: float = option(
@@ -67,12 +75,24 @@ class SeqcOptions(Options):
         "auto",
         choice("auto", "global", "sample"),
         "one score per unit, or one per unit and sample in a second pass; auto: sample for "
-        "style-based generators",
+        "style-based and BigGAN-type generators",
     )
     local: bool = option(
         False, yes_no, "yes: fade the units only where the sample's own mask is (two passes)"
     )
-    cam: float = option(0.5, number(0, 1), "a sample's mask is where its Grad-CAM reaches this")
+    mask: str = option(
+        "soft",
+        choice("soft", "binary"),
+        "of local=yes: soft fades by as much as the Grad-CAM says (the paper's), binary takes the "
+        "units out where it reaches cam",
+    )
+    rows: str = option(
+        "auto",
+        choice("auto", "artifacts", "all"),
+        "which samples: those that the classifier calls artifacts (in two passes), or all; auto: "
+        "all where one pass will do",
+    )
+    cam: float = option(0.5, number(0, 1), "a sample is defective where its Grad-CAM reaches this")
     classifier: Path | None = option(
         None, Path, "a classifier file [default: the one that ganfix fit made for this generator]"
     )
@@ -94,8 +114,9 @@ def stopping_layer(options: SeqcOptions, layers: Sequence[Layer]) -> int:
 
 
 def corrected_units(scores: Tensor, top: float) -> Tensor:
-    """The units of highest score, bool like ``scores`` [C] or [N, C]; at least one."""
-    return highest(scores, max(1, round(top * scores.shape[-1])))
+    """The units of highest score, bool like ``scores`` [C] or [N, C]: a share of all, at least one,
+    as far as so many overlap with artifacts at all."""
+    return overlapping(scores, max(1, round(top * scores.shape[-1])))
 
 
 def factors(scores: Tensor, options: SeqcOptions) -> Tensor:
@@ -110,59 +131,83 @@ def edits(options: SeqcOptions, context: CorrectorContext) -> Mapping[Layer, Edi
     assert profile is not None
     stop = stopping_layer(options, context.layers)
     layers = [layer for layer in context.layers if options.start <= layer.index <= stop]
-    differ = any(layer.modulated for layer in layers)
+    differ = any(layer.by_sample for layer in layers)
     by_sample = options.mode == "sample" or (options.mode == "auto" and differ)
     defective = functools.partial(profile.of_units, "defective")
-    if not (by_sample or options.local):
-        return {layer: Scale(factors(defective(layer), options)) for layer in layers}
+    if not (by_sample or options.local or options.rows == "artifacts"):
+        return {layer: _scaled(layer, defective(layer), options) for layer in layers}
     # Before the classifier is looked for, since only an error of the profile's names all commands.
-    thresholds = {layer.name: profile.of_units("thresholds", layer) for layer in layers}
-    scores = None if by_sample else {layer.name: defective(layer) for layer in layers}
+    numbers = "thresholds" if by_sample else "defective"
+    of_units = {layer.name: profile.of_units(numbers, layer) for layer in layers}
     classifier = Classifier.load(options.classifier or classifier_path(profile.fingerprint))
     extractor = classifier.load_extractor(context.discriminator)
-    return ArtifactPass(tuple(layers), options, classifier, extractor, thresholds, scores)
+    return ArtifactPass(tuple(layers), options, classifier, extractor, by_sample, of_units)
+
+
+def _scaled(layer: Layer, scores: Tensor, options: SeqcOptions) -> Scale:
+    if not scores.any():
+        warnings.warn(
+            f"seqc: no unit of layer {layer} overlaps with artifacts; nothing changes there",
+            GanfixWarning,
+            stacklevel=3,
+        )
+    return Scale(factors(scores, options))
 
 
 @dataclass(frozen=True, eq=False)
 class ArtifactPass(Shared):
-    """Looks at a first pass: which rows are artifacts, and how to correct each of them."""
+    """Looks at a first pass: which rows to correct, and how to correct each of them."""
 
     layers: tuple[Layer, ...]
     options: SeqcOptions
     classifier: Classifier
     extractor: Extractor
-    thresholds: dict[str, Tensor]  # T_u by layer name
-    # Defective scores by layer name; None scores the units of each sample against its own mask.
-    scores: dict[str, Tensor] | None
+    by_sample: bool  # the units of each sample are scored against its own mask
+    of_units: dict[str, Tensor]  # by layer name: for that, T_u, or else defective scores
 
     def keep(self, layer: Layer, x: Tensor) -> Tensor:
-        """Where the layer's units exceed their thresholds."""
-        return exceeding(x, self.thresholds[layer.name])
+        """Where the layer's units exceed their thresholds, if that is needed."""
+        return exceeding(x, self.of_units[layer.name]) if self.by_sample else x.new_empty(0)
 
     def decide(
         self, images: Tensor, kept: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[Layer, Edit]]:
-        """The rows that the classifier calls artifacts, and a correction of each."""
+        """The rows that the classifier calls artifacts, or all of them, as far as units of theirs
+        overlap with their masks; and a correction of each."""
         maps = self.extractor.to(images.device).maps(images)
         rows = self.classifier.is_artifact(maps.mean(dim=(2, 3)))
+        if self.options.rows == "all":
+            rows = torch.ones_like(rows)
         if not rows.any():
             return rows, {}
-        masks = binary_masks(self.classifier.cam(maps[rows]), self.options.cam, images.shape[-1])
-        return rows, {
-            layer: self._edit(layer, kept[layer.name], rows, masks) for layer in self.layers
-        }
+        cams, side = self.classifier.cam(maps[rows]), images.shape[-1]
+        masks = binary_masks(cams, self.options.cam, side)
+        shades = masks.float() if self.options.mask == "binary" else upsampled_cams(cams, side)
+        changed = torch.zeros(len(cams), dtype=torch.bool)
+        edits: dict[Layer, Edit] = {}
+        for layer in self.layers:
+            scores = self._scores(layer, kept, rows, masks)
+            edits[layer] = self._edit(layer, scores, rows, shades)
+            changed |= corrected_units(scores, self.options.top).any(dim=1)
+        if self.options.local:
+            changed &= shades.flatten(1).any(dim=1).cpu()
+        return _at(rows, changed, False), edits
 
-    def _edit(self, layer: Layer, on: Tensor, rows: Tensor, masks: Tensor) -> Edit:
-        if self.scores is not None:
-            scores = self.scores[layer.name].expand(int(rows.sum()), -1)
-        else:
-            scores = unit_overlap(on[rows], masks)
+    def _scores(
+        self, layer: Layer, kept: Mapping[str, Tensor], rows: Tensor, masks: Tensor
+    ) -> Tensor:
+        """Defective scores [n, C] of some rows."""
+        if self.by_sample:
+            return unit_overlap(kept[layer.name][rows], masks)
+        return self.of_units[layer.name].expand(len(masks), -1)
+
+    def _edit(self, layer: Layer, scores: Tensor, rows: Tensor, shades: Tensor) -> Edit:
         if not self.options.local:
             return Scale(_at(rows, factors(scores, self.options), 1))
         # Area averages keep a mask that is zero all over a pixel exactly zero there.
-        small = interpolate(masks[:, None].float(), size=layer.resolution, mode="area")[:, 0]
+        mask = interpolate(shades[:, None], size=layer.resolution, mode="area")[:, 0]
         units = corrected_units(scores, self.options.top)
-        return Fade(_at(rows, units, False), _at(rows, small.cpu(), 0))
+        return Fade(_at(rows, units, False), _at(rows, mask.cpu(), 0))
 
 
 def _at(rows: Tensor, values: Tensor, others: float) -> Tensor:

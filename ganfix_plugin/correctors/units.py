@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
-from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import Edit, Scale
 from ganfix_plugin.spec import Options, option, whole
@@ -71,6 +72,12 @@ def highest(scores: Tensor, count: int) -> Tensor:
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, order, True)
 
 
+def overlapping(scores: Tensor, count: int) -> Tensor:
+    """The units of highest defective score, bool like ``scores`` [C] or [N, C]: at most ``count``,
+    and none that does not overlap with any artifact, whose score is 0."""
+    return highest(scores, count) & (scores > 0)
+
+
 def without(units: Tensor) -> Scale:
     """Zero some units, bool [C]."""
     return Scale((~units).float())
@@ -101,14 +108,26 @@ def _by_hand(options: UnitsOptions, context: CorrectorContext) -> dict[Layer, Ed
     return {layer: without(chosen[layer]) for layer in context.layers if layer in chosen}
 
 
-def _highest(what: str, options: TopUnitsOptions, context: CorrectorContext) -> dict[Layer, Edit]:
+def _highest(
+    what: str,
+    choose: Callable[[Tensor, int], Tensor],
+    options: TopUnitsOptions,
+    context: CorrectorContext,
+) -> dict[Layer, Edit]:
     assert context.profile is not None
     layer = numbered(context.layers, options.layer)
     if options.units > layer.channels:
         raise GanfixError(
             f"units={options.units}: layer {layer} has {layer.channels}; ask for fewer"
         )
-    return {layer: without(highest(context.profile.of_units(what, layer), options.units))}
+    units = choose(context.profile.of_units(what, layer), options.units)
+    if (number := int(units.sum())) < options.units:
+        warnings.warn(
+            f"only {number} units of layer {layer} overlap with artifacts; the others stay",
+            GanfixWarning,
+            stacklevel=3,
+        )
+    return {layer: without(units)}
 
 
 UNITS = Corrector(
@@ -118,13 +137,13 @@ DS = Corrector(
     name="ds",
     help="zero ablation of the units of highest defective score in one layer (CVPR 2021)",
     options=TopUnitsOptions,
-    edits=functools.partial(_highest, "defective"),
+    edits=functools.partial(_highest, "defective", overlapping),
     needs=("defective",),
 )
 FID_UNITS = Corrector(
     name="fid-units",
     help="zero ablation of the units of highest FID in one layer (GAN Dissection)",
     options=TopUnitsOptions,
-    edits=functools.partial(_highest, "unit_fid"),
+    edits=functools.partial(_highest, "unit_fid", highest),
     needs=("unit_fid",),
 )

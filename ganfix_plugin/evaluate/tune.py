@@ -12,7 +12,7 @@ import logging
 import operator
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +21,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ganfix_plugin.api import attach
-from ganfix_plugin.correctors import corrector as correctors
-from ganfix_plugin.correctors.bind import BoundSpec
+from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.features.frechet import Gaussian
@@ -35,7 +34,7 @@ from ganfix_plugin.spec import key_of
 
 log = logging.getLogger("ganfix")
 FEWEST = 8  # labels of a kind in each part
-PAPERS = ("seqabl", "seqc")
+PAPERS = ("seqabl:rate=0.3", "seqc")
 Keys = Mapping[str, Sequence[str]]
 Kinds = tuple[list[Sample], list[Sample]]  # artifacts, normals
 _SIDE = 64  # changes of pixels are measured at this size, so that memory stays small
@@ -141,7 +140,10 @@ def tune(
         raise GanfixError(f"tune {spec}: no setting could be tried; attach it once to see why")
     best = _best(tried)
     measured = {name: getattr(spec.options, name) for name in ("samples", "class_index", "profile")}
-    papers = [BoundSpec(paper, paper.options(**measured)) for paper in map(correctors.load, PAPERS)]
+    papers = [
+        replace(paper, options=replace(paper.options, **measured))
+        for paper in map(parse_spec, PAPERS)
+    ]
     part = _Part(generator, network, reference, held_out)
     compared = [part.trial(None), *map(part.attempt, papers), part.trial(settings[best.spec])]
     return Tuning(tuple(tried), best, tuple(filter(None, compared)))

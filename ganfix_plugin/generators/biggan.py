@@ -16,6 +16,7 @@ class BigGAN(Adapter):
 
     A block returns the residual sum, before the next one's normalisation and ReLU: it counts as
     activated where it is positive. Their ReLU itself is one module, shared with the discriminator.
+    Each normalisation scales and shifts units by the sample's class and latent.
     """
 
     name = "biggan"
@@ -28,7 +29,7 @@ class BigGAN(Adapter):
 
     def layers(self, G: Any) -> tuple[Layer, ...]:
         return tuple(
-            Layer(i, f"blocks.{i}.0", (size, size), G.blocks[i][0].out_channels)
+            Layer(i, f"blocks.{i}.0", (size, size), G.blocks[i][0].out_channels, conditioned=True)
             for i, size in enumerate(G.arch["resolution"])
         )
 

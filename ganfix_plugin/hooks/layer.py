@@ -1,4 +1,7 @@
-"""`Layer`: which module computes a feature map, and where it is in what the module returns."""
+"""`Layer`: which module computes a feature map, and where it is in what the module returns.
+
+[T21]: Tousi et al., CVPR 2021.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ class Layer:
             returns the feature map itself.
         of_input: edit what the module is called with (its first argument) instead of its output.
         modulated: the convolution's kernels differ from sample to sample.
+        conditioned: the normalisation after it does, which is as if its kernels did.
     """
 
     index: int
@@ -30,6 +34,12 @@ class Layer:
     item: int | str | None = None
     of_input: bool = False
     modulated: bool = False
+    conditioned: bool = False
+
+    @property
+    def by_sample(self) -> bool:
+        """Whether a unit draws another thing in each sample ([T21], 5.4)."""
+        return self.modulated or self.conditioned
 
     def read(self, output: Any) -> Tensor:
         """The feature map [N, C, H, W] in what the module returned."""

@@ -116,7 +116,12 @@ def thresholds(
 
 def binary_masks(cams: Tensor, threshold: float, side: int) -> Tensor:
     """Grad-CAMs [N, h, w] upsampled to ``side`` (at most `MASK_SIDE`) and binarised, bool."""
-    return _upsampled(cams[:, None], min(side, MASK_SIDE))[:, 0] >= threshold
+    return upsampled_cams(cams, side) >= threshold
+
+
+def upsampled_cams(cams: Tensor, side: int) -> Tensor:
+    """Grad-CAMs [N, h, w] at ``side``, at most `MASK_SIDE`: float32 [N, S, S]."""
+    return _upsampled(cams[:, None], min(side, MASK_SIDE))[:, 0]
 
 
 def exceeding(x: Tensor, threshold: Tensor) -> Tensor:
