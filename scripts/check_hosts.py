@@ -53,6 +53,7 @@ class Bench:
     kind: str
     checkout: Path
     work: Path
+    device: str = "cpu"
 
     def call(
         self, *command: str | Path, python: str | Path = sys.executable, **variables: str
@@ -77,11 +78,11 @@ class Bench:
 
     def launched(self, script: str, *arguments: str) -> Done:
         """Through the first door."""
-        return self.ganfix("run", "--device", "cpu", self.checkout / script, *arguments)
+        return self.ganfix("run", "--device", self.device, self.checkout / script, *arguments)
 
     def patched(self, script: str, *arguments: str) -> Done:
         """Through the second door."""
-        return self.call(self.checkout / script, *arguments, GANFIX_DEVICE="cpu")
+        return self.call(self.checkout / script, *arguments, GANFIX_DEVICE=self.device)
 
     def alone(self, script: str, *arguments: str) -> Done:
         """On the CPU in a Python that cannot import ganfix."""
@@ -561,36 +562,46 @@ def kind_of(checkout: Path) -> str:
     return "sg3" if (checkout / "gen_images.py").is_file() else "ada"
 
 
-@click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--only", help="One of ada, sg3, genforce.")
-def main(folder: Path, only: str | None) -> None:
-    """Check the checkouts of hosts in FOLDER."""
-    started, failed, missing = time.time(), 0, {"ada", "sg3", "genforce"}
+def benches(folder: Path, only: str | None = None, device: str = "cpu") -> Iterator[Bench]:
+    """A bench of each kind that has a checkout in a folder, as long as it is used.
+
+    Raises:
+        RuntimeError: if the host's own classes make no networks here.
+    """
+    taken: set[str] = set()
     for checkout in sorted(path for path in folder.iterdir() if path.is_dir()):
         kind = kind_of(checkout)
-        if kind not in missing or (only and kind != only):
+        if not kind or kind in taken or (only and kind != only):
             continue
-        missing.discard(kind)
+        taken.add(kind)
         with tempfile.TemporaryDirectory(prefix=f"ganfix-{kind}-") as name:
-            bench = Bench(kind, Path(name, "checkout"), Path(name, "work"))
+            bench = Bench(kind, Path(name, "checkout"), Path(name, "work"), device)
             shutil.copytree(checkout, bench.checkout, symlinks=True)
             bench.work.mkdir()
             build = [sys.executable, ROOT / "scripts" / "host_networks.py", kind, bench.work]
             env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
             if subprocess.run(build, cwd=bench.checkout, env=env).returncode:
+                raise RuntimeError(f"{kind}: no networks; are the host's requirements installed?")
+            yield bench
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--only", help="One of ada, sg3, genforce.")
+def main(folder: Path, only: str | None) -> None:
+    """Check the checkouts of hosts in FOLDER."""
+    started, failed, missing = time.time(), 0, {only} if only else {"ada", "sg3", "genforce"}
+    for bench in benches(folder, only):
+        missing.discard(bench.kind)
+        for title, facts in groups(bench):
+            try:
+                for text, holds in facts:
+                    failed += not holds
+                    click.echo(f"{'PASS' if holds else 'FAIL'}  {title}: {text}")
+            except Exception as error:  # one broken fact must not hide the others
                 failed += 1
-                click.echo(f"FAIL  {kind}: no networks; are the host's own requirements installed?")
-                continue
-            for title, facts in groups(bench):
-                try:
-                    for text, holds in facts:
-                        failed += not holds
-                        click.echo(f"{'PASS' if holds else 'FAIL'}  {title}: {text}")
-                except Exception as error:  # one broken fact must not hide the others
-                    failed += 1
-                    click.echo(f"FAIL  {title}: {error}")
-    for kind in sorted(missing if not only else ()):
+                click.echo(f"FAIL  {title}: {error}")
+    for kind in sorted(missing):
         click.echo(f"MISS  {kind}: no checkout of it in {folder}")
     click.echo(f"{failed} failed, in {time.time() - started:.0f} s")
     sys.exit(1 if failed else 0)
