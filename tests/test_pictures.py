@@ -86,6 +86,16 @@ def test_a_matrix_is_drawn_with_its_figures(columns: int, tmp_path: Path) -> Non
     assert Image.open(tmp_path / "m.png").width > 600
 
 
+def test_a_matrix_is_blue_where_figures_are_better(tmp_path: Path) -> None:
+    def bluer(lowest: bool) -> float:
+        path = tmp_path / "m.png"
+        plots.matrix(path, WORDS, {"a": {"x": 50.0, "y": 60.0}}, 100, lowest)
+        red, _, blue = np.asarray(Image.open(path).convert("RGB")).astype(float).mean(axis=(0, 1))
+        return float(blue - red)
+
+    assert bluer(lowest=True) > 5 and bluer(lowest=False) < -5
+
+
 @pytest.mark.parametrize("points", [0, 1, 5])
 def test_curves_are_drawn(points: int, tmp_path: Path) -> None:
     curve = {f"{place}%": float(place**2) for place in range(points)}

@@ -23,30 +23,41 @@ pytestmark = pytest.mark.slow
 
 Run = Callable[..., Result]
 
-FEW = ["--generations=200", "--latents=60", "--num-real=100"]
-LEARN = [*FEW, "--artifacts=20", "--num-labels=30"]
+FEW = ["--generations=200", "--latents=60"]
+REAL = [*FEW, "--num-real=100"]
+LEARN = [*REAL, "--artifacts=20", "--num-labels=30"]
+UNITS = ["--unit-generations=40", "--unit-top=10"]
 TINY: dict[str, list[str]] = {
-    "c22-table1": [*FEW, "--artifacts=10"],
-    "c22-table2": [*FEW, "--ends=20"],
-    "c22-figure4": FEW[:2],
-    "c22-figure5": FEW[:2],
+    "c22-table1": [*REAL, "--artifacts=10"],
+    "c22-table2": [*REAL, "--ends=20"],
+    "c22-rates": FEW[1:],
+    **dict.fromkeys(("c22-figure4", "c22-figure5", "c22-correction", "c22-detection"), FEW),
+    **dict.fromkeys(("c22-masks", "c22-ablations"), FEW),
     "t21-table1": [],
-    "t21-table2": [*LEARN, "--unit-generations=40", "--unit-top=10"],
+    "t21-table2": [*LEARN, *UNITS],
     "t21-table4": LEARN,
-    "t21-figure12": LEARN,
-    "t21-figure26": LEARN,
-    "t21-units": [*LEARN, "--unit-generations=40", "--unit-top=5"],
-    "t21-d-values": [FEW[0], FEW[2], "--artifacts=10"],
+    **dict.fromkeys(("t21-figure12", "t21-figure26", "t21-masks", "t21-correction"), LEARN),
+    "t21-labels": [FEW[0], "--num-real=100", "--artifacts=10"],
+    "t21-systems": [*LEARN, *UNITS],
+    "t21-options": LEARN,
+    "t21-units": [*LEARN, *UNITS],
+    "t21-d-values": [FEW[0], "--num-real=100", "--artifacts=10"],
 }
 PEOPLE = ("t21-table3", "t21-figure17")
-PICTURES = {
-    "c22-table1": [""],
-    "c22-figure4": [""],
-    "c22-figure5": [""],
-    "t21-figure12": ["-top-distance", "-top-realism", "-stop-distance", "-stop-realism"],
-    "t21-figure26": [""],
-    "t21-units": ["", "-concepts"],
-    "t21-d-values": [""],
+TABLES_ONLY = ("c22-table2", "t21-table1", "t21-table2", "t21-table4")
+PICTURES = {name: [""] for name in TINY if name not in TABLES_ONLY} | {
+    "t21-figure12": [
+        f"-{way}-{measure}"
+        for way in ("global", "rank", "sample")
+        for measure in ("distance", "realism")
+    ],
+    "t21-units": ["", "-concepts", "-zeroed"],
+}
+PRINTED = {  # how many there are in each paper, with its appendix or supplement
+    ("[C22]", "Table"): 2,
+    ("[C22]", "Figure"): 14,
+    ("[T21]", "Table"): 6,
+    ("[T21]", "Figure"): 31,
 }
 
 
@@ -56,12 +67,17 @@ def modules() -> Iterator[dict[str, Any]]:
     with ExitStack() as stack:
         for example in ("pggan_small", "stylegan2_small", "footwear", "reproduce"):
             stack.enter_context(importing(example))
+        import exhibits
         import papers
-        import protocol
         import report
         import reproduce
 
-        yield {"papers": papers, "protocol": protocol, "report": report, "reproduce": reproduce}
+        yield {
+            "exhibits": exhibits,
+            "papers": papers,
+            "report": report,
+            "reproduce": reproduce,
+        }
 
 
 @pytest.fixture
@@ -94,12 +110,40 @@ def test_what_the_papers_say_of_their_tables_is_true_of_ours(modules: dict[str, 
         assert after < before
 
 
-def test_the_list_names_every_command_with_its_paper(run: Run) -> None:
-    done = run("list")
-    assert done.exit_code == 0
+@pytest.mark.parametrize(("paper", "kind"), PRINTED)
+def test_every_table_and_figure_of_both_papers_is_listed_once(
+    modules: dict[str, Any], paper: str, kind: str
+) -> None:
+    numbers = [
+        number
+        for exhibit in modules["exhibits"].EXHIBITS
+        if (exhibit.paper, exhibit.kind) == (paper, kind)
+        for number in exhibit.numbers
+    ]
+    assert sorted(numbers) == list(range(1, PRINTED[paper, kind] + 1))
+
+
+def test_the_list_says_of_each_what_it_shows_and_which_commands_make_it(
+    run: Run, modules: dict[str, Any]
+) -> None:
+    listed = run("list").output
+    commands = modules["reproduce"].main.commands
+    for exhibit in modules["exhibits"].EXHIBITS:
+        assert f"{exhibit.name}: {exhibit.shows}\n" in listed
+        assert exhibit.commands or exhibit.numbers == (6,)  # text, not a result
+        assert set(exhibit.commands) <= set(commands)
+
+
+def test_every_command_stands_in_the_list(run: Run, modules: dict[str, Any]) -> None:
+    listed = run("list").output
+    assert {*modules["reproduce"].main.commands} == {*TINY, *PEOPLE, "list", "all"}
     for command in (*TINY, *PEOPLE):
-        (line,) = [each for each in done.output.splitlines() if f"| {command} " in each]
-        assert f"[{command.partition('-')[0].upper()}]" in line
+        assert f"    {command} " in listed
+
+
+def test_numbers_in_a_row_are_named_by_their_ends(modules: dict[str, Any]) -> None:
+    exhibit = modules["exhibits"].Exhibit("[C22]", "Figure", (2, 3, 6, 7, 8, 13), "")
+    assert exhibit.name == "[C22], Figures 2, 3, 6–8, 13"
 
 
 @pytest.mark.parametrize("command", TINY)
@@ -108,8 +152,24 @@ def test_every_command_runs_from_end_to_end(run: Run, tmp_path: Path, command: s
     assert done.exit_code == 0, done.output
     text = (tmp_path / f"{command}.md").read_text()
     assert "not levels" in text or command == "t21-table1"
-    for name in PICTURES.get(command, []):
+    pictures = {path.stem.removeprefix(command) for path in tmp_path.glob(f"{command}*.png")}
+    assert pictures == {*PICTURES.get(command, [])}
+    for name in pictures:
         assert np.asarray(Image.open(tmp_path / f"{command}{name}.png")).std() > 10
+
+
+def test_all_runs_a_command_on_each_of_its_small_networks(run: Run, tmp_path: Path) -> None:
+    done = run("all", "--only=c22-masks", "--scale=0.005")
+    assert done.exit_code == 0, done.output
+    for network in ("footwear-stylegan2", "footwear-pggan", "face-gan"):
+        assert f"c22-masks on {network} · latents 150" in done.output
+        assert (tmp_path / network / "c22-masks.png").exists()
+
+
+def test_the_face_gan_brings_its_labels_along(run: Run, tmp_path: Path) -> None:
+    done = run("t21-labels", "--network=face-gan", "--artifacts=7")
+    assert done.exit_code == 0, done.output
+    assert done.output.count("by the labels, 7 artifacts and 7 normals") == 1
 
 
 def test_a_table_shows_the_papers_figure_beside_ours(run: Run, tmp_path: Path) -> None:
@@ -163,6 +223,8 @@ def test_the_subject_says_that_figures_can_be_compared(run: Run) -> None:
     ("line", "said"),
     [
         (["c22-table1", "--network=net.pkl"], "c22-table1: needs real images"),
+        (["t21-table2", "--network=face-gan"], "t21-table2: needs real images"),
+        (["t21-masks", "--network=net.pkl"], "t21-masks: needs labels, or real images"),
         (["c22-table2", "--real=nowhere"], "images nowhere: no such folder or zip"),
         (["c22-figure4", "--network=net.pkl"], "--network net.pkl: no such file"),
         (["t21-table4", "--labels=nowhere.csv"], "labels nowhere.csv: no such file"),

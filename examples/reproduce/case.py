@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from protocol import PROTOCOL
-from report import FOOTWEAR, OURS, Asked, Report, reporting
+from report import Asked, Report, reporting
 
 from ganfix_plugin.commands.options import title_of
 from ganfix_plugin.errors import GanfixError
@@ -22,8 +22,6 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.loading import open_network
 from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Label, Labels, Sample, read
 
-REAL = FOOTWEAR.parent / "stylegan2_small" / "data" / "footwear32_test.zip"
-
 
 @dataclass(frozen=True, eq=False)
 class Case(Report):
@@ -33,17 +31,18 @@ class Case(Report):
 
     @cached_property
     def labels(self) -> Labels | None:
-        """The user's labels, of this generator.
+        """The user's labels, of this generator, or a small network's own.
 
         Raises:
             GanfixError: if they are of another one, or lack a kind.
         """
-        if self.asked.labels is None:
+        path = self.asked.labels
+        if path is None:
             return None
-        labels = read(self.asked.labels).check(self.generator.fingerprint)
+        labels = read(path).check(self.generator.fingerprint)
         for kind in KINDS:
             if len(labels.samples(kind)) < 2:
-                raise GanfixError(f"labels {self.asked.labels}: expected at least 2 of {kind}")
+                raise GanfixError(f"labels {path}: expected at least 2 of {kind}")
         return labels
 
     @property
@@ -53,21 +52,18 @@ class Case(Report):
 
     @property
     def extractor(self) -> str | None:
-        """Whose features distances are of: the footwear classifier, or Inception if installed."""
-        default = "classifier:features" if self.asked.ours else measuring_extractor()
-        return self.asked.extractor or default
+        """Whose features distances are of: Inception, if installed."""
+        return self.asked.extractor or measuring_extractor()
 
     @property
     def maps(self) -> str | None:
         """Whose feature maps Grad-CAM is of; None is the paper's ResNet-18, if it is there."""
-        return self.asked.maps or ("classifier:maps" if self.asked.ours else None)
+        return self.asked.maps
 
     @property
-    def real(self) -> Path:
-        """Real images."""
-        found = self.asked.real or (REAL if self.asked.ours else None)
-        assert found is not None
-        return found
+    def real(self) -> Path | None:
+        """Real images, if there are any."""
+        return self.asked.real
 
     def size(self, name: str) -> int:
         """A number of the protocol."""
@@ -80,10 +76,22 @@ class Case(Report):
 
     def population(self, samples: Sequence[Sample]) -> Population:
         """Generations beside the protocol's number of real images."""
+        assert self.real is not None  # `opened` makes sure
         num_real = self.size("num_real")
         return Population.of(self.generator, samples, self.real, self.extractor, num_real)
 
-    def labelled(self, count: int, kinds: Sequence[str] = KINDS) -> tuple[Population, Labels]:
+    @cached_property
+    def generations(self) -> Population:
+        """All seeds to choose from."""
+        return self.population(self.seeds)
+
+    def beside_real(self, labels: Labels) -> Population:
+        """A population that holds what is labelled."""
+        if self.labels is None:
+            return self.generations
+        return self.population([item.sample for item in labels.items])
+
+    def labelled(self, count: int, kinds: Sequence[str] = KINDS) -> Labels:
         """Up to ``count`` generations of each kind, by people or, without labels, by realism.
 
         By realism, artifacts are the generations of least realism; normals are the first of the
@@ -93,21 +101,21 @@ class Case(Report):
             GanfixError: if there are none of a kind.
         """
         if self.labels:
-            found = {kind: self.labels.samples(kind)[:count] for kind in kinds}
-            people = self.population([each for some in found.values() for each in some])
+            chosen = {kind: self.labels.samples(kind)[:count] for kind in kinds}
             who = "by the labels, "
         else:
-            people = self.population(self.seeds)
-            worst = people.artifacts(min(count, len(people.seeds) // 2))
-            inside = {s for s, r in zip(people.seeds, people.realism.tolist()) if r >= 1}
-            both = {ARTIFACT: worst, NORMAL: sorted(inside - {*worst})[:count]}
-            found = {kind: both[kind] for kind in kinds}
-            who = f"of {len(people.seeds):,} generations nobody labelled, by their realism, "
-        if not all(len(some) > 1 for some in found.values()):
+            seeds, realism = self.generations.seeds, self.generations.realism.tolist()
+            worst = self.generations.artifacts(min(count, len(seeds) // 2))
+            inside = {seed for seed, score in zip(seeds, realism) if score >= 1}
+            by_realism = {ARTIFACT: worst, NORMAL: sorted(inside - {*worst})[:count]}
+            chosen = {kind: by_realism[kind] for kind in kinds}
+            who = f"of {len(seeds):,} generations nobody labelled, by their realism, "
+        if not all(len(samples) > 1 for samples in chosen.values()):
             raise GanfixError("normals: found none of realism 1 or more; raise --generations")
-        self.say(who + " and ".join(f"{len(some):,} {kind}s" for kind, some in found.items()))
-        items = [judged(sample, kind) for kind, some in found.items() for sample in some]
-        return people, Labels(self.generator.fingerprint, tuple(items))
+        counts = " and ".join(f"{len(samples):,} {kind}s" for kind, samples in chosen.items())
+        self.say(who + counts)
+        items = [judged(sample, kind) for kind, samples in chosen.items() for sample in samples]
+        return Labels(self.generator.fingerprint, tuple(items))
 
 
 def judged(sample: Sample, kind: str) -> Label:
@@ -118,34 +126,43 @@ def judged(sample: Sample, kind: str) -> Label:
 
 
 @contextmanager
-def opened(asked: Asked, needs_real: bool) -> Iterator[Case]:
+def opened(asked: Asked, measures: bool, chooses: bool) -> Iterator[Case]:
     """A report on a generator, while it is open.
 
     Profiles and classifiers are kept under OUT, apart from those of the user's own work.
 
+    Args:
+        measures: whether real images are needed, to measure distances to them.
+        chooses: whether artifacts and normals are needed: labels, or real images.
+
     Raises:
         GanfixError: if data are missing or the network cannot be opened.
     """
-    if needs_real and not asked.ours and asked.real is None:
+    if measures and not asked.real:
         raise GanfixError(f"{asked.command}: needs real images; name a folder or zip by --real")
-    if needs_real and asked.real:
+    if chooses and not (asked.real or asked.labels):
+        raise GanfixError(
+            f"{asked.command}: needs labels, or real images; name a file by --labels, or a folder "
+            "or zip by --real"
+        )
+    if asked.real:
         check_images(asked.real)
     if asked.labels:
         read(asked.labels)
     ready(asked.out, folder=True)
-    host = FOOTWEAR if asked.ours else asked.host
-    network = OURS.get(asked.network, asked.network)
+    small = asked.small
+    network, host = (small.network, small.host) if small else (asked.network, asked.host)
     with (
         _store(asked.out / "store"),
         open_network(network, host, asked.device, asked.adapter_name) as generator,
     ):
         case = Case(asked, generator)
-        _introduce(case, needs_real)
+        _introduce(case)
         with reporting(case):
             yield case
 
 
-def _introduce(case: Case, needs_real: bool) -> None:
+def _introduce(case: Case) -> None:
     """Say what is measured, on how many of what, and whether it is what the paper measured."""
     asked = case.asked
     sizes = [
@@ -153,7 +170,9 @@ def _introduce(case: Case, needs_real: bool) -> None:
         + ("" if case.size(name) == size.paper else f" (protocol: {size.paper:,})")
         for name, size in PROTOCOL[asked.command].items()
     ]
-    where = [f"{case.real.name}", f"features of {case.extractor}"] if needs_real else []
+    where = []
+    if asked.real and "num_real" in PROTOCOL[asked.command]:
+        where = [asked.real.name, f"features of {case.extractor}"]
     case.say(" · ".join([f"{asked.command} on {case.name}", *sizes, *where]))
     case.say(
         f"taken to be the paper's own network and data, as --subject says: {asked.subject}"

@@ -29,6 +29,7 @@ MEANING = {
 }
 
 _RATES = {"latents": Size(30_000, 5_000)}
+_CONSPICUOUS = {**_RATES, "generations": Size(1_000, 1_000)}
 _LEARNT = {
     "latents": Size(10_000, 5_000),
     "generations": Size(10_000, 10_000),
@@ -36,6 +37,16 @@ _LEARNT = {
     "artifacts": Size(1_000, 1_000),
     "num_real": Size(1_000, 1_000),
 }
+
+_GALLERY = {
+    "latents": Size(10_000, 5_000),
+    "generations": Size(10_000, 3_000),
+    "num_labels": Size(1_000, 300),
+    "artifacts": Size(1_000, 100),
+    "num_real": Size(1_000, 1_000),
+}
+_UNIT_FIDS = {"unit_generations": Size(200_000, 5_000), "unit_top": Size(10_000, 250)}
+_TOP = {"unit_generations": Size(20_000, 5_000), "unit_top": Size(20, 20)}
 
 PROTOCOL: dict[str, dict[str, Size]] = {
     "c22-table1": {
@@ -50,20 +61,26 @@ PROTOCOL: dict[str, dict[str, Size]] = {
         "ends": Size(2_000, 1_000),
         "num_real": Size(10_000, 3_000),
     },
-    "c22-figure4": {**_RATES, "generations": Size(1_000, 1_000)},
-    "c22-figure5": {**_RATES, "generations": Size(1_000, 1_000)},
+    "c22-figure4": _CONSPICUOUS,
+    "c22-figure5": _CONSPICUOUS,
+    "c22-rates": _RATES,
+    "c22-correction": _CONSPICUOUS,
+    "c22-detection": {**_RATES, "generations": Size(50_000, 5_000)},
+    "c22-masks": _CONSPICUOUS,
+    "c22-ablations": _CONSPICUOUS,
     "t21-table1": {},
-    "t21-table2": {
-        **_LEARNT,
-        "unit_generations": Size(200_000, 5_000),
-        "unit_top": Size(10_000, 250),
-    },
+    "t21-table2": {**_LEARNT, **_UNIT_FIDS},
     "t21-table3": {},
     "t21-table4": {**_LEARNT, "artifacts": Size(100, 100)},
-    "t21-figure12": _LEARNT,
+    "t21-figure12": {**_LEARNT, "artifacts": Size(1_000, 500)},
     "t21-figure17": {},
-    "t21-figure26": _LEARNT,
-    "t21-units": {**_LEARNT, "unit_generations": Size(20_000, 5_000), "unit_top": Size(20, 20)},
+    "t21-figure26": _GALLERY,
+    "t21-labels": {size: _GALLERY[size] for size in ("generations", "artifacts", "num_real")},
+    "t21-masks": _GALLERY,
+    "t21-correction": _GALLERY,
+    "t21-systems": {**_GALLERY, **_UNIT_FIDS},
+    "t21-options": _GALLERY,
+    "t21-units": {**_LEARNT, **_TOP},
     "t21-d-values": {
         "generations": Size(10_000, 5_000),
         "artifacts": Size(1_000, 500),

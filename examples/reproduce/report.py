@@ -11,16 +11,14 @@ from pathlib import Path
 import click
 from papers import Published, markdown
 from protocol import PROTOCOL
+from small import SMALL, Small
 
 from ganfix_plugin.files import ready, write_text
-
-FOOTWEAR = Path(__file__).resolve().parents[1] / "footwear"
-OURS = {"footwear-stylegan2": "networks:stylegan2", "footwear-pggan": "networks:pggan"}
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user asked for, by the names of the options."""
+    """What the user asked for, by the names of the options; a small network brings what it has."""
 
     command: str
     network: str
@@ -38,10 +36,15 @@ class Asked:
     first: int = 0
     out: Path = Path("out/reproduce")
 
+    def __post_init__(self) -> None:
+        for name in ("real", "labels", "extractor", "maps"):
+            if self.small and getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(self.small, name))
+
     @property
-    def ours(self) -> bool:
-        """Whether it is one of the small networks."""
-        return self.network in OURS
+    def small(self) -> Small | None:
+        """The small network that was asked for, if it is one."""
+        return SMALL.get(self.network)
 
     def size(self, name: str) -> int:
         """A number of the protocol: as given, or scaled, or the paper's; smaller here."""
@@ -50,7 +53,7 @@ class Asked:
             return wanted
         if self.scale is not None:
             return max(2, round(self.scale * size.paper))
-        return size.here if self.ours else size.paper
+        return size.here if self.small else size.paper
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,46 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from case import Case
+from drawing import Gallery, Scene, draw
+from galleries import BEFORE, BY_RANK, SEQC, surest
 from learning import Learnt, learn
 from papers import share
 from torch import Tensor
 
 from ganfix_plugin.artifacts.discriminator import d_values as values_of
-from ganfix_plugin.artifacts.scores import Scoring, lr
-from ganfix_plugin.artifacts.unit_scores import score_units_by_fid
 from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.correctors.units import numbered
 from ganfix_plugin.evaluate.population import Effect
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.features.extractors import load_extractor
-from ganfix_plugin.features.render import seed_features
 from ganfix_plugin.labels import KINDS
 from ganfix_plugin.pictures import plots
-from ganfix_plugin.pictures.corrections import before_after
 from ganfix_plugin.pictures.sheet import save
 from ganfix_plugin.pictures.units import concept_sheet, unit_sheet
 from ganfix_plugin.profiling.unit_images import top_seeds
 
-SEQC = "seqc:mode=global"
-BY_RANK = f"{SEQC},normalize=rank"
+WAYS = {"global": SEQC, "rank": BY_RANK, "sample": "seqc:mode=sample"}
 PORTIONS = ("5%", "10%", "20%", "40%", "60%", "100%")
+MEASURES = {
+    "distance": "Fréchet distance of corrected artifacts to real images",
+    "realism": "Mean realism score of corrected artifacts",
+}
 
 
 def table2(case: Case) -> None:
     """Distance of artifacts corrected by each system."""
     learnt, samples = learn(case), case.size("latents")
-    score_units_by_fid(
-        case.generator,
-        case.real,
-        extractor=case.extractor,
-        layers=str(learnt.stop),
-        samples=samples,
-        num=case.size("unit_generations"),
-        top=case.size("unit_top"),
-    )
+    learnt.score_by_fid()
     one_layer = f"layer={learnt.stop},units={learnt.units}"
     systems = {
-        "random": (f"random:of=units,portion=20%,layers={_sequence(learnt)}",),
+        "random": (f"random:of=units,portion=20%,layers={learnt.sequence}",),
         "FID units": (f"fid-units:{one_layer}",),
         "DS, one layer": (f"ds:{one_layer}",),
         "sequential": (SEQC, BY_RANK, f"{SEQC},scale=0"),
@@ -57,13 +50,13 @@ def table2(case: Case) -> None:
     published = case.published
     case.say(f"the paper's: {published.source}; shares are of the uncorrected artifacts")
     lines = [("system", "spec", "distance", "share", "realism", *published.columns)]
-    for name, spec, found in rows:
+    for name, spec, effect in rows:
         theirs = [
             f"{published.column(c)[name]:.2f} ({share(published.column(c)[name], before)})"
             for c, before in zip(published.columns, published.rows["uncorrected"])
         ]
-        ours = (f"{found.distance:.1f}", share(found.distance, none.distance))
-        lines.append((name, spec, *ours, f"{found.realism:.3f}", *theirs))
+        ours = (f"{effect.distance:.1f}", share(effect.distance, none.distance))
+        lines.append((name, spec, *ours, f"{effect.realism:.3f}", *theirs))
     case.table(lines)
 
 
@@ -72,10 +65,8 @@ def table4(case: Case) -> None:
     learnt, samples = learn(case), case.size("latents")
     lines = [("", "uncorrected", "corrected", "share", "realism before", "after")]
     before = learnt.effect(None)
-    layers = case.generator.layers
-    stop = min(6, len(layers) // 2)  # 'the middle (6)': the supplement's best for StyleGAN2
-    for spec in ("mode=sample", "mode=sample,normalize=rank", "mode=sample,local=yes"):
-        spec = f"seqc:{spec},stop={stop}"
+    for keys in ("mode=sample", "mode=sample,normalize=rank", "mode=sample,local=yes"):
+        spec = f"seqc:{keys},stop={learnt.middle}"
         after = learnt.effect(_measured(spec, samples))
         figures = (f"{before.distance:.2f}", f"{after.distance:.2f}")
         realism = (f"{before.realism:.3f}", f"{after.realism:.3f}")
@@ -92,55 +83,35 @@ def figure12(case: Case) -> None:
     plots.needed()
     learnt, samples = learn(case), case.size("latents")
     none = learnt.effect(None)
-    last = case.generator.layers[-1].index
-    varied = {"top": PORTIONS, "stop": [str(stop) for stop in range(1, last + 1)]}
-    spoken = {"top": "portion n of units", "stop": "stopping layer l"}
-    best = dict(zip(varied, case.published.rows["PGGAN"]))
-    theirs = {
-        "top": f"lowest FID at {best['top']:g} %",
-        "stop": f"best realism at {best['stop']:g}",
-    }
-    for key, values in varied.items():
-        lines = [(spoken[key], "`seqc` distance", "realism", "by rank: distance", "realism")]
-        curves = {
-            spec: {
-                value: learnt.effect(_measured(spec, samples).replaced({key: value}))
-                for value in values
+    stops = [str(layer.index) for layer in case.generator.layers if layer.index]
+    case.say(f"uncorrected: distance {none.distance:.1f}, realism {none.realism:.3f}")
+    best = case.published.rows["PGGAN"]
+    case.say(
+        f"{case.published.source}: lowest FID at n = {best[0]:g} %, best realism at l = {best[1]:g}"
+    )
+    for way, spec in WAYS.items():
+        grid = {
+            portion: {
+                stop: learnt.effect(
+                    _measured(spec, samples).replaced({"top": portion, "stop": stop})
+                )
+                for stop in stops
             }
-            for spec in (SEQC, BY_RANK)
+            for portion in PORTIONS
         }
-        lines.append(("none", *2 * (f"{none.distance:.1f}", f"{none.realism:.3f}")))
-        for value in values:
-            cells = [curve[value] for curve in curves.values()]
-            figures = [(f"{each.distance:.1f}", f"{each.realism:.3f}") for each in cells]
-            lines.append((value, *(text for pair in figures for text in pair)))
-        case.say(f"{spoken[key]}; {case.published.source}: {theirs[key]}")
+        lines = [("portion n: distance / realism", *(f"l = {stop}" for stop in stops))]
+        for portion, effects in grid.items():
+            cells = (f"{e.distance:.1f} / {e.realism:.3f}" for e in effects.values())
+            lines.append((portion, *cells))
+        case.say(f"`{spec}`:")
         case.table(lines)
-        _curves(case, learnt, f"-{key}", spoken[key], curves, none)
-
-
-def figure26(case: Case) -> None:
-    """Artifacts before and after correction by sample, in the whole image and locally."""
-    learnt, samples = learn(case), case.size("latents")
-    layers = case.generator.layers
-    keys = f"mode=sample,stop={min(6, len(layers) // 2)},samples={samples}"
-    specs = [f"seqc:{keys}", f"seqc:{keys},local=yes"]
-    extractor = learnt.head.load_extractor(case.generator.discriminator)
-    features = seed_features(case.generator, extractor, learnt.artifacts)
-    order = learnt.head.artifact_probability(features).argsort(descending=True).tolist()
-    called = int(learnt.head.is_artifact(features).sum())
-    case.say(f"the classifier calls {called} of {len(order)} artifacts so; the surest are shown")
-    shown = [learnt.artifacts[place] for place in order[: min(called, 12)]]
-    score = lr(case.generator, Scoring(samples=samples))
-    note = f"{case.name} · {' · '.join(specs)}"
-    title = "Artifacts corrected by sample, then in the local region only"
-    ways = (score, shown, [parse_spec(spec) for spec in specs], title, note)
-    save(before_after(case.generator, *ways), case.picture())
+        _matrices(case, learnt, way, spec, grid, none)
 
 
 def units(case: Case) -> None:
-    """What the most defective units draw: representative generations, and shared concepts."""
-    learnt = learn(case)
+    """What the most defective units draw, their shared concepts, and artifacts without these."""
+    scene = Scene(case)
+    learnt = scene.learnt
     layer = numbered(case.generator.layers, learnt.stop)
     scores = learnt.profile.of_units("defective", layer)
     order: list[int] = scores.argsort(descending=True, stable=True).tolist()
@@ -155,33 +126,38 @@ def units(case: Case) -> None:
     extractor = load_extractor(case.extractor, case.generator.discriminator)
     picture, groups = concept_sheet(case.generator, layer, tops, extractor, 6, note)
     save(picture, case.picture("-concepts"))
+    chosen = {f"top {learnt.units}": order[: learnt.units]}
+    chosen |= {f"concept {place}": group[:15] for place, group in enumerate(groups, 1)}
+    by_hand = {
+        name: f"units:units={layer.index}:{'+'.join(map(str, group))}"
+        for name, group in chosen.items()
+    }
     none = learnt.effect(None)
     lines = [("units zeroed by hand", "distance", "share", "realism")]
     lines.append(("none", f"{none.distance:.1f}", share(1, 1), f"{none.realism:.3f}"))
-    chosen = {f"the {learnt.units} of highest DS": order[: learnt.units]}
-    chosen |= {f"concept {place}": group[:15] for place, group in enumerate(groups, 1)}
-    for name, group in chosen.items():
-        by_hand = parse_spec(f"units:units={layer.index}:{'+'.join(map(str, group))}")
-        found = learnt.effect(by_hand)
-        figures = (f"{found.distance:.1f}", share(found.distance, none.distance))
-        lines.append((f"{name} ({len(group)} units)", *figures, f"{found.realism:.3f}"))
+    for name, spec in by_hand.items():
+        effect = learnt.effect(parse_spec(spec))
+        figures = (f"{effect.distance:.1f}", share(effect.distance, none.distance))
+        lines.append((f"{name} ({len(chosen[name])} units)", *figures, f"{effect.realism:.3f}"))
     case.say("the paper shows pictures only: 15 units of one concept repair what the top 20 miss")
     case.table(lines)
+    title = "Artifacts without the units of highest DS, and without those of a concept"
+    draw(Gallery(title, (surest(BEFORE | by_hand),)), scene, "-zeroed")
 
 
 def d_values(case: Case) -> None:
     """The discriminator's scores of artifacts and of normals."""
     plots.needed()
-    _, labels = case.labelled(case.size("artifacts"))
-    found: dict[str, Tensor] = {
+    labels = case.labelled(case.size("artifacts"))
+    values: dict[str, Tensor] = {
         kind: values_of(case.generator, labels.samples(kind)) for kind in KINDS
     }
-    area = auc(*(-each for each in found.values()))
+    area = auc(*(-logits for logits in values.values()))
     case.say(f"ROC AUC of a low D-value as the sign of an artifact: {area:.3f} (chance: 0.5)")
     case.say("[T21]: histograms overlap, the D-value does not separate artifact from normal")
     lines = [("", "images", "mean D-value", "standard deviation")]
-    for kind, each in found.items():
-        figures = (f"{len(each):,}", f"{each.mean():.2f}", f"{each.std():.2f}")
+    for kind, logits in values.items():
+        figures = (f"{len(logits):,}", f"{logits.mean():.2f}", f"{logits.std():.2f}")
         lines.append((kind, *figures))
     case.table(lines)
     words = plots.Words(
@@ -189,8 +165,7 @@ def d_values(case: Case) -> None:
         f"{case.name} · ROC AUC of a low D-value {area:.3f}",
         "D-value (logit; high: real)",
     )
-    values = {kind: scores.numpy() for kind, scores in found.items()}
-    plots.histogram(case.picture(), words, values, {})
+    plots.histogram(case.picture(), words, {k: v.numpy() for k, v in values.items()}, {})
 
 
 def _measured(spec: str, samples: int) -> BoundSpec:
@@ -198,33 +173,23 @@ def _measured(spec: str, samples: int) -> BoundSpec:
     return parse_spec(spec).replaced({"samples": str(samples)})
 
 
-def _sequence(learnt: Learnt) -> str:
-    """The layers that the sequential correction covers, 1 to the stopping layer."""
-    return "+".join(str(number) for number in range(1, learnt.stop + 1))
-
-
-def _curves(
+def _matrices(
     case: Case,
     learnt: Learnt,
-    name: str,
-    key: str,
-    curves: Mapping[str, Mapping[str, Effect]],
+    way: str,
+    spec: str,
+    grid: Mapping[str, Mapping[str, Effect]],
     none: Effect,
 ) -> None:
-    """Both measures over the values of one key."""
-    note = f"{case.name} · {len(learnt.artifacts):,} artifacts · {len(learnt.people.real):,} real "
-    note += f"images · features of {learnt.people.extractor.name}"
-    axes = {"distance": "Fréchet distance to real images", "realism": "Mean realism score"}
-    for measure, axis in axes.items():
-        title = f"{axis.split(' to ')[0]} of corrected artifacts over the {key}"
+    """Both measures over the portion and the stopping layer."""
+    real = f"{len(learnt.population.real):,} real images"
+    note = f"{case.name} · {spec} · {len(learnt.artifacts):,} artifacts · {real} · features of "
+    note += learnt.population.extractor.name
+    for measure, title in MEASURES.items():
+        words = plots.Words(title, note, "stopping layer l", "portion n of units")
         figures = {
-            spec: {value: getattr(effect, measure) for value, effect in curve.items()}
-            for spec, curve in curves.items()
+            portion: {stop: getattr(effect, measure) for stop, effect in effects.items()}
+            for portion, effects in grid.items()
         }
-        plots.lines(
-            case.picture(f"{name}-{measure}"),
-            plots.Words(title, note, key, axis),
-            figures,
-            ("uncorrected", getattr(none, measure)),
-            lowest=measure == "distance",
-        )
+        path, level = case.picture(f"-{way}-{measure}"), getattr(none, measure)
+        plots.matrix(path, words, figures, level, lowest=measure == "distance")

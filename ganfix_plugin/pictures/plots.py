@@ -129,12 +129,13 @@ def lines(
         axes.legend(frameon=True, edgecolor="white", framealpha=1, fontsize=8.5, loc="best")
 
 
-def matrix(path: Path, words: Words, rows: Table, level: float) -> None:
-    """A table of figures, coloured by their ratio to the uncorrected one: blue is below, red above.
+def matrix(path: Path, words: Words, rows: Table, level: float, lowest: bool = True) -> None:
+    """A table of figures, coloured by their ratio to the uncorrected one: blue better, red worse.
 
     Args:
         rows: by name, figures by column.
         level: the figure that is neutral, of the uncorrected generations.
+        lowest: whether the lowest figure is the best one.
     """
     columns = list(next(iter(rows.values()), {}))
     figures = np.array([[row[column] for column in columns] for row in rows.values()])
@@ -145,10 +146,11 @@ def matrix(path: Path, words: Words, rows: Table, level: float) -> None:
         axes.grid(False)
         if not figures.size:
             return _nothing(axes)
-        colours = LinearSegmentedColormap.from_list("", [as_hex(NORMAL), "white", as_hex(ARTIFACT)])
+        scale_ends = [as_hex(NORMAL), "white", as_hex(ARTIFACT)][:: 1 if lowest else -1]
+        colours = LinearSegmentedColormap.from_list("", scale_ends)
         ratio = np.log2(np.maximum(figures, 1e-12) / level)
         shown = axes.imshow(ratio, colours, vmin=-1, vmax=1, aspect="auto")
-        best = np.unravel_index(figures.argmin(), figures.shape)
+        best = np.unravel_index((figures if lowest else -figures).argmin(), figures.shape)
         for place, value in np.ndenumerate(figures):
             text = f"{value:.4g}" if value < 1000 else f"{value:.0f}"
             colour = "white" if abs(ratio[place]) > 0.65 else _INK
