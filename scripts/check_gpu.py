@@ -199,6 +199,7 @@ def hosts_of(kind: str) -> Callable[[Setup], Iterator[Result]]:
 
         for bench in benches(setup.hosts or Path(), kind, setup.device):
             network = "pggan_bedroom256" if kind == "genforce" else "net"
+            before = bench.git_status()
             drawing = Drawing(bench, SCRIPTS[kind], network)
             plain = drawing.draw()
             for spec in SPECS[: setup.size(len(SPECS), 2)]:
@@ -214,7 +215,7 @@ def hosts_of(kind: str) -> Callable[[Setup], Iterator[Result]]:
                     (changed != (spec == "none")),
                 )
             yield from {"ada": ada, "sg3": sg3}.get(kind, lambda _: iter(()))(bench)
-            yield f"{kind}: the checkout stays as it was", bench.git_status() == ""
+            yield f"{kind}: the checkout stays as it was", bench.git_status() == before
 
     return part
 

@@ -6,7 +6,7 @@ entry runs, at each of its layers, and after the entry, with the `CallState` of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
@@ -104,9 +104,10 @@ class Correction(Shared):
                 f"{self.text}: layer {layer.name} ran outside a call that the gate has seen; "
                 "call the generator or its synthesis as a whole, or use gate=off"
             )
-        is_first = layer == next(iter(self.edits))
-        corrected = len(x) if call.rows is None else int(call.rows.sum())
-        count(call.token, 1, is_first * len(x), is_first * corrected)
+        rows: Iterable[int] = ()
+        if layer == next(iter(self.edits)):
+            rows = bytes([1]) * len(x) if call.rows is None else call.rows.tolist()
+        count(call.token, 1, rows)
         return edited(self.edits[layer], x, call.rows)
 
 
@@ -147,7 +148,7 @@ class SecondPassCorrection(Correction):
         rows, edits = self.edits.decide(images, kept)
         rows = rows.cpu()
         call.rows = rows if call.rows is None else rows & call.rows
-        count(call.token, 1, len(images), int(call.rows.sum()))
+        count(call.token, 1, call.rows.tolist())
         if not call.rows.any():
             return None
         call.second = edits
@@ -175,7 +176,7 @@ class MoveCorrection(Correction):
                 "by gradients of its own; use torch.no_grad(), or a corrector of feature maps"
             )
         rows = torch.ones(len(x), dtype=torch.bool) if call.rows is None else call.rows
-        count(call.token, 1, len(x), int(rows.sum()))
+        count(call.token, 1, rows.tolist())
         return self.edits(module, args, kwargs, rows) if rows.any() else None
 
 

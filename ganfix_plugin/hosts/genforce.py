@@ -155,6 +155,7 @@ HOST = Host(
     seedless="genforce draws the latents of all images from one random stream",
     flags={"test.py": (DETECTOR,)},
     folders={"test.py": "--work_dir"},
+    outputs={"synthesize.py": ("--save_dir", "work_dirs/synthesis")},
     wrappers=(
         Wrapper("models", "build_generator", build_corrected),
         Wrapper("metrics.fid", "extract_feature", _any_width),

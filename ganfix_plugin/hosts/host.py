@@ -131,6 +131,8 @@ class Host:
         flags: what scripts take besides ``--correct``.
         folders: of scripts that keep files of theirs in one folder, the option that names it; what
             is corrected, or seen by another detector, is kept in a folder of its own below it.
+        outputs: scripts that write images, each with the option that names their folder, or a file
+            in it, and its default; the record of a corrected run is left there.
         refused: scripts that ganfix does not run, each with the reason.
         network: the network in a script's command line, as ``load`` takes it; empty if none is.
         workarounds: for what may no longer work in its scripts.
@@ -148,6 +150,7 @@ class Host:
     seedless: str = ""
     flags: Mapping[str, tuple[Flag, ...]] = field(default_factory=dict)
     folders: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     workarounds: tuple[Workaround, ...] = ()
     network: Callable[[Sequence[str]], str] = lambda arguments: ""

@@ -28,7 +28,8 @@ from ganfix_plugin.hosts import devices, flags
 from ganfix_plugin.hosts import host as host_module
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.flags import Flag, MetricOptions
-from ganfix_plugin.hosts.host import Host, Situation, find_host, no_host
+from ganfix_plugin.hosts.host import Host, Situation, find_host, no_host, value_of
+from ganfix_plugin.hosts.record import CommandLine
 from ganfix_plugin.hosts.session import UNKNOWN, Run, Session
 
 _PASSED_THROUGH = (__file__, flags.__file__, devices.__file__, host_module.__file__)
@@ -112,7 +113,10 @@ def _prepared(
             metric_values.update((flag.name, value) for value in values)
             shown.append(flag)
     metrics = MetricOptions.parse({} if flags.asks_for_help(others) else metric_values)
-    run = Run(situation, host.name, specs, metrics)
+    option, default = host.outputs.get(script.name, ("", ""))
+    output = value_of(option, others) or default
+    line = CommandLine((target, *arguments), host.network(others), Path(output) if output else None)
+    run = Run(situation, host.name, specs, metrics, line)
     others = _apart(others, host.folders.get(script.name, ""), run.apart)
     sys.argv = [str(script) if module else target, *others]
     return main_spec, Session(run, screen and replace(screen, option=seeds_option)), shown

@@ -152,6 +152,13 @@ HOST = Host(
     seeds={"generate.py": "seeds", "gen_images.py": "seeds"},
     seedless="only generate.py and gen_images.py render an image of each of their --seeds",
     flags={"calc_metrics.py": METRIC_FLAGS},
+    outputs={
+        "generate.py": ("--outdir", ""),
+        "style_mixing.py": ("--outdir", ""),
+        "projector.py": ("--outdir", ""),
+        "gen_images.py": ("--outdir", ""),
+        "gen_video.py": ("--output", ""),
+    },
     refused={"train.py": TRAINING.format("network pickles")},
     wrappers=(
         Wrapper("legacy", "load_network_pkl", _load_corrected),

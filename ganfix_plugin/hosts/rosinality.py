@@ -56,6 +56,7 @@ HOST = Host(
     scripts=("generate.py", "fid.py"),
     imports=("model",),
     refused={"train.py": TRAINING.format("checkpoints")},
+    outputs={"generate.py": ("", "sample")},
     seedless="rosinality's scripts draw the latents of all images from one random stream",
     wrappers=(Wrapper("model", "Generator", build_corrected),),
     load=_load,

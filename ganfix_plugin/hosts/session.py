@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -30,6 +30,7 @@ from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL, resolve_device
 from ganfix_plugin.hosts.flags import MetricOptions
 from ganfix_plugin.hosts.host import Function, Host, Situation, Wrapper, around, opening
+from ganfix_plugin.hosts.record import CommandLine, leave
 from ganfix_plugin.spec import Options
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Run:
         host: the name of the host whose script it is; "" outside every known codebase.
         specs: every ``--correct``, in the order given.
         metrics: what its metrics work with.
+        line: what was typed, for the record beside the images.
         reports: the folder in which spawned processes leave their counts.
         provenance: what was corrected, by what, from which measurements; empty until then.
     """
@@ -68,6 +70,7 @@ class Run:
     host: str = ""
     specs: tuple[BoundSpec, ...] = ()
     metrics: MetricOptions = MetricOptions()
+    line: CommandLine = CommandLine()
     reports: Path | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -92,6 +95,7 @@ class Session:
         run: what all processes share.
         screen: ``--screen``, if it was given. Only the first process screens.
         attachments: what was corrected so far in this process.
+        seeds: of the images that the script will render, in their order, where they are known.
         left: how many images remain to be rendered after screening.
         notes: what a metric's record says besides, by the metric's name.
     """
@@ -99,6 +103,7 @@ class Session:
     run: Run
     screen: Screen | None = None
     attachments: list[Attachment] = field(default_factory=list)
+    seeds: Sequence[int] = ()
     left: int | None = None
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -139,12 +144,14 @@ class Session:
                     "ganfix": __version__,
                 }
                 self.run = replace(self.run, provenance=provenance)
+        context = click.get_current_context(silent=True)
+        options = context.params if context else {}
         if self.screen:
-            context = click.get_current_context(silent=True)
-            options = context.params if context else {}
             measuring = next((spec.options for spec in self.run.specs), Options())
             with random_state_kept(G):
                 self.left = self.screen.apply(generator, options, measuring, device)
+        if options.get("projected_w") is None:
+            self.seeds = options.get(self.host.seeds.get(Path(sys.argv[0]).name, "")) or ()
 
     def opening(self) -> str:
         """The options with which a command opens the network that this script was given."""
@@ -198,6 +205,7 @@ class Session:
         for attached in self.attachments:
             attached.check()
             log.info("%s", attached.summary())
+        leave(self.run.line, self.run.provenance, self.attachments, self.seeds)
 
     def report(self) -> None:
         """Say what was corrected by generators of this spawned process's own, and leave its counts
