@@ -8,7 +8,6 @@ the sample's mask L is (4.2). [T21]: Tousi et al., CVPR 2021.
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -113,6 +112,18 @@ def stopping_layer(options: SeqcOptions, layers: Sequence[Layer]) -> int:
     return stop
 
 
+def corrected_layers(options: SeqcOptions, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """The layers from the first to the stopping one; raises as `stopping_layer`."""
+    stop = stopping_layer(options, layers)
+    return tuple(layer for layer in layers if options.start <= layer.index <= stop)
+
+
+def by_sample(options: SeqcOptions, layers: Sequence[Layer]) -> bool:
+    """Whether units of the corrected layers are scored in each sample by itself."""
+    differ = any(layer.by_sample for layer in layers)
+    return options.mode == "sample" or (options.mode == "auto" and differ)
+
+
 def corrected_units(scores: Tensor, top: float) -> Tensor:
     """The units of highest score, bool like ``scores`` [C] or [N, C]: a share of all, at least one,
     as far as so many overlap with artifacts at all."""
@@ -129,19 +140,15 @@ def edits(options: SeqcOptions, context: CorrectorContext) -> Mapping[Layer, Edi
     """Edits by layer, or what decides about them after a first pass."""
     profile = context.profile
     assert profile is not None
-    stop = stopping_layer(options, context.layers)
-    layers = [layer for layer in context.layers if options.start <= layer.index <= stop]
-    differ = any(layer.by_sample for layer in layers)
-    by_sample = options.mode == "sample" or (options.mode == "auto" and differ)
-    defective = functools.partial(profile.of_units, "defective")
-    if not (by_sample or options.local or options.rows == "artifacts"):
-        return {layer: _scaled(layer, defective(layer), options) for layer in layers}
-    # Before the classifier is looked for, since only an error of the profile's names all commands.
-    numbers = "thresholds" if by_sample else "defective"
+    layers = corrected_layers(options, context.layers)
+    each_sample = by_sample(options, layers)
+    numbers = "thresholds" if each_sample else "defective"
     of_units = {layer.name: profile.of_units(numbers, layer) for layer in layers}
+    if not (each_sample or options.local or options.rows == "artifacts"):
+        return {layer: _scaled(layer, of_units[layer.name], options) for layer in layers}
     classifier = Classifier.load(options.classifier or classifier_path(profile.fingerprint))
     extractor = classifier.load_extractor(context.discriminator)
-    return ArtifactPass(tuple(layers), options, classifier, extractor, by_sample, of_units)
+    return ArtifactPass(layers, options, classifier, extractor, each_sample, of_units)
 
 
 def _scaled(layer: Layer, scores: Tensor, options: SeqcOptions) -> Scale:
