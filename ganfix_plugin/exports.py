@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ganfix_plugin._version import __version__
 from ganfix_plugin.api import attach
 from ganfix_plugin.correctors.bind import BUNDLE, BoundSpec, parse_specs
-from ganfix_plugin.correctors.gates import LRScorer
+from ganfix_plugin.correctors.gates import LRScorer, ProbeScorer
 from ganfix_plugin.correctors.plan import layers_read, measured_for
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready, written
@@ -30,6 +30,7 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks import standalone
 from ganfix_plugin.hooks.attachment import attached, baked, placed
 from ganfix_plugin.hooks.correction import Correction
+from ganfix_plugin.hooks.crossing import Cross
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile, Settings
 
@@ -88,10 +89,7 @@ def export(
     """
     bound = parse_specs(specs)
     for spec in bound:
-        score = spec.options.gate.score if spec.options.gate else ""
-        if score == "probe":
-            raise GanfixError(f"export: {spec}: a file cannot carry gate=probe; use gate=lr")
-        if score == "artifact":
+        if spec.options.gate and spec.options.gate.score == "artifact":
             raise _needs_classifier(str(spec), "gate=artifact asks it about every image")
     networks = generator if isinstance(generator, dict) else {"G_ema": generator}
     if "G_ema" not in networks:
@@ -111,9 +109,13 @@ def export(
         attach(source, *bound, measure_on=measure_on) as attachment,
     ):
         for correction in attachment.corrections:
-            _refuse_second_pass(correction)
+            if not correction.one_pass:
+                raise _needs_classifier(
+                    correction.text, "it decides about each image by looking at it"
+                )
         if make is None:
-            _bundle(source, bound, measure_on).save(temporary)
+            bundle = _bundle(source, bound, attachment.corrections, measure_on)
+            bundle.save(temporary)
             return path
         _bake(source, attachment.corrections, make)
         with temporary.open("wb") as file:
@@ -175,43 +177,69 @@ def _bake(generator: Generator, corrections: Sequence[Correction], make: Make) -
     gates = {correction: _gate(correction, make) for correction in corrections}
     for hooks, key, hook in placed(generator.G):
         if isinstance(hook, standalone.Hook):
-            attributes, edit = dict(vars(hook)), None
+            attributes, edit, correction = dict(vars(hook)), None, hook.correction
             if isinstance(hook, standalone.LayerHook):
                 attributes["layer"] = make(Layer, **vars(hook.layer))
-                original = hook.correction.edits[hook.layer]
-                numbers = vars(original).items()
-                # Copies, since a pickle holds the whole memory that a tensor is a part of.
-                copies = {k: n.cpu().clone() if isinstance(n, Tensor) else n for k, n in numbers}
-                edit = make(type(original), **copies)
-            gate = gates[hook.correction]
-            attributes["correction"] = make(standalone.Baked, ganfix=text, edit=edit, gate=gate)
+                edit = _copied(correction.edits[hook.layer], make)
+            elif isinstance(hook, standalone.BeforeHook) and correction.moves:
+                edit = _copied(_crossing(correction), make)
+            baked = make(standalone.Baked, ganfix=text, edit=edit, gate=gates[correction])
+            attributes["correction"] = baked
             hooks[key] = make(type(hook), **attributes)
+
+
+def _copied(edit: Any, make: Make) -> Any:
+    """An edit as a pickle carries it."""
+    # Copies, since a pickle holds the whole memory that a tensor is a part of.
+    numbers = vars(edit).items()
+    return make(
+        type(edit), **{k: n.cpu().clone() if isinstance(n, Tensor) else n for k, n in numbers}
+    )
+
+
+def _crossing(correction: Correction) -> Cross:
+    """The one step of a boundary, whose own gate by the latent it takes along."""
+    cross, gate = correction.edits.cross, correction.gate
+    if gate and isinstance(gate.scorer, ProbeScorer) and not gate.scorer.reader.layers:
+        return replace(cross, above=gate.threshold)
+    return cross
 
 
 def _gate(correction: Correction, make: Make) -> Any:
     if correction.gate is None:
         return None
     scorer, threshold = correction.gate.scorer, correction.gate.threshold
-    assert isinstance(scorer, LRScorer)
-    caps = {layer.name: make(standalone.Cap, neurons=x) for layer, x in scorer.low_rate}
-    counting = make(standalone.LowRateCount, caps=caps)
-    return make(standalone.Gated, scorer=counting, threshold=threshold)
+    if isinstance(scorer, ProbeScorer):
+        reader, probe = scorer.reader, scorer.probe
+        if not reader.layers:
+            return None
+        weight = probe.weight / probe.deviation
+        scoring = make(
+            standalone.UnitScore,
+            names=tuple(layer.name for layer in reader.layers),
+            weight=weight,
+            bias=-float(weight.double() @ probe.mean.double()),
+            quiet=dict(reader.adapter.quiet),
+        )
+    else:
+        assert isinstance(scorer, LRScorer)
+        caps = {layer.name: make(standalone.Cap, neurons=x) for layer, x in scorer.low_rate}
+        scoring = make(standalone.LowRateCount, caps=caps)
+    return make(standalone.Gated, scorer=scoring, threshold=threshold)
 
 
 _EDITS = (standalone.Cap, standalone.Scale, standalone.Truncate)
 
 
-def _refuse_second_pass(correction: Correction) -> None:
-    if correction.moves:
-        raise GanfixError(
-            f"export: {correction.text} moves latents by a probe of this ganfix, which a network "
-            "pickle or bundle cannot carry; use seqabl, ds, fid-units or units"
-        )
-    if not correction.one_pass:
-        raise _needs_classifier(correction.text, "it decides about each image by looking at it")
-
-
 def _refuse_uncarried(correction: Correction) -> None:
+    if correction.moves:
+        if not hasattr(correction.edits, "cross"):
+            raise GanfixError(
+                f"export: {correction.text} moves latents by gradients, which a network pickle "
+                "cannot carry; write the corrected latents by ganfix latents, or a bundle of spec "
+                f"and profile: out=NAME{BUNDLE}"
+            )
+        return
     for layer, edit in correction.edits.items():
         if type(edit) not in _EDITS:
             names = ", ".join(kind.__name__ for kind in _EDITS)
@@ -236,7 +264,12 @@ def _needs_classifier(spec: str, why: str) -> GanfixError:
 # --- the bundle
 
 
-def _bundle(generator: Generator, specs: Sequence[BoundSpec], measure_on: Any) -> Profile:
+def _bundle(
+    generator: Generator,
+    specs: Sequence[BoundSpec],
+    corrections: Sequence[Correction],
+    measure_on: Any,
+) -> Profile:
     """The numbers that some specs read, and the specs, as a profile file."""
     measured = [measured_for(generator, spec, measure_on) for spec in specs]
     profiles = {profile.settings: profile for profile in measured if profile}
@@ -249,4 +282,8 @@ def _bundle(generator: Generator, specs: Sequence[BoundSpec], measure_on: Any) -
     chosen = (layers for spec in specs for layers in layers_read(generator, spec))
     read = {layer.name for layers in chosen for layer in layers}
     counts = {name: count for name, count in profile.counts.items() if name in read}
+    scorers: list[Any] = [c.gate.scorer for c in corrections if c.gate]
+    scorers += [getattr(c.edits, "scorer", None) for c in corrections]
+    requests = {scorer.probe.request for scorer in scorers if isinstance(scorer, ProbeScorer)}
+    profile = profile.with_only_probes(requests)
     return replace(profile, counts=counts, correct=tuple(map(str, specs)))

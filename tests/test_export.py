@@ -14,11 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from edits import Dim
 from generators import hooks, images, latents
-from prepared import error, run
+from prepared import error, judged, run
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
@@ -27,8 +28,9 @@ from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.errors import GanfixWarning
 from ganfix_plugin.exports import contents
-from ganfix_plugin.hooks import layer, standalone
+from ganfix_plugin.hooks import crossing, layer, standalone
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.labels import keep
 from ganfix_plugin.spec import Options
 
 pytestmark = pytest.mark.filterwarnings("ignore:seqabl")
@@ -245,7 +247,7 @@ def test_an_export_is_hardly_larger_than_the_network(stylegan2: nn.Module, tmp_p
         assert out.stat().st_size - before < 0.01 * before + 65536
 
 
-@pytest.mark.parametrize("module", [standalone, layer])
+@pytest.mark.parametrize("module", [standalone, layer, crossing])
 def test_what_a_pickle_carries_imports_nothing_but_torch(module: Any) -> None:
     tree = ast.parse(Path(module.__file__).read_text(), feature_version=(3, 8))
     names = {
@@ -257,6 +259,58 @@ def test_what_a_pickle_carries_imports_nothing_but_torch(module: Any) -> None:
         if name
     }
     assert names - {"torch"} <= sys.stdlib_module_names
+
+
+# --- probes and boundaries
+
+
+PROBED = [
+    "boundary:samples=300",
+    "boundary:samples=300,gate=off,target=30%",
+    "boundary:samples=300,gate=lr:50%",
+    "seqabl:samples=300,gate=probe:60%",
+]
+
+
+@pytest.mark.parametrize("spec", PROBED)
+def test_what_a_probe_flags_is_corrected_as_by_attach(
+    stylegan2: nn.Module, exported: Export, own_cache: Path, spec: str
+) -> None:
+    keep(judged(stylegan2))
+    z = latents(stylegan2, 40)
+    alone = images(exported(stylegan2, spec), z)
+    plain = images(stylegan2, z)
+    with attach(stylegan2, spec):
+        expected = images(stylegan2, z)
+    torch.testing.assert_close(alone, expected, atol=1e-4, rtol=1e-4)
+    untouched = [
+        (a == b).flatten(1).all(dim=1).tolist() for a, b in ((alone, plain), (expected, plain))
+    ]
+    assert untouched[0] == untouched[1] and any(untouched[0]) and not all(untouched[0])
+
+
+def test_a_published_boundary_is_baked_in_with_style_mixing(
+    stylegan2: nn.Module, exported: Export, tmp_path: Path, own_cache: Path
+) -> None:
+    direction = torch.randn(1, 64, generator=torch.Generator().manual_seed(1))
+    np.save(tmp_path / "age.npy", direction.numpy())
+    spec = f"boundary:direction={tmp_path / 'age.npy'},samples=300,gate=probe:50%"
+    alone: Any = exported(stylegan2, spec)
+    ws = stylegan2.mapping(latents(stylegan2, 20), None)
+    ws[:, 4:] = ws.flip(0)[:, 4:]
+    with attach(stylegan2, spec), torch.no_grad():
+        expected = stylegan2.synthesis(ws, noise_mode="const")
+    with torch.no_grad():
+        rendered = alone.synthesis(ws, noise_mode="const")
+    torch.testing.assert_close(rendered, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_latents_moved_by_gradients_fit_into_no_pickle(
+    stylegan2: nn.Module, out: Path, own_cache: Path
+) -> None:
+    keep(judged(stylegan2))
+    message = refused(networks(stylegan2), out, "steer:samples=300")
+    assert "write the corrected latents by ganfix latents, or a bundle" in message
 
 
 # --- what is baked in

@@ -505,10 +505,18 @@ def test_what_it_is_called_by(labelled: Callable[[nn.Module], str], face: nn.Mod
     assert Gate.parse("probe:70%") == Gate("probe", Portion(0.7))
 
 
-def test_cannot_be_exported(
-    tmp_path: Path, labelled: Callable[[nn.Module], str], face: nn.Module
+def test_a_bundle_carries_the_probe(
+    tmp_path: Path,
+    labelled: Callable[[nn.Module], str],
+    face: nn.Module,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(GanfixError, match="moves latents by a probe"):
-        ganfix.export(face, f"steer:gate=off,{labelled(face)}", out=tmp_path / "out.safetensors")
-    with pytest.raises(GanfixError, match="cannot carry gate=probe"):
-        ganfix.export(face, "seqabl:gate=probe:70%", out=tmp_path / "out.safetensors")
+    for spec in (f"steer:{labelled(face)}", "seqabl:gate=probe:70%,samples=300"):
+        with attach(face, spec):
+            expected = images(face, latents(face, 20))
+        bundle = ganfix.export(face, spec, out=tmp_path / "bundle.safetensors")
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setenv("GANFIX_CACHE", str(tmp_path / "empty"))
+            with attach(face, str(bundle)):
+                assert torch.equal(images(face, latents(face, 20)), expected)
+        assert not (tmp_path / "empty").exists()

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from ganfix_plugin.artifacts.probes import ProbeChoice
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
-from ganfix_plugin.correctors.moving import Moving, MovingOptions
+from ganfix_plugin.correctors.moving import Moving, MovingOptions, signs
 from ganfix_plugin.generators.entry import Latent
+from ganfix_plugin.hooks.crossing import Cross
 from ganfix_plugin.spec import option
 
 
@@ -42,32 +43,28 @@ class BoundaryOptions(MovingOptions):
 class Crossing(Moving):
     """One step along the normal, to the target; z stays on its sphere."""
 
+    cross: Cross
+
     def _moved(self, entry: nn.Module, latent: Latent) -> Tensor:
-        probe, vectors = self.scorer.probe, latent.vectors
-        normal = (probe.weight / probe.deviation).to(vectors)
-        length = normal.norm()
-        normal = normal / length
-        excess = (probe.score(vectors) - self.stops(latent)).clamp(min=0) / length
-        if latent.styled:
-            shift = excess[:, None] * normal
-            shape = (len(shift), *(1 for _ in latent.x.shape[1:-1]), latent.x.shape[-1])
-            return latent.x - shift.view(shape)
-        along, radius = vectors @ normal, vectors.norm(dim=1)
-        beside = vectors - along[:, None] * normal
-        goal = (along - excess).clamp(min=-radius)
-        # The circle of the sphere on which the component along the normal is the goal.
-        around = (radius.square() - goal.square()).clamp(min=0).sqrt()
-        beside = beside * (around / beside.norm(dim=1).clamp(min=1e-12))[:, None]
-        moved = goal[:, None] * normal + beside
-        still = (excess == 0).view(-1, *(1 for _ in latent.x.shape[1:]))
-        return latent.x.where(still, moved.view_as(latent.x).to(latent.x.dtype))
+        return self.cross(latent.x)
 
 
 def edits(options: BoundaryOptions, context: CorrectorContext) -> Crossing:
     """What moves the latents of a call."""
     assert context.probe is not None
-    target = options.target.of(context.probe.probe, options.below)
-    return Crossing(context.probe, target, options.below)
+    probe = context.probe.probe
+    target = options.target.of(probe, options.below)
+    weight = probe.weight / probe.deviation
+    cross = Cross(
+        weight,
+        -float(weight.double() @ probe.mean.double()),
+        probe.quantiles,
+        target.share,
+        options.below,
+        signs(len(weight)).float(),
+        probe.scale,
+    )
+    return Crossing(context.probe, target, options.below, cross)
 
 
 CORRECTOR = Corrector(

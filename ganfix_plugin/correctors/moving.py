@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ganfix_plugin.artifacts.probes import SOURCES
 from ganfix_plugin.correctors.gates import ProbeScorer
 from ganfix_plugin.generators.entry import Latent, of_rows
+from ganfix_plugin.hooks.crossing import wave
 from ganfix_plugin.hooks.forward import Call
 from ganfix_plugin.hooks.standalone import Shared
 from ganfix_plugin.profiling.probe import Probe
@@ -25,7 +26,6 @@ from ganfix_plugin.spec import Gate, Options, Portion, choice, option, some
 
 BELOW = 0.7  # the default gate
 FIXED = 0.2
-_WAVES = 16  # ups and downs of the spread's wave over a standard deviation of the projection
 
 
 @dataclass(frozen=True)
@@ -159,15 +159,10 @@ class Moving(Shared):
 
 
 def portions(vectors: Tensor, scale: float) -> Tensor:
-    """A number from 0 to 1 for each row of latents' vectors [n, d], spread evenly over rows.
+    """The `wave` [n] of latents' vectors [n, d], whose projection has the same signs always."""
+    return wave(vectors, signs(vectors.shape[1]).to(vectors), scale)
 
-    A triangle wave of a projection. A hash of the bits would do for z, but a w differs in its last
-    bits from one size of batch to another, and so would its hash, and all that depends on it.
 
-    Args:
-        scale: the mean distance of ws from their mean; 0 takes each row's own length instead.
-    """
-    signs = np.random.RandomState(0).choice([-1.0, 1.0], vectors.shape[1])
-    projection = vectors @ torch.from_numpy(signs).to(vectors)
-    lengths = scale or vectors.norm(dim=1).clamp(min=1e-12)
-    return ((_WAVES * projection / lengths).remainder(2) - 1).abs()
+def signs(width: int) -> Tensor:
+    """Of the `wave`, for vectors of so many numbers: float [width], 1 or -1."""
+    return torch.from_numpy(np.random.RandomState(0).choice([-1.0, 1.0], width))

@@ -429,7 +429,8 @@ class Gated:
 
 @dataclass(frozen=True, eq=False)
 class Baked(Shared):
-    """The correction of one hook: the edit of its layer, and the gate of all layers."""
+    """The correction of one hook: the edit of its layer, or on the entry of the latent, and the
+    gate of all layers."""
 
     ganfix: str  # what was baked in, as `export.About` writes it
     edit: Edit | None
@@ -441,8 +442,12 @@ class Baked(Shared):
         if self.gate and torch.jit.is_tracing():
             raise RuntimeError("ganfix: a generator with a gated correction cannot be traced")
 
-    def before(self, call: CallState, module: nn.Module, args: Any, kwargs: Any) -> None:
-        """Nothing but the gate acts before a call."""
+    def before(self, call: CallState, module: nn.Module, args: Any, kwargs: Any) -> Any:
+        """The arguments of a call with its latent moved, or None."""
+        if not self.edit:
+            return None
+        y = edited(self.edit, first_argument(module, args, kwargs), call.rows)
+        return None if y is None else with_first(module, args, kwargs, y)
 
     def at(self, call: CallState, layer: Any, x: Tensor) -> Tensor | None:
         if self.gate and (call.rows is None or len(call.rows) != len(x)):
@@ -469,3 +474,30 @@ class LowRateCount(Shared):
         with torch.no_grad():
             shown(module, self.caps, count, lambda view: view(*args, **kwargs))
         return torch.stack(counts).sum(dim=0, dtype=torch.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class UnitScore(Shared):
+    """A probe's score of each sample: weight · means + bias, of the mean positive activation of
+    each unit of some layers.
+
+    Args:
+        names: of the layers, in the order of the weights [units of all layers].
+        quiet: arguments of a call with constant noise and kernels that are not fused.
+    """
+
+    names: tuple[str, ...]
+    weight: Tensor
+    bias: float
+    quiet: dict[str, Any]
+
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> Tensor:
+        means: dict[str, Tensor] = {}
+
+        def add(name: str, x: Tensor) -> None:
+            means[name] = x.float().relu().mean(dim=(2, 3))
+
+        with torch.no_grad():
+            shown(module, self.names, add, lambda view: view(*args, **{**kwargs, **self.quiet}))
+        means_of_all = torch.cat([means[name] for name in self.names], dim=1)
+        return means_of_all @ self.weight.to(means_of_all) + self.bias

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import auc, auc_interval, moments, regression
+from ganfix_plugin.hooks.crossing import quantile
 
 QUANTILES = 1001
 FOLDS = 5
@@ -58,10 +59,7 @@ class Probe:
 
     def threshold(self, shares: Tensor) -> Tensor:
         """The scores below which shares [N] from 0 to 1 of the population lie: float32 [N]."""
-        places = shares.float().clamp(0, 1) * (len(self.quantiles) - 1)
-        low = places.long().clamp(max=len(self.quantiles) - 2)
-        quantiles = self.quantiles.to(shares.device)
-        return quantiles[low].lerp(quantiles[low + 1], places - low)
+        return quantile(self.quantiles, shares)
 
     @property
     def text(self) -> str:

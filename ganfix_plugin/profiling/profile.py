@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,19 @@ class Profile:
         tensors = {f"{name}/{key}": tensor for key, tensor in probe.tensors().items()}
         made = {**self.made, f"probe {name}": probe.note()}
         return replace(self, probes={**self.probes, **tensors}, made=made)
+
+    def with_only_probes(self, requests: Collection[str]) -> Profile:
+        """The same with no other probes than those of some requests."""
+        mark = "probe "
+        probes = {
+            key: self.probe(key.removeprefix(mark)) for key in self.made if key.startswith(mark)
+        }
+        made = {key: text for key, text in self.made.items() if key not in probes}
+        profile = replace(self, probes={}, made=made)
+        for key, probe in probes.items():
+            if probe and probe.request in requests:
+                profile = profile.with_probe(key.removeprefix(mark), probe)
+        return profile
 
     def has_scores(self, layers: Sequence[Layer]) -> bool:
         """Whether LR scores over these layers were measured."""
