@@ -41,6 +41,7 @@ HERE = Path(__file__).parent
 SYSTEMS = {
     "none": "none",
     "random:of=neurons": "random:of=neurons",
+    "random:of=activated": "random:of=activated",
     "random:of=units,portion=10%": "random:of=units,portion=10%",
     "fid-units:layer=0": "fid-units:layer=0",
     "ds:layer=0": "ds:layer=0",
@@ -48,6 +49,7 @@ SYSTEMS = {
     "seqc:start=0,stop=1": "seqc:start=0,stop=1",
     "seqc:start=0,stop=1,normalize=rank": "seqc:start=0,stop=1,normalize=rank",
     "seqc:start=0,stop=1,local=yes": "seqc:start=0,stop=1,local=yes",
+    "seqc:start=0,stop=1,local=yes,mask=binary": "seqc:start=0,stop=1,local=yes,mask=binary",
     "seqabl": "seqabl",
     "seqabl:rate=0.3": "seqabl:rate=0.3",
     "seqabl:rate=0.1": "seqabl:rate=0.1",

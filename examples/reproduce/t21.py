@@ -65,7 +65,8 @@ def table4(case: Case) -> None:
     learnt, samples = learn(case), case.size("latents")
     lines = [("", "uncorrected", "corrected", "share", "realism before", "after")]
     before = learnt.effect(None)
-    for keys in ("mode=sample", "mode=sample,normalize=rank", "mode=sample,local=yes"):
+    local = "mode=sample,local=yes"
+    for keys in ("mode=sample", "mode=sample,normalize=rank", local, f"{local},mask=binary"):
         spec = f"seqc:{keys},stop={learnt.middle}"
         after = learnt.effect(_measured(spec, samples))
         figures = (f"{before.distance:.2f}", f"{after.distance:.2f}")
