@@ -75,7 +75,14 @@ def test_the_table_has_the_paper_s_rows_and_columns(people: Population) -> None:
         "LR, R = 0.1",
         "HR, R = 0.7",
         "random 30 %",
+        "random, fixed",
     ]
+
+
+def test_the_paper_s_random_neurons_are_among_the_activated_ones() -> None:
+    rows = ablation_rows()
+    of = [str(rows[name]).partition("of=")[2].partition(",")[0] for name in list(rows)[-2:]]
+    assert of == ["activated", "neurons"]
 
 
 def test_an_option_is_varied_and_the_rest_kept(people: Population) -> None:

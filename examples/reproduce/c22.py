@@ -43,10 +43,12 @@ def table1(case: Case) -> None:
     shares = [("of the uncorrected: ours / the paper's", *columns)]
     realism = [(f"realism (uncorrected {none.realism:.3f}), ours only", *columns)]
     for name, cells in effects.items():
-        pairs = [*zip([effect.distance for effect in cells.values()], published.rows[name])]
-        distances.append((name, *(f"{own:.1f} / {theirs}" for own, theirs in pairs)))
+        theirs = published.rows.get(name, (None,) * len(cells))
+        pairs = [*zip([effect.distance for effect in cells.values()], theirs)]
+        distances.append((name, *(_beside(f"{own:.1f}", printed) for own, printed in pairs)))
         between = (
-            f"{share(own, none.distance)} / {share(theirs, before)}" for own, theirs in pairs
+            _beside(share(own, none.distance), printed and share(printed, before))
+            for own, printed in pairs
         )
         shares.append((name, *between))
         realism.append((name, *(f"{effect.realism:.3f}" for effect in cells.values())))
@@ -141,6 +143,11 @@ def rank_correlation(a: Tensor, b: Tensor) -> float:
     """Spearman's, of two [n]."""
     ranks = [scores.double().argsort().argsort().double() for scores in (a, b)]
     return float(torch.corrcoef(torch.stack(ranks))[0, 1])
+
+
+def _beside(own: str, printed: object) -> str:
+    """Our figure and the paper's, if it has one."""
+    return f"{own} / {'–' if printed is None else printed}"
 
 
 def _with_ratio(name: str, figures: list[float] | tuple[float, ...]) -> tuple[str, ...]:

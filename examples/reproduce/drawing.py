@@ -103,7 +103,9 @@ def draw(gallery: Gallery, scene: Scene, name: str = "") -> None:
     shown = [(part, part.choose(scene)[: part.count]) for part in gallery.parts]
     size = min(side_of(sum(len(samples) * len(part.rows) for part, samples in shown)), 96)
     bands = [band for part, samples in shown for band in _bands(scene, part, samples, specs)]
-    note = " · ".join([scene.case.name, *(f"{row}: {spec}" for row, spec in specs.items())])
+    measured = [f"{scene.case.size('latents'):,} latents"] if specs else []
+    settings = (f"{row}: {spec}" for row, spec in specs.items())
+    note = " · ".join([scene.case.name, *measured, *settings])
     save(sheet(gallery.title, note, bands, size), scene.case.picture(name))
 
 
@@ -127,7 +129,9 @@ def _bands(
     bands = []
     for start in range(0, len(samples), COLUMNS):
         columns = slice(start, start + COLUMNS)
-        lines = [Row(name, "", images[columns]) for name, images in rows.items()]
+        lines = [
+            Row(name if len(rows) > 1 else "", "", images[columns]) for name, images in rows.items()
+        ]
         heading = "" if start else part.heading
         bands.append(Band(heading, captions[columns], lines))
     return bands

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from drawing import CAM, COLUMNS, DIFFERENCE, LR_HEAT, PLAIN, Choice, Gallery, Part
 
+from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.seqabl import PAPER_RATE
 from ganfix_plugin.evaluate.population import ablation_rows
 from ganfix_plugin.labels import ARTIFACT, NORMAL
@@ -20,6 +21,13 @@ def labelled(kind: str) -> Choice:
     return lambda scene: scene.labelled.samples(kind)
 
 
+def typed(spec: BoundSpec) -> str:
+    """A spec as one would type it: its own keys, but those that say how to measure."""
+    name, _, text = str(spec).partition(":")
+    own = [pair for pair in text.split(",") if pair.partition("=")[0] in spec.keys - {"samples"}]
+    return f"{name}:{','.join(own)}"
+
+
 BEFORE = {PLAIN: PLAIN}
 _GLOBAL = BEFORE | {
     "seqc": SEQC,
@@ -27,7 +35,7 @@ _GLOBAL = BEFORE | {
     "seqc by rank": BY_RANK,
     "difference, rank": DIFFERENCE,
 }
-_ABLATIONS = {name: str(spec) for name, spec in ablation_rows().items()}
+_ABLATIONS = {name: typed(spec) for name, spec in ablation_rows().items()}
 _SYSTEMS = {
     "random": "random:of=units,portion=20%,layers={learnt.sequence}",
     "FID units": "fid-units:layer={learnt.stop},units={learnt.units}",
@@ -39,11 +47,12 @@ _VARIED = {
     "portion n": {f"n = {n} %": f"{SEQC},top={n}%" for n in (5, 10, 20, 40, 60, 100)},
     "factor λ": {f"scale {factor}": f"{SEQC},scale={factor}" for factor in (0.9, 0.6, 0.3, 0)},
 }
+_CONSPICUOUS = "Labelled artifacts, or else generations of most active LR-neurons"
 _ARTIFACTS, _NORMALS = "Artifacts, held out, the surest first", "Normals, held out"
 
 
 def _conspicuous(rows: Mapping[str, str], count: int = COLUMNS) -> Part:
-    return Part("Artifacts", lambda scene: scene.conspicuous, rows, count)
+    return Part(_CONSPICUOUS, lambda scene: scene.conspicuous, rows, count)
 
 
 def surest(rows: Mapping[str, str], heading: str = _ARTIFACTS) -> Part:
