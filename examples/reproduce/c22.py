@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from case import Case
+from content import HIGHEST, LOWEST, rank_correlation, separation
 from drawing import Scene
 from papers import share
 from torch import Tensor
@@ -14,6 +15,7 @@ from ganfix_plugin.artifacts.ranking import score_seeds
 from ganfix_plugin.artifacts.scores import Scoring, lr
 from ganfix_plugin.correctors.seqabl import PAPER_RATE
 from ganfix_plugin.evaluate.population import ablation_rows, ablation_sweep, layer_columns
+from ganfix_plugin.features.kinds import explained
 from ganfix_plugin.features.manifold import precision_recall
 from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.hooks.layer import Layer
@@ -23,6 +25,14 @@ from ganfix_plugin.pictures.ablation import layer_by_layer, over_rates
 from ganfix_plugin.pictures.sheet import save
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.store import ensure
+
+BESIDE_KINDS = (
+    "rank correlation with realism",
+    "within kinds",
+    "variance of the count that the kind explains",
+    "AUC on artifacts of all",
+    "AUC on artifacts of each kind",
+)
 
 
 def table1(case: Case) -> None:
@@ -71,9 +81,11 @@ def table1(case: Case) -> None:
 
 def table2(case: Case) -> None:
     """Precision, recall and realism of the generations of fewest and most active LR-neurons."""
-    population, ends = case.generations, case.size("ends")
+    population, ends, kinds = case.generations, case.size("ends"), case.kinds
+    one_kind, of_kind = torch.zeros_like(kinds), f"{len(kinds.unique())} kinds of content"
     head = ("LR count", *case.published.columns, "top / bottom precision", "rank correlation")
     lines = [head]
+    beside = [(f"LR count and {of_kind}", *BESIDE_KINDS)]
     for rate in (0.1, PAPER_RATE, 0.5):
         counts = lr_counts(case, rate, population.seeds)
         order = counts.argsort(stable=True)
@@ -81,12 +93,22 @@ def table2(case: Case) -> None:
         for places in (order[:ends], order[-ends:]):
             figures += precision_recall(population.real, population.features[places])
             figures.append(float(population.realism[places].mean()))
-        line = _with_ratio(f"{case.name}, R = {rate:g}", figures)
-        lines.append((*line, f"{rank_correlation(counts, population.realism):+.2f}"))
+        name, correlation = f"R = {rate:g}", rank_correlation(counts, population.realism)
+        line = _with_ratio(f"{case.name}, {name}", figures)
+        lines.append((*line, f"{correlation:+.2f}"))
+        within = rank_correlation(counts, population.realism, kinds)
+        areas = [separation(counts, population.realism, group) for group in (one_kind, kinds)]
+        shares = (f"{explained(counts, kinds):.0%}", *(f"{area:.2f}" for area in areas))
+        beside.append((name, f"{correlation:+.2f}", f"{within:+.2f}", *shares))
     for name, printed in case.published.rows.items():
         lines.append((*_with_ratio(f"the paper's {name}", printed), "–"))
     case.say("rank correlation: of LR count and realism, Spearman's")
     case.table(lines)
+    case.say(
+        f"is it the defect, or the kind of content? Artifacts are the lowest {LOWEST:.0%} of "
+        f"realism, normals the highest {HIGHEST:.0%}: of all, or of each kind"
+    )
+    case.table(beside)
 
 
 def figure4(case: Case) -> None:
@@ -137,12 +159,6 @@ def lr_counts(case: Case, rate: float, samples: Sequence[Sample]) -> Tensor:
     """The number of active LR-neurons of each generation, [n]."""
     score = lr(case.generator, Scoring(rate, samples=case.size("latents")))
     return score_seeds(case.generator, score, samples)
-
-
-def rank_correlation(a: Tensor, b: Tensor) -> float:
-    """Spearman's, of two [n]."""
-    ranks = [scores.double().argsort().argsort().double() for scores in (a, b)]
-    return float(torch.corrcoef(torch.stack(ranks))[0, 1])
 
 
 def _beside(own: str, printed: object) -> str:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from content import make_up
 from protocol import PROTOCOL
 from report import Asked, Report, reporting
+from torch import Tensor
 
 from ganfix_plugin.commands.options import title_of
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.evaluate.population import Population
 from ganfix_plugin.features.extractors import measuring_extractor
 from ganfix_plugin.features.images import check_images
+from ganfix_plugin.features.kinds import Kinds
 from ganfix_plugin.files import ready
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.loading import open_network
@@ -85,6 +88,12 @@ class Case(Report):
         """All seeds to choose from."""
         return self.population(self.seeds)
 
+    @cached_property
+    def kinds(self) -> Tensor:
+        """The kind of content that each of these generations shows, int64 [n]."""
+        features = self.generations.features
+        return Kinds.among(features).of(features)
+
     def beside_real(self, labels: Labels) -> Population:
         """A population that holds what is labelled."""
         if self.labels is None:
@@ -112,10 +121,21 @@ class Case(Report):
             who = f"of {len(seeds):,} generations nobody labelled, by their realism, "
         if not all(len(samples) > 1 for samples in chosen.values()):
             raise GanfixError("normals: found none of realism 1 or more; raise --generations")
+        if not self.labels:
+            self._say_kinds(chosen)
         counts = " and ".join(f"{len(samples):,} {kind}s" for kind, samples in chosen.items())
         self.say(who + counts)
         items = [judged(sample, kind) for kind, samples in chosen.items() for sample in samples]
         return Labels(self.generator.fingerprint, tuple(items))
+
+    def _say_kinds(self, chosen: Mapping[str, Sequence[Sample]]) -> None:
+        """Say how far artifacts and normals are of different kinds of content."""
+        places = {seed: place for place, seed in enumerate(self.generations.seeds)}
+        parts = []
+        for kind, seeds in chosen.items():
+            shown = self.kinds[[places[seed] for seed in seeds]]
+            parts.append(f"{kind}s {make_up(shown, self.kinds)}")
+        self.say(f"kinds of content, by k-means of the features: {'; '.join(parts)}")
 
 
 def judged(sample: Sample, kind: str) -> Label:
