@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 from raters import SPEC
 from torch import nn
 
 from examples import EXAMPLES, importing
+from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.generators.generator import fingerprint
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
 from ganfix_plugin.web.answers import Answers
@@ -67,13 +70,17 @@ def modules() -> Iterator[dict[str, Any]]:
     with ExitStack() as stack:
         for example in ("pggan_small", "stylegan2_small", "footwear", "reproduce"):
             stack.enter_context(importing(example))
+        import content
         import exhibits
+        import galleries
         import papers
         import report
         import reproduce
 
         yield {
+            "content": content,
             "exhibits": exhibits,
+            "galleries": galleries,
             "papers": papers,
             "report": report,
             "reproduce": reproduce,
@@ -156,6 +163,44 @@ def test_every_command_runs_from_end_to_end(run: Run, tmp_path: Path, command: s
     assert pictures == {*PICTURES.get(command, [])}
     for name in pictures:
         assert np.asarray(Image.open(tmp_path / f"{command}{name}.png")).std() > 10
+
+
+def test_a_score_that_only_tells_kinds_of_content_is_at_chance_within_them(
+    modules: dict[str, Any],
+) -> None:
+    content, kinds = modules["content"], torch.arange(200) % 2
+    chance = torch.Generator().manual_seed(0)
+    realism = torch.rand(200, generator=chance) - 2 * kinds  # one kind is far less realistic
+    scores = kinds.float()
+    assert content.separation(scores, realism, torch.zeros_like(kinds)) == 1
+    assert content.separation(scores, realism, kinds) == 0.5
+    assert content.rank_correlation(scores, realism) < -0.6
+    defect = -realism - 2 * kinds  # what is wrong within each kind
+    assert content.separation(defect, realism, kinds) == 1
+    assert content.rank_correlation(defect, realism, kinds) == pytest.approx(-1)
+
+
+def test_every_kind_has_as_large_a_share_of_artifacts_and_of_normals(
+    modules: dict[str, Any],
+) -> None:
+    kinds = torch.tensor([0] * 100 + [1] * 20)
+    realism = torch.arange(120.0)
+    artifacts, normals = modules["content"].extremes(realism, kinds)
+    assert artifacts.tolist() == [*range(15), *range(100, 103)]
+    assert sorted(normals.tolist()) == [*range(50, 100), *range(110, 120)]
+
+
+def test_realism_s_labels_say_what_kinds_of_content_they_are_of(run: Run) -> None:
+    done = run("t21-labels", *TINY["t21-labels"])
+    (line,) = [text for text in done.output.splitlines() if text.startswith("kinds of content")]
+    for kind in ("artifacts", "normals"):
+        shares = re.search(rf"{kind} (\d+)%, (\d+)%, (\d+)%", line)
+        assert shares and 98 <= sum(map(int, shares.groups())) <= 102
+
+
+def test_a_gallery_notes_its_corrections_as_one_would_type_them(modules: dict[str, Any]) -> None:
+    typed = modules["galleries"].typed(parse_spec("seqabl:rate=0.7,side=high,samples=60"))
+    assert set(typed.partition(":")[2].split(",")) == {"rate=0.7", "side=high"}
 
 
 def test_all_runs_a_command_on_each_of_its_small_networks(run: Run, tmp_path: Path) -> None:

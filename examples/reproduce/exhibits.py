@@ -56,7 +56,8 @@ EXHIBITS = (
         "[C22]",
         FIGURE,
         (1,),
-        "artifacts, and the same after sequential ablation (as the authors' README begins)",
+        "artifacts, and the same after sequential ablation (the authors' README begins with such a "
+        "picture; that it is this figure is our guess)",
         ("c22-correction",),
     ),
     Exhibit(
