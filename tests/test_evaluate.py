@@ -41,6 +41,10 @@ def tiny() -> nn.Module:
     return dcgan()
 
 
+def bright(images: Tensor) -> Tensor:
+    return images.mean(dim=(2, 3))
+
+
 def broken(images: Tensor) -> Tensor:
     return torch.full((len(images), 4), torch.nan)
 
@@ -100,6 +104,7 @@ def test_the_record_names_all_that_the_figures_depend_on(real: Path, tmp_path: P
     assert record["profile"][0].startswith(f"{fingerprint(dcgan())}:samples=200")
     assert (record["num"], record["num_real"], record["extractor"]) == (40, 60, LOOK)
     assert set(record["results"]) == {"frechet", "precision", "recall", "realism"}
+    assert set(record["measures"]) == {"untouched", "change", "identity", "kind_kept", "shift"}
     assert "difference_low" in record["results"]["frechet"]
     assert list(out.parent.iterdir()) == [out]
 
@@ -110,6 +115,52 @@ def test_the_table_shows_both_sides_the_difference_and_its_interval(real: Path) 
     before, after, difference = row.removeprefix("Fréchet distance ↓").split()[:3]
     assert float(difference) == pytest.approx(float(after) - float(before), abs=2e-3)
     assert row.endswith("]")
+
+
+def test_a_gated_correction_stands_beside_rejection_and_truncation(
+    real: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "record.json"
+    done = run(*line(real, f"--correct={SPEC},gate=lr:70%", "--num=40", f"--out={out}"))
+    assert done.exit_code == 0, done.output
+    record = json.loads(out.read_text())
+    changed = 1 - record["measures"]["untouched"]
+    assert 0 < changed < 1
+    rejection = record[f"rejection {changed:.0%}"]
+    assert rejection["recall"]["uncorrected"] == record["results"]["recall"]["uncorrected"]
+    assert any(name.startswith("truncation ") for name in record)
+    assert f"rejection {changed:.0%}" in done.stdout and "what the correction keeps" in done.stdout
+
+
+def test_rejection_draws_the_seeds_that_follow_until_as_many_are_left_alone(real: Path) -> None:
+    G, look, spec = dcgan(), load_extractor(LOOK), f"{SPEC},gate=lr:70%"
+    found = evaluate(
+        *(Generator.of(G), real, "0-39", [parse_spec(spec)]),
+        **{"extractor": LOOK, "resamples": 0, "with_alternatives": True},
+    )
+    z = latents_of(range(100), (8, 1, 1))
+    with ganfix.attach(G, spec), torch.no_grad():
+        plain, corrected = bare(G)(z), G(z)
+    alone = (plain == corrected).flatten(1).all(dim=1)
+    kept = [seed for seed in range(40) if alone[seed]]
+    again = [seed for seed in range(40, 100) if alone[seed]][: 40 - len(kept)]
+    reference = look.features(to_pixels(dcgan(1)(latents_of(range(90), (8, 1, 1)))) / 127.5 - 1)
+    (expected, *_) = figures(reference, [look.features(plain[kept + again])], Bootstrap(0))
+    name = next(name for name in found.alternatives if name.startswith("rejection"))
+    distance = found.alternatives[name][0].corrected
+    assert distance == pytest.approx(expected.uncorrected, rel=1e-3)
+
+
+def test_a_judge_measures_the_same_by_another_network(real: Path, tmp_path: Path) -> None:
+    out = tmp_path / "record.json"
+    judge = ["--judge=test_evaluate:bright", "--no-alternatives", f"--out={out}"]
+    done = run(*line(real, f"--correct={SPEC}", "--num=40", *judge))
+    assert done.exit_code == 0, done.output
+    record = json.loads(out.read_text())
+    assert set(record["judged"]) == set(record["results"])
+    assert record["judged"]["frechet"] != record["results"]["frechet"]
+    assert "by the judge, test_evaluate:bright" in done.stdout
+    assert not any(name.startswith("rejection") for name in record)
 
 
 def test_without_correct_there_is_one_side(real: Path) -> None:

@@ -13,7 +13,9 @@ from torch import nn
 from examples import EXAMPLES
 from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.correctors.bind import parse_spec
-from ganfix_plugin.evaluate.tune import Trial, Tuning, choices, proposals, split, tune
+from ganfix_plugin.evaluate.bench import Trial
+from ganfix_plugin.evaluate.measures import Measures
+from ganfix_plugin.evaluate.tune import Tuning, choices, proposals, split, tune
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.generator import Generator
@@ -37,7 +39,7 @@ def tuning(cache: Path, _pggan: nn.Module) -> Tuning:
 
 def test_no_correction_comes_first_and_the_defaults_second(tuning: Tuning) -> None:
     none, defaults = tuning.trials[:2]
-    assert (none.spec, none.change, none.untouched) == ("", 0, 1)
+    assert (none.spec, none.left, none.change, none.clean.untouched) == ("", 1, 0, 1)
     assert defaults.spec == f"seqabl:samples={SAMPLES},layers=auto,rate=auto,side=low,dead=with"
 
 
@@ -96,7 +98,7 @@ def test_gated_settings_leave_normals_untouched(pggan: nn.Module) -> None:
         trials=2,
         extractor=EXTRACTOR,
     )
-    assert 0 < tuning.trials[1].untouched < 1
+    assert 0 < tuning.trials[1].clean.untouched < 1
 
 
 def test_the_parts_of_a_split_share_no_image(pggan: nn.Module) -> None:
@@ -123,18 +125,24 @@ def test_keys_that_are_given_stay_and_the_layers_are_each_alone_and_all_up_to_ea
     assert open_keys["layers"] == ("", "1", "3", "5", "1+3", "1+3+5")
 
 
+def trial(spec: str, overall: float, artifacts: float, change: float) -> Trial:
+    """One whose other figures do not matter."""
+    measures = Measures(untouched=0, change=change, identity=1, kind_kept=1, shift=0)
+    return Trial(spec, overall, artifacts, 0, measures, measures)
+
+
 def test_settings_are_never_proposed_twice_and_run_out() -> None:
     spec, keys = parse_spec("seqabl:rate=0.2"), {"gate": ("", "lr:50%", "lr:70%")}
-    tried = [Trial("", 1, 1, 0, 1)]
+    tried = [trial("", 1, 1, 0)]
     settings = list(proposals(spec, keys, tried, 9, random.Random(0)))
     assert len(set(settings)) == len(settings) == 3
 
 
 def test_the_front_has_no_setting_that_another_beats_in_both() -> None:
     points = [(0, 9), (1, 5), (2, 6), (3, 4), (3, 3), (5, 3)]
-    trials = tuple(Trial(str(i), 0, b, a, 0) for i, (a, b) in enumerate(points))
+    trials = tuple(trial(str(i), 0, b, a) for i, (a, b) in enumerate(points))
     front = Tuning(trials, trials[0], ()).front
-    assert [trial.spec for trial in front] == ["0", "1", "4"]
+    assert [point.spec for point in front] == ["0", "1", "4"]
 
 
 def test_labels_of_another_network_are_refused(pggan: nn.Module, stylegan2: nn.Module) -> None:

@@ -33,7 +33,7 @@ def check_latents(source: str) -> None:
         GanfixError: if it is missing or of no known kind.
     """
     path = Path(source)
-    if not path.is_file() and not _seeds(source):
+    if not path.is_file() and not seeds_in(source):
         raise GanfixError(f"latents {source}: no such file; expected {KINDS}")
     if path.is_file() and path.suffix not in (".csv", ".json", *_ARRAYS):
         raise GanfixError(f"latents {source}: unknown ending {path.suffix}; expected {KINDS}")
@@ -67,7 +67,7 @@ def read_latents(source: str, generator: Generator, num: int | None = None) -> L
         if not torch.isfinite(z).all():
             raise GanfixError(f"latents {source}: found NaN or infinity")
     else:
-        rows = (_listed(path, generator) if path.is_file() else _seeds(source))[:num]
+        rows = [*(_listed(path, generator) if path.is_file() else seeds_in(source))][:num]
         if not rows:
             raise GanfixError(f"latents {source}: found none; expected {KINDS}")
         z = latents_of(rows, shape)
@@ -105,10 +105,10 @@ def _ranked(path: Path, rows: list[dict[str, Any]], columns: set[str]) -> list[l
     return seeds
 
 
-def _seeds(text: str) -> list[labels.Sample]:
+def seeds_in(text: str) -> list[int]:
     """The seeds in a text; none if it is something else."""
     with suppress(ValueError):
-        return [*labels.seeds_of(text)]
+        return labels.seeds_of(text)
     return []
 
 

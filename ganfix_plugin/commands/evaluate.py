@@ -14,6 +14,7 @@ from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import FILE, Network, gathers, preset, several, table
 from ganfix_plugin.correctors.bind import BoundSpec, parse_specs
 from ganfix_plugin.evaluate import evaluate as evaluating
+from ganfix_plugin.evaluate.measures import TITLES as MEASURES
 from ganfix_plugin.features.bootstrap import Figure
 from ganfix_plugin.features.extractors import measuring_extractor
 from ganfix_plugin.features.images import check_images
@@ -39,6 +40,17 @@ features_options = several(
         "'ganfix list', or module:callable from images [N,3,H,W] in [-1,1].  [default: inception "
         "if one of those packages is installed, else resnet18 or efficientnet-lite0]",
     ),
+    click.option(
+        "--judge",
+        metavar="NAME",
+        help="A second extractor, which had no part in the correction: it measures the same, and "
+        "says of corrected images whether they are still what they were.  [default: --extractor]",
+    ),
+    preset(
+        "--alternatives/--no-alternatives",
+        True,
+        "Of a gated correction: also measure rejection of what it changes, and truncation.",
+    ),
     preset(
         "--resamples",
         100,
@@ -55,6 +67,8 @@ class Comparison:
     real: Path | None
     num_real: int | None
     extractor: str | None
+    judge: str | None
+    alternatives: bool
     resamples: int
 
     def of(
@@ -62,7 +76,8 @@ class Comparison:
     ) -> evaluating.Evaluation:
         """Figures of some latents, uncorrected and corrected; errors as of `evaluate`."""
         assert self.real
-        how |= {"num_real": self.num_real, "resamples": self.resamples}
+        how |= {"num_real": self.num_real, "resamples": self.resamples, "judge": self.judge}
+        how["with_alternatives"] = self.alternatives
         how["extractor"] = self.extractor or measuring_extractor()
         return evaluating.evaluate(generator, self.real, latents, specs, **how)
 
@@ -109,7 +124,9 @@ def evaluate(
     ganfix evaluate --network ffhq.pkl --real ffhq.zip --correct seqabl --latents labels.csv
 
     Prints Fréchet distance, precision, recall and realism on both sides, their difference, and its
-    95 % bootstrap interval. Under torchrun (write --num-gen) the work is shared among the ranks.
+    95 % bootstrap interval; the same of what could be done instead, rejection and truncation; and
+    what the correction keeps of the images. Under torchrun (write --num-gen) the work is shared
+    among the ranks.
     """
     bound = parse_specs(specs)
     assert against.real
@@ -122,11 +139,28 @@ def evaluate(
         evaluation = against.of(generator, latents, bound, share=True, **how)
     about = "{num} generations, {num_real} real images, features of {extractor}"
     click.echo(about.format_map(evaluation.record))
-    header = ("", "uncorrected", "corrected", "difference")
-    click.echo(table(header, *map(row, evaluation.figures)))
+    for heading, rows in tables(evaluation):
+        click.echo((f"\n{heading}\n" if heading else "") + table(*rows))
     if out and not rank():
         evaluation.save(out)
         click.echo(f"written to {out}")
+
+
+def tables(evaluation: evaluating.Evaluation) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """What there is to show, each table with a heading; the first row is the header."""
+    header = ("", "uncorrected", "corrected", "difference")
+    shown = [("", [header, *map(row, evaluation.figures)])]
+    if evaluation.judged:
+        by = f"by the judge, {evaluation.record['judge']}"
+        shown.append((by, [header, *map(row, evaluation.judged)]))
+    if others := evaluation.alternatives:
+        rows = [map(row, figures) for figures in others.values()]
+        cells = [(name[0][0], *(f"{r[2]} ({r[3]})" for r in name)) for name in zip(*rows)]
+        shown.append(("instead of correcting what is flagged", [("", *others), *cells]))
+    if evaluation.measures:
+        names = tuple(MEASURES.values())
+        shown.append(("what the correction keeps", [names, evaluation.measures.cells()]))
+    return shown
 
 
 def row(figure: Figure) -> tuple[str, ...]:

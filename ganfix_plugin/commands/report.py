@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.evaluate import Comparison, features_options, num_real_option, row
+from ganfix_plugin.commands.evaluate import Comparison, features_options, num_real_option, tables
 from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import PATH, Network, gathers, preset
 from ganfix_plugin.correctors.bind import parse_specs
@@ -58,7 +58,7 @@ def report(
 
     OUT gets report.html: the most and least artifact-like of --num seeds before and after, the
     ranking, the profile, the numbers, and how to make it again. With --real it also measures
-    Fréchet distance, precision, recall and realism of all the seeds, as ganfix evaluate does.
+    all the seeds, as ganfix evaluate does.
     """
     needed()
     bound = parse_specs(specs)
@@ -67,8 +67,9 @@ def report(
         check_images(against.real)
         if len(seeds) < 2:
             raise GanfixError("--real: needs at least 2 seeds to measure; ask for more by --num")
-    elif against.extractor or against.num_real:
-        raise GanfixError("--extractor, --num-real: need real images; name them by --real")
+    elif against.extractor or against.judge or against.num_real:
+        named = "--extractor, --judge, --num-real"
+        raise GanfixError(f"{named}: need real images; name them by --real")
     ready(out, folder=True)
     path = ready(out / NAME)
     with network.opened() as generator:
@@ -76,7 +77,7 @@ def report(
         measured = None
         if against.real:
             evaluation = against.of(generator, latents, bound)
-            measured = Measured(list(map(row, evaluation.figures)), evaluation.record)
+            measured = Measured(tables(evaluation), evaluation.record)
         samples = samples or bound[0].options.samples
         result = study(generator, bound, seeds, top, samples, class_index)
         commands = _commands(context, latents, result.seeds_shown, samples)
@@ -108,7 +109,7 @@ def _commands(
         ("All seeds in their order, as a table, with heat maps:", ranked),
     ]
     if values["--num"] > 1:
-        options = ("--correct", "--num-real", "--extractor", "--resamples")
+        options = ("--correct", "--num-real", "--extractor", "--judge", "--resamples")
         measured = line("evaluate", *options, latents=latents, real=values["--real"] or "REAL")
         lines.append(("Distances to real images, a folder or zip:", measured))
     if len(values["--correct"]) == 1:  # several are drawn one by one there

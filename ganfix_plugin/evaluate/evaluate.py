@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,19 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin._version import __version__
-from ganfix_plugin.api import attach
-from ganfix_plugin.artifacts.latent_files import read_latents
+from ganfix_plugin.artifacts.latent_files import read_latents, seeds_in
 from ganfix_plugin.correctors.bind import BoundSpec
+from ganfix_plugin.evaluate.alternatives import alternatives
+from ganfix_plugin.evaluate.measures import Measures
+from ganfix_plugin.evaluate.views import JUDGE, SIDES, Views
 from ganfix_plugin.features.bootstrap import RESAMPLES, Bootstrap, Figure, frechet, mean
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
+from ganfix_plugin.features.kinds import Kinds
 from ganfix_plugin.features.manifold import K, Manifold
-from ganfix_plugin.features.render import PAIR_BATCH, both_sides, image_side, real_batches
-from ganfix_plugin.files import cache_folder, write_text
+from ganfix_plugin.features.render import PAIR_BATCH
+from ganfix_plugin.files import write_text
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.profiling.store import classifier_path
-from ganfix_plugin.workers import Tensors, joined, meeting_folder, numbered, shared
 
 log = logging.getLogger("ganfix")
 
@@ -37,15 +37,31 @@ class Evaluation:
     Attributes:
         figures: Fréchet distance, precision, recall and realism.
         record: of what, corrected how, against what, seen by what: what a file should keep.
+        judged: the same figures by the judge, another network, if there is one.
+        alternatives: the same figures of what could be done instead, by its name, with the interval
+            of its difference from the uncorrected ones.
+        measures: what the correction keeps of the images, by the judge if there is one.
     """
 
     figures: tuple[Figure, ...]
     record: dict[str, Any]
+    judged: tuple[Figure, ...] = ()
+    alternatives: Mapping[str, tuple[Figure, ...]] = field(default_factory=dict)
+    measures: Measures | None = None
 
     def save(self, path: Path) -> None:
         """Write figures and record as JSON, whole or not at all."""
-        values = {figure.name: figure.values() for figure in self.figures}
-        write_text(path, json.dumps({"results": values, **self.record}, indent=1) + "\n")
+        parts: dict[str, Any] = {"results": _values(self.figures)}
+        if self.judged:
+            parts["judged"] = _values(self.judged)
+        parts |= {name: _values(figures) for name, figures in self.alternatives.items()}
+        if self.measures:
+            parts["measures"] = asdict(self.measures)
+        write_text(path, json.dumps({**parts, **self.record}, indent=1) + "\n")
+
+
+def _values(figures: Sequence[Figure]) -> dict[str, dict[str, float]]:
+    return {figure.name: figure.values() for figure in figures}
 
 
 def evaluate(
@@ -55,12 +71,14 @@ def evaluate(
     specs: Sequence[BoundSpec] = (),
     *,
     extractor: str | None,
+    judge: str | None = None,
     num: int | None = None,
     num_real: int | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     batch: int = PAIR_BATCH,
     share: bool = False,
+    with_alternatives: bool = False,
 ) -> Evaluation:
     """Compare generations of given latents, uncorrected and corrected, with real images.
 
@@ -70,6 +88,7 @@ def evaluate(
         latents: as `latent_files.read_latents` takes them.
         specs: corrections, in order; none measures the generator as it is.
         extractor: of features, by name; None is the default one.
+        judge: another one, which had no part in the correction; it sees the same images.
         num: at most this many latents, from the top.
         num_real: this many of the real images, chosen by the seed; all by default.
         resamples: of the bootstrap; 0 for no intervals.
@@ -77,65 +96,66 @@ def evaluate(
         batch: latents per pass.
         share: let the ranks that were started together (torchrun) do a part each; all of them
             return the same, bit for bit what one process does.
+        with_alternatives: also measure rejection and truncation in the place of a gated
+            correction, if the latents are seeds; further seeds are rendered for it.
 
     Raises:
         GanfixError: on a spec that does not suit the generator, latents of another width, missing
             or too few images, features that are no numbers.
     """
     chosen = read_latents(latents, generator, num)
-    network = load_extractor(extractor, generator.discriminator).to(generator.device)
-    group = None if share else (0, 1)
-
-    def of_real(part: int, parts: int) -> Tensors:
-        batches = real_batches(generator, real, network, num_real, seed, (part, parts))
-        return numbered(({"real": features} for features in batches), part, parts)
-
-    def of_generated(part: int, parts: int) -> Tensors:
-        batches = chosen.batches(generator, batch, (part, parts))
-        return numbered(both_sides(generator, batches, network.features, bool(specs)), part, parts)
-
-    place = cache_folder() / "evaluations" / generator.fingerprint[:16]
-    depends_on: tuple[object, ...] = (__version__, generator.device.type, network.name)
-    chosen_images = (num_real, seed, image_side(generator), _states(real))
-    folder = meeting_folder(place, *depends_on, *chosen_images)
-    real_parts = shared(folder, of_real, group=group)
-    with attach(generator, *specs) if specs else nullcontext() as attachment:
-        corrections = attachment.corrections if attachment else ()
-        texts = [correction.text for correction in corrections]
-        profiles = sorted({done.profile for done in corrections if done.profile})
-        classifiers = [getattr(spec.options, "classifier", None) for spec in specs]
-        files = _states(Path(latents), classifier_path(generator.fingerprint), *classifiers)
-        depends_on = (*depends_on, generator.adapter.name, latents, len(chosen), batch)
-        folder = meeting_folder(place, *depends_on, texts, profiles, files)
-        parts = shared(folder, of_generated, group=group)
+    named = {"": extractor, JUDGE: judge} if judge else {"": extractor}
+    networks = {
+        ending: load_extractor(name, generator.discriminator).to(generator.device)
+        for ending, name in named.items()
+    }
+    views = Views(generator, networks, batch, None if share else (0, 1))
+    real_rows = views.of_real(real, num_real, seed)
+    done = views.of(chosen, latents, specs)
+    if specs and resamples:
+        log.info("intervals: %d resamples of %d generations", resamples, len(chosen))
     where = generator.device if generator.device.type == "cuda" else torch.device("cpu")
-    reference = joined(real_parts, "real").to(where)
-    names = ("uncorrected", "corrected") if specs else ("uncorrected",)
-    sides = [joined(parts, name).to(where) for name in names]
+    how = Bootstrap(resamples, seed)
+
+    def compared(ending: str, *sides: Tensor) -> tuple[Figure, ...]:
+        of_real = real_rows[f"real{ending}"].to(where)
+        return figures(of_real, [side.to(where) for side in sides], how)
+
+    sides = SIDES if specs else SIDES[:1]
+    by_network = [compared(end, *(done.rows[side + end] for side in sides)) for end in networks]
+    measures, instead = None, {}
+    if specs:
+        # Content and identity by the last of the networks: the judge, if there is one.
+        before, after = (done.rows[side + [*networks][-1]] for side in SIDES)
+        kinds = Kinds.among(before)
+        measures = Measures.of(before, after, done.rows["changes"], kinds, before.mean(dim=0))
+        seeds = [] if Path(latents).is_file() else seeds_in(latents)
+        if with_alternatives and seeds:
+            instead = alternatives(views, chosen, done, specs, max(seeds) + 1)
     record = {
         "generator": generator.fingerprint,
-        "correct": texts,
-        "profile": profiles,
+        "correct": done.texts,
+        "profile": done.profiles,
         "ganfix": __version__,
         "latents": latents,
         "num": len(chosen),
         "real": str(real),
-        "num_real": len(reference),
-        "extractor": network.name,
+        "num_real": len(real_rows["real"]),
+        "extractor": networks[""].name,
+        "judge": judge,
         "k": K,
         "resamples": resamples if specs else 0,
         "seed": seed,
     }
-    if specs and resamples:
-        log.info("intervals: %d resamples of %d generations", resamples, len(chosen))
-    return Evaluation(figures(reference, sides, Bootstrap(resamples, seed)), record)
-
-
-def _states(*paths: Path | None) -> list[tuple[str, int, int]]:
-    """What tells whether files, and those in folders, are still the same: size and time."""
-    files = sorted(file for path in paths if path for file in (path, *path.rglob("*")))
-    states = ((str(file), file.stat()) for file in files if file.is_file())
-    return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
+    return Evaluation(
+        by_network[0],
+        record,
+        judged=by_network[1] if judge else (),
+        alternatives={
+            name: compared("", done.rows["uncorrected"], side) for name, side in instead.items()
+        },
+        measures=measures,
+    )
 
 
 def figures(real: Tensor, sides: Sequence[Tensor], how: Bootstrap) -> tuple[Figure, ...]:

@@ -7,27 +7,19 @@ that is best on one half of the labels is judged on the other.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import operator
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import NamedTuple
 
-import torch
-from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
-
-from ganfix_plugin.api import attach
 from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features.extractors import Extractor, load_extractor
-from ganfix_plugin.features.frechet import Gaussian
-from ganfix_plugin.features.render import real_features, render, seed_features
+from ganfix_plugin.evaluate.bench import Labelled, Trial, labelled
+from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.features.kinds import Kinds
+from ganfix_plugin.features.render import real_features, seed_features
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, Sample
 from ganfix_plugin.spec import key_of
@@ -36,27 +28,7 @@ log = logging.getLogger("ganfix")
 FEWEST = 8  # labels of a kind in each part
 PAPERS = ("seqabl:rate=0.3", "seqc")
 Keys = Mapping[str, Sequence[str]]
-Kinds = tuple[list[Sample], list[Sample]]  # artifacts, normals
-_SIDE = 64  # changes of pixels are measured at this size, so that memory stays small
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What one setting does to labelled generations.
-
-    Attributes:
-        spec: the setting; empty is no correction.
-        overall: Fréchet distance of all generations to clean images, which the search lowers.
-        artifacts: Fréchet distance of the artifacts alone.
-        change: mean absolute change of the normals' pixels, of 255, at 64 × 64.
-        untouched: share of the normals that are bit for bit as they were.
-    """
-
-    spec: str
-    overall: float
-    artifacts: float
-    change: float
-    untouched: float
+Halves = tuple[list[Sample], list[Sample]]  # artifacts, normals
 
 
 @dataclass(frozen=True)
@@ -82,14 +54,6 @@ class Tuning:
             if not front or trial.artifacts < front[-1].artifacts:
                 front.append(trial)
         return front
-
-
-class _Generations(NamedTuple):
-    """Features [n, D], small copies [n, 3, s, s], and a digest of each image."""
-
-    features: Tensor
-    small: Tensor
-    digests: list[bytes]
 
 
 def tune(
@@ -126,13 +90,13 @@ def tune(
         features = seed_features(generator, network, clean)
     else:
         features = real_features(generator, real, network)
-    reference = Gaussian.of(features)
-    part = _Part(generator, network, reference, searched)
+    kinds = Kinds.among(features)
+    part = labelled(generator, network, searched, features, kinds)
     tried = [part.trial(None)]
     open_keys = choices(spec, generator.auto)
     settings: dict[str, BoundSpec] = {}
     for setting in proposals(spec, open_keys, tried, trials, random.Random(seed)):
-        if trial := part.attempt(setting):
+        if trial := _attempt(part, setting):
             tried.append(trial)
             settings[trial.spec] = setting
             log.info("%d/%d %s: %.2f", len(tried) - 1, trials, setting, trial.overall)
@@ -144,12 +108,13 @@ def tune(
         replace(paper, options=replace(paper.options, **measured))
         for paper in map(parse_spec, PAPERS)
     ]
-    part = _Part(generator, network, reference, held_out)
-    compared = [part.trial(None), *map(part.attempt, papers), part.trial(settings[best.spec])]
+    part = labelled(generator, network, held_out, features, kinds)
+    compared = [_attempt(part, paper) for paper in papers]
+    compared = [part.trial(None), *compared, part.trial(settings[best.spec])]
     return Tuning(tuple(tried), best, tuple(filter(None, compared)))
 
 
-def split(labels: Labels, seed: int, with_clean: bool) -> tuple[Kinds, Kinds, list[Sample]]:
+def split(labels: Labels, seed: int, with_clean: bool) -> tuple[Halves, Halves, list[Sample]]:
     """Searched and held-out samples, and if asked for half of the normals as clean images.
 
     Raises:
@@ -214,52 +179,10 @@ def _best(tried: Sequence[Trial]) -> Trial:
     return min(tried[1:], key=lambda trial: trial.overall)
 
 
-class _Part:
-    """Some labelled generations, rendered once as they are, and again for every trial."""
-
-    def __init__(
-        self, generator: Generator, extractor: Extractor, reference: Gaussian, kinds: Kinds
-    ):
-        self.generator, self.extractor, self.reference = generator, extractor, reference
-        self.artifacts, self.samples = len(kinds[0]), [*kinds[0], *kinds[1]]
-        self.plain = self.render(corrected=False)
-
-    def render(self, corrected: bool) -> _Generations:
-        """Render all samples; an image that is as it was keeps its features."""
-        features = dict(zip(self.plain.digests, self.plain.features)) if corrected else {}
-        small: list[Tensor] = []
-        digests: list[bytes] = []
-        for z, c in seed_batches(self.generator, self.samples):
-            images = render(self.generator, z, c, corrected).float()
-            batch = [hashlib.sha256(image.numpy().tobytes()).digest() for image in images.cpu()]
-            new = [place for place, digest in enumerate(batch) if digest not in features]
-            if new:
-                rows = self.extractor.features(images[new]).cpu()
-                features |= {batch[place]: row for place, row in zip(new, rows)}
-            small.append(adaptive_avg_pool2d(images, min(_SIDE, images.shape[-1])).cpu())
-            digests += batch
-        rows = torch.stack([features[digest] for digest in digests])
-        return _Generations(rows, torch.cat(small), digests)
-
-    def trial(self, spec: BoundSpec | None) -> Trial:
-        """What a setting does; None is no correction."""
-        after, before = self.plain, self.plain
-        if spec:
-            with attach(self.generator, spec):
-                after = self.render(corrected=True)
-        same = [*map(operator.eq, after.digests, before.digests)][self.artifacts :]
-        return Trial(
-            str(spec or ""),
-            self.reference.distance_to_samples(after.features),
-            self.reference.distance_to_samples(after.features[: self.artifacts]),
-            float(127.5 * (after.small - before.small)[self.artifacts :].abs().mean()),
-            sum(same) / len(same),
-        )
-
-    def attempt(self, spec: BoundSpec) -> Trial | None:
-        """The trial of a setting, unless it cannot be attached."""
-        try:
-            return self.trial(spec)
-        except GanfixError as error:
-            log.info("%s: left out (%s)", spec, error)
-            return None
+def _attempt(labelled: Labelled, spec: BoundSpec) -> Trial | None:
+    """The trial of a setting, unless it cannot be attached."""
+    try:
+        return labelled.trial(spec)
+    except GanfixError as error:
+        log.info("%s: left out (%s)", spec, error)
+        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -45,16 +45,34 @@ def image_side(generator: Generator) -> int:
 
 
 def both_sides(
-    generator: Generator, batches: Iterable[Batch], look: Look, corrected: bool
+    generator: Generator, batches: Iterable[Batch], looks: Mapping[str, Look], corrected: bool
 ) -> Iterator[Tensors]:
-    """Features of images of the same latents, classes and noise without and with corrections.
+    """What networks see in images of the same latents, classes and noise without and with
+    corrections.
 
-    Yields of each batch "uncorrected" [n, D] and, if corrections are attached, "corrected" [n, D],
-    on the CPU.
+    Yields of each batch, on the CPU, "uncorrected" [n, D] and, if corrections are attached,
+    "corrected" [n, D], each name followed by that of the look, and "changes" [n], their
+    `pixel_changes`.
     """
     names = ("uncorrected", "corrected") if corrected else ("uncorrected",)
     for z, c in batches:
-        yield {name: look(render(generator, z, c, name == "corrected")).cpu() for name in names}
+        images = {name: render(generator, z, c, name == "corrected") for name in names}
+        sides = {
+            f"{name}{ending}": look(images[name]).cpu()
+            for name in names
+            for ending, look in looks.items()
+        }
+        if corrected:
+            sides["changes"] = pixel_changes(*images.values()).cpu()
+        yield sides
+
+
+def pixel_changes(before: Tensor, after: Tensor) -> Tensor:
+    """Mean absolute change of each image's pixels, of 255, for images [n, …] in [-1, 1]: float32
+    [n], 0 only where not one bit differs."""
+    differ = (before != after).flatten(1).any(dim=1)
+    change = 127.5 * (after.float() - before.float()).abs().flatten(1).mean(dim=1)
+    return torch.where(differ, change.clamp(min=torch.finfo(torch.float32).tiny), 0.0)
 
 
 def seed_features(

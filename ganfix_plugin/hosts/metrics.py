@@ -210,7 +210,7 @@ def _sides(
     def looked_at(part: int, parts: int) -> Iterator[Tensors]:
         done = 0
         batches = latents.batches(generator, PAIR_BATCH, (part, parts))
-        for sides in both_sides(generator, batches, look, corrected):
+        for sides in both_sides(generator, batches, {"": look}, corrected):
             yield sides
             done += len(sides["uncorrected"]) * parts
             progress.update(min(done, len(latents)))

@@ -26,9 +26,12 @@ NAME = "report.html"
 
 @dataclass(frozen=True)
 class Measured:
-    """Distances to real images, ready to be shown, and the record of their evaluation."""
+    """What `evaluate` found, as tables with a heading and a header, and the record of it.
 
-    rows: Sequence[tuple[str, ...]]  # name, uncorrected, corrected and difference of each figure
+    The first table is of the figures: name, uncorrected, corrected and difference.
+    """
+
+    tables: Sequence[tuple[str, Sequence[tuple[str, ...]]]]
     record: dict[str, Any]
 
 

@@ -1,0 +1,201 @@
+"""Generations rendered once as they are, and again for every correction.
+
+A Fréchet distance between a few hundred images is far from 0 even where nothing is wrong. So there
+is a floor, what as many clean images come to, and what a correction leaves of artifacts is a share
+of the way from there to the uncorrected ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from ganfix_plugin.api import attach
+from ganfix_plugin.correctors.bind import BoundSpec
+from ganfix_plugin.evaluate.measures import Measures
+from ganfix_plugin.features.extractors import Extractor
+from ganfix_plugin.features.frechet import Gaussian
+from ganfix_plugin.features.kinds import Kinds
+from ganfix_plugin.features.render import Look, pixel_changes, render
+from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.latents import seed_batches
+from ganfix_plugin.labels import Sample
+
+_SIDE = 64  # changes of pixels are measured at this size, so that memory stays small
+_TINY = torch.finfo(torch.float32).tiny
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Generations as networks see them.
+
+    Attributes:
+        features: [n, D] by the name of each network.
+        small: [n, 3, s, s], s at most 64.
+        digests: of each image, bit for bit.
+    """
+
+    features: Mapping[str, Tensor]
+    small: Tensor
+    digests: Sequence[bytes]
+
+
+class Bench:
+    """Seeds or latents of a generator, which is left as it was."""
+
+    def __init__(self, generator: Generator, looks: Mapping[str, Look], samples: Sequence[Sample]):
+        """Render the samples as they are, for networks by name."""
+        self.generator, self.looks, self.samples = generator, looks, samples
+        self._rows: dict[bytes, dict[str, Tensor]] = {}
+        self.plain = self._seen(corrected=False)
+        self._rows = {
+            digest: {name: rows[place] for name, rows in self.plain.features.items()}
+            for place, digest in enumerate(self.plain.digests)
+        }
+
+    def after(self, *specs: BoundSpec | str) -> Rendered:
+        """The same generations corrected; errors as of `attach`."""
+        with attach(self.generator, *specs):
+            return self.now()
+
+    def now(self) -> Rendered:
+        """The same generations with what is attached to the generator."""
+        return self._seen(corrected=True)
+
+    def changes(self, after: Rendered) -> Tensor:
+        """What each image's pixels change by, as `pixel_changes` says."""
+        differ = torch.tensor([*map(operator.ne, self.plain.digests, after.digests)])
+        change = pixel_changes(self.plain.small, after.small)
+        return torch.where(differ, change.clamp(min=_TINY), 0.0)
+
+    def _seen(self, corrected: bool) -> Rendered:
+        """Render all samples; an image that is as it was keeps its features."""
+        small: list[Tensor] = []
+        digests: list[bytes] = []
+        features: dict[str, list[Tensor]] = {name: [] for name in self.looks}
+        for z, c in seed_batches(self.generator, self.samples):
+            images = render(self.generator, z, c, corrected).float()
+            batch = [hashlib.sha256(image.numpy().tobytes()).digest() for image in images.cpu()]
+            new = [place for place, digest in enumerate(batch) if digest not in self._rows]
+            for name, look in self.looks.items():
+                rows = iter(look(images[new]).cpu() if new else ())
+                known = (self._rows.get(digest) for digest in batch)
+                features[name] += [next(rows) if row is None else row[name] for row in known]
+            small.append(adaptive_avg_pool2d(images, min(_SIDE, images.shape[-1])).cpu())
+            digests += batch
+        stacked = {name: torch.stack(rows) for name, rows in features.items()}
+        return Rendered(stacked, torch.cat(small), digests)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one correction does to labelled generations.
+
+    Attributes:
+        spec: the correction; empty is none.
+        overall: Fréchet distance of all of them to clean images.
+        artifacts: Fréchet distance of the artifacts alone.
+        left: the share of the artifacts' way from the floor that it leaves.
+        repaired: what it keeps of the artifacts.
+        clean: what it keeps of the normals.
+    """
+
+    spec: str
+    overall: float
+    artifacts: float
+    left: float
+    repaired: Measures
+    clean: Measures
+
+    @property
+    def change(self) -> float:
+        """Mean absolute change of the normals' pixels, of 255."""
+        return self.clean.change
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled generations, and clean images that they are measured against.
+
+    Attributes:
+        artifacts, normals: on benches with the same networks.
+        clean: features [m, D] of clean images, by network; distances are to these.
+        others: of as many clean images as there are artifacts, which the floor is of.
+        kinds: of content, by features of the last of the networks.
+    """
+
+    artifacts: Bench
+    normals: Bench
+    clean: Mapping[str, Tensor]
+    others: Mapping[str, Tensor]
+    kinds: Kinds
+
+    @cached_property
+    def references(self) -> dict[str, Gaussian]:
+        """The clean images, by network."""
+        return {name: Gaussian.of(features) for name, features in self.clean.items()}
+
+    @cached_property
+    def floors(self) -> dict[str, float]:
+        """What as many clean images as there are artifacts come to, by network."""
+        return self._distances(self.others)
+
+    @cached_property
+    def before(self) -> dict[str, float]:
+        """What the uncorrected artifacts come to, by network."""
+        return self._distances(self.artifacts.plain.features)
+
+    def left(self, artifacts: Rendered) -> dict[str, float]:
+        """The share of the way from the floor to the uncorrected artifacts, by network."""
+        left = {}
+        for name, distance in self._distances(artifacts.features).items():
+            floor = self.floors[name]
+            left[name] = (distance - floor) / (self.before[name] - floor)
+        return left
+
+    def measures(self, bench: Bench, after: Rendered) -> Measures:
+        """Of artifacts or normals, by the last network."""
+        name = [*bench.looks][-1]
+        before, now = bench.plain.features[name], after.features[name]
+        centre = self.clean[name].mean(dim=0)
+        return Measures.of(before, now, bench.changes(after), self.kinds, centre)
+
+    def trial(self, spec: BoundSpec | None) -> Trial:
+        """What a correction does, by the first network; None is no correction."""
+        benches = self.artifacts, self.normals
+        artifacts, normals = (bench.after(spec) if spec else bench.plain for bench in benches)
+        name = next(iter(self.references))
+        together = torch.cat([side.features[name] for side in (artifacts, normals)])
+        return Trial(
+            str(spec or ""),
+            self.references[name].distance_to_samples(together),
+            self.references[name].distance_to_samples(artifacts.features[name]),
+            self.left(artifacts)[name],
+            self.measures(self.artifacts, artifacts),
+            self.measures(self.normals, normals),
+        )
+
+    def _distances(self, features: Mapping[str, Tensor]) -> dict[str, float]:
+        references = self.references.items()
+        return {name: clean.distance_to_samples(features[name]) for name, clean in references}
+
+
+def labelled(
+    generator: Generator,
+    network: Extractor,
+    samples: tuple[Sequence[Sample], Sequence[Sample]],
+    clean: Tensor,
+    kinds: Kinds,
+) -> Labelled:
+    """Artifacts and normals as one network sees them, beside features [m, D] of clean images."""
+    name, looks = network.name, {network.name: network.features}
+    artifacts, normals = (Bench(generator, looks, part) for part in samples)
+    others = normals.plain.features[name][: len(samples[0])]
+    return Labelled(artifacts, normals, {name: clean}, {name: others}, kinds)
