@@ -1,43 +1,47 @@
-"""Every system of both papers on the same labelled faces, in one table.
+"""Every corrector, gated and not, on three generators with labels, in a table each.
 
-Labels are split in two: the classifier, the unit scores and the probe see one half, the figures are
-of the other. ``labels.csv`` was made by eye, by one rater, before anything was corrected.
+Labels are split in two: classifier, unit scores and probes see one half, the figures are of the
+other. What a correction leaves of the artifacts is a share of the way from clean images' own
+distance, the floor, to the uncorrected artifacts' (`ganfix_plugin.evaluate.bench`).
 
-A Fréchet distance between a few hundred images of 1280 features each is far from 0 even where
-nothing is wrong. So the table begins with what as many other clean images come to, the floor, and
-every distance is also given as the share of the way from there to the uncorrected artifacts.
+``--out`` keeps what is measured, so that a run that was stopped goes on where it was, and further
+splits are added to what is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
 
 import click
-import legacy
-import numpy as np
 import torch
 from PIL import Image
+from subjects import JUDGE, SUBJECTS, Subject, some
 from torch import Tensor
 
 import ganfix_plugin as ganfix
 from ganfix_plugin.artifacts.prepare import fit_classifier, score_units
 from ganfix_plugin.artifacts.unit_scores import score_units_by_fid
+from ganfix_plugin.evaluate.alternatives import PSIS
+from ganfix_plugin.evaluate.bench import Bench, Labelled, Rendered
 from ganfix_plugin.features.classifier import auc
-from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
-from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import latents_of
-from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, read, write
-from ganfix_plugin.pictures.sheet import Band, Row, sheet
+from ganfix_plugin.features.manifold import Manifold
+from ganfix_plugin.features.render import Look, render
+from ganfix_plugin.files import write_text
+from ganfix_plugin.generators.latents import seed_batches
+from ganfix_plugin.hooks.forward import called_with
+from ganfix_plugin.labels import ARTIFACT, NORMAL, stored_path, write
+from ganfix_plugin.pictures.sheet import Band, Row, pictured, sheet
 from ganfix_plugin.profiling.store import classifier_path
 
-HERE = Path(__file__).parent
-# By name: a spec, with the files of the seen labels and of 200 of them.
+# By name: a spec, with the files of the seen labels and of 200 of them, and what is not labels.
 SYSTEMS = {
     "none": "none",
     "random:of=neurons": "random:of=neurons",
@@ -52,174 +56,332 @@ SYSTEMS = {
     "seqc:start=0,stop=1,local=yes,mask=binary": "seqc:start=0,stop=1,local=yes,mask=binary",
     "seqabl": "seqabl",
     "seqabl:rate=0.3": "seqabl:rate=0.3",
-    "seqabl:rate=0.1": "seqabl:rate=0.1",
     "seqabl:lowest=30%,layers=4x4+8x8": "seqabl:lowest=30%,layers=4x4+8x8",
     "truncation:psi=0.7": "truncation:psi=0.7",
     "boundary": "boundary:labels={half}",
     "steer": "steer:labels={half}",
     "steer, 200 labels": "steer:labels={few}",
-    "steer:from=lr": "steer:from=lr",
+    "steer, no labels": "steer:from={by_itself}",
 }
+TRUNCATION, REJECTION = "truncation, as far as steer", "rejection"
 PREPARED = ("fid-units", "ds", "seqc")  # need a classifier and unit scores
+GATE = "gate=probe:70%"  # of what has none by itself: the same probe
 OWN_GATE = ("steer", "boundary")
-HEAD = (
-    "| system | all corrected | above the floor | clean images change by | gated | above the floor "
-    "| clean images untouched | AUC of the gate |"
-)
+UNMOVED = ("pggan", "truncation")  # there is nothing to pull the latents of one towards
 SHOWN = {
+    "steer": "labels of the other half",
+    "seqabl": "",
     "seqc:start=0,stop=1": "4×4, 8×8",
-    "seqc:start=0,stop=1,normalize=rank": "by rank",
-    "seqabl:lowest=30%,layers=4x4+8x8": "lowest=30%",
-    "truncation:psi=0.7": "psi=0.7",
 }
-GATE = "gate=lr:70%"
+POPULATION, RESERVE, FIRST = 1000, 600, 50_000  # seeds, more to draw again from, the first of them
+NORMALS = 600
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one system, None where it was not measured.
+
+    Attributes:
+        left: what it leaves of the artifacts where everything is corrected, by the judge.
+        change: of clean images' pixels then, of 255.
+        gated: what it leaves where only what its gate flags is corrected, by the judge.
+        by_labels: the same by the network that the labels came from.
+        untouched: share of clean images that are then bit for bit as they were.
+        identity: of the corrected artifacts, by the judge.
+        kind_kept: the share of them that keep their kind, by the network of the labels.
+        pixels, discriminator: the share of the gap in realism, and in the discriminator's answer,
+            between artifacts and clean images that it closes.
+        auc: of its gate.
+        distance, recall: of the whole population, gated, by the judge.
+    """
+
+    left: float | None = None
+    change: float | None = None
+    gated: float | None = None
+    by_labels: float | None = None
+    untouched: float | None = None
+    identity: float | None = None
+    kind_kept: float | None = None
+    pixels: float | None = None
+    discriminator: float | None = None
+    auc: float | None = None
+    distance: float | None = None
+    recall: float | None = None
+
+
+COLUMNS = {
+    "left": ("artifacts left, all corrected", ".0%"),
+    "change": ("clean images change by", ".1f"),
+    "gated": ("artifacts left, gated", ".0%"),
+    "by_labels": ("by the labels' network", ".0%"),
+    "untouched": ("clean images untouched", ".0%"),
+    "identity": ("identity", ".2f"),
+    "kind_kept": ("kind kept", ".0%"),
+    "pixels": ("gap closed: pixels", ".0%"),
+    "discriminator": ("gap closed: discriminator", ".0%"),
+    "auc": ("AUC of the gate", ".3f"),
+    "distance": ("distance of all", ".1f"),
+    "recall": ("recall of all", ".3f"),
+}
+Results = dict[str, dict[str, Figures]]
+"""By split, and by system."""
 
 
 @click.command()
-@click.option("--labels", default=str(HERE / "labels.csv"), show_default=True, help="Label file.")
-@click.option("--num", default=4000, show_default=True, help="Generations for the unit FIDs.")
-@click.option("--top", default=200, show_default=True, help="Images per unit for the unit FIDs.")
-@click.option("--samples", default=10_000, show_default=True, help="Latents of the profile.")
+@click.option("--on", "names", multiple=True, type=click.Choice([*SUBJECTS]), help="[default: all]")
 @click.option("--splits", default=1, show_default=True, help="Ways to halve the labels; averaged.")
+@click.option("--samples", default=4000, show_default=True, help="Latents of the profiles.")
+@click.option("--num", default=1000, show_default=True, help="Generations for the unit FIDs.")
+@click.option("--top", default=100, show_default=True, help="Images per unit for the unit FIDs.")
 @click.option("--only", multiple=True, help="Systems whose names begin like this. [default: all]")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Keep results here.")
 @click.option("--sheet", "picture", type=click.Path(dir_okay=False), help="Also draw some faces.")
 def compare(
-    labels: str,
+    names: tuple[str, ...],
+    splits: int,
+    samples: int,
     num: int,
     top: int,
-    samples: int,
-    splits: int,
     only: tuple[str, ...],
+    out: Path | None,
     picture: str | None,
 ) -> None:
-    """Print how far corrected artifacts are from clean images, and what clean images lose."""
-    G = legacy.generator()
-    generator = Generator.of(G)
-    systems = {name: spec for name, spec in SYSTEMS.items() if not only or name.startswith(only)}
-    figures: dict[str, list[Figures]] = {name: [] for name in systems}
-    for split in range(splits):
-        seen, unseen = halves(read(Path(labels)).check(generator.fingerprint), split)
-        if any(name.startswith(PREPARED) for name in systems):
-            classifier = fit_classifier(generator, seen, extractor="efficientnet-lite0")
-            classifier.save(classifier_path(classifier.generator))
-            score_units(generator, seen, classifier, samples=samples)
-            clean, way = seen.samples(NORMAL), {"samples": samples, "num": num, "top": top}
-            score_units_by_fid(generator, clean, extractor=classifier.extractor, layers="0", **way)
-        with TemporaryDirectory() as folder:
-            files = {"half": Path(folder, "half.csv"), "few": Path(folder, "few.csv")}
-            write(seen, files["half"])
-            write(some(seen, 200, split), files["few"])
-            task = Task.of(G, seen, unseen)
-            click.echo(task.text)
-            for name, spec in systems.items():
-                full = with_keys(spec.format(**files), f"samples={samples}")
-                figures[name].append(task.measure(full))
-                click.echo(f"split {split}: {name}: {' | '.join(figures[name][-1].cells())}")
-    click.echo(f"\n{HEAD}\n{'|---' * HEAD.count(' | ')}|---|")
-    for name, rows in figures.items():
-        click.echo(f"| `{name}` | {' | '.join(averaged(rows).cells())} |")
-    if picture:
-        faces(G, unseen.seeds(ARTIFACT), samples).save(picture)
+    """Print what correctors leave of artifacts, and what they cost, as tables in Markdown."""
+    with TemporaryDirectory() as folder:
+        # Labels are stored for gates: not among the user's own.
+        os.environ["GANFIX_CACHE"] = str(out.resolve() / "cache" if out else folder)
+        for name in names or SUBJECTS:
+            kept = out / f"{name}.json" if out else None
+            results = read_results(kept)
+            title = ""
+            for split in range(splits):
+                done = results.setdefault(str(split), {})
+                wanted = [
+                    system
+                    for system in (*SYSTEMS, TRUNCATION, REJECTION)
+                    if system not in done
+                    and not (name == UNMOVED[0] and system.startswith(UNMOVED[1]))
+                    and (not only or system.startswith(only))
+                ]
+                if not wanted:
+                    continue
+                task = Task(SUBJECTS[name](split), split, samples, Path(folder))
+                title = task.subject.title
+                click.echo(f"{name}, split {split}: {task.text}")
+                if any(system.startswith(PREPARED) for system in wanted):
+                    task.prepare(num, top)
+                for system in wanted:
+                    done[system] = task.measure(system)
+                    click.echo(f"{name}, split {split}: {system}: {cells(done[system])}")
+                    if kept:
+                        texts = {
+                            s: {n: asdict(f) for n, f in r.items()} for s, r in results.items()
+                        }
+                        write_text(kept, json.dumps(texts, indent=1) + "\n")
+            click.echo(f"\n{title or name}\n\n{table(list(results.values()))}\n")
+        if picture:
+            faces(samples, Path(folder)).save(picture)
 
 
-class Figures(NamedTuple):
-    """Of one system: all corrected, where it needs no gate, and only what its gate flags."""
+def read_results(path: Path | None) -> Results:
+    """What is kept of earlier runs."""
+    if path is None or not path.exists():
+        return {}
+    texts = json.loads(path.read_text())
+    return {s: {name: Figures(**f) for name, f in rows.items()} for s, rows in texts.items()}
 
-    distance: float | None
-    left: float | None
-    change: float | None
-    gated_distance: float
-    gated_left: float
-    untouched: float
-    auc: float
 
-    def cells(self) -> list[str]:
-        """As they stand in the table."""
-        formats = (".1f", ".0%", ".1f", ".1f", ".0%", ".0%", ".3f")
-        return ["–" if each is None else format(each, form) for each, form in zip(self, formats)]
+def table(splits: Sequence[dict[str, Figures]]) -> str:
+    """The means over splits, as Markdown; columns that nothing was measured for are left out."""
+    systems = [s for s in (*SYSTEMS, TRUNCATION, REJECTION) if any(s in split for split in splits)]
+    means = {s: averaged([split[s] for split in splits if s in split]) for s in systems}
+    shown = [key for key in COLUMNS if any(getattr(row, key) is not None for row in means.values())]
+    head = " | ".join(COLUMNS[key][0] for key in shown)
+    lines = [f"| system | {head} |", "|---" * (1 + len(shown)) + "|"]
+    lines += [f"| `{name}` | {cells(row, shown)} |" for name, row in means.items()]
+    return "\n".join(lines)
+
+
+def cells(figures: Figures, keys: Sequence[str] = tuple(COLUMNS)) -> str:
+    """As they stand in a line of the table."""
+    values = [(getattr(figures, key), COLUMNS[key][1]) for key in keys]
+    return " | ".join("–" if value is None else format(value, form) for value, form in values)
 
 
 def averaged(rows: Sequence[Figures]) -> Figures:
     """The means over splits."""
-    return Figures(*(None if None in column else mean(column) for column in zip(*rows)))
+    columns = {field.name: [getattr(row, field.name) for row in rows] for field in fields(Figures)}
+    return Figures(**{k: None if None in values else mean(values) for k, values in columns.items()})
 
 
-@dataclass(frozen=True)
 class Task:
-    """Held-out artifacts z and clean images' z, and what is known of them uncorrected."""
+    """A subject, rendered as it is, and again for every system."""
 
-    G: torch.nn.Module
-    artifacts: Tensor
-    normals: Tensor
-    plain: Tensor
-    clean: Gaussian
-    floor: float
-    before: float
-
-    @classmethod
-    def of(cls, G: torch.nn.Module, seen: Labels, unseen: Labels) -> Task:
-        """Render the half of the labels that nothing was fitted on."""
-        shape = (legacy.Z_DIM, 1, 1)
-        artifacts, normals = (latents_of(unseen.seeds(kind), shape) for kind in (ARTIFACT, NORMAL))
-        others = latents_of(seen.seeds(NORMAL)[: len(artifacts)], shape)
-        plain = render(G, normals)
-        clean = Gaussian.of(features(plain))
-        distances = (clean.distance_to_samples(features(render(G, z))) for z in (others, artifacts))
-        return cls(G, artifacts, normals, plain, clean, *distances)
+    def __init__(self, subject: Subject, split: int, samples: int, folder: Path):
+        """Render the half of the labels that nothing is fitted on, and a population."""
+        self.subject, self.samples, generator = subject, samples, subject.generator
+        self.files = {"half": folder / "half.csv", "few": folder / "few.csv"}
+        write(subject.seen, self.files["half"])
+        write(some(subject.seen, 200, split), self.files["few"])
+        write(subject.seen, stored_path(generator.fingerprint))
+        artifacts = Bench(generator, subject.looks, subject.unseen.samples(ARTIFACT))
+        normals = Bench(generator, subject.looks, subject.unseen.samples(NORMAL)[:NORMALS])
+        others = subject.seen.samples(NORMAL)[: len(artifacts.samples)]
+        floor = Bench(generator, subject.looks, others).plain.features
+        self.labelled = Labelled(artifacts, normals, normals.plain.features, floor)
 
     @property
     def text(self) -> str:
         """How many there are, and how far apart they are uncorrected."""
+        labelled = self.labelled
         return (
-            f"{len(self.artifacts)} artifacts, {len(self.normals)} clean images, "
-            f"efficientnet-lite0; as many other clean images: {self.floor:.1f}; "
-            f"artifacts: {self.before:.1f}"
+            f"{len(labelled.artifacts.samples)} artifacts, {len(labelled.normals.samples)} clean "
+            f"images; as many other clean images: {labelled.floors[JUDGE]:.1f}; artifacts: "
+            f"{labelled.before[JUDGE]:.1f}"
         )
 
-    def measure(self, spec: str) -> Figures:
-        """Correct everything, and what the gate flags; what moves latents has a gate of its own."""
-        own_gate = spec.startswith(OWN_GATE)
-        ungated: tuple[float | None, ...] = (None, None, None)
-        if not own_gate:
-            images, left, _ = self._corrected(with_keys(spec, "gate=off"))
-            ungated = (
-                self._distance(left),
-                left,
-                127.5 * float((images - self.plain).abs().mean()),
-            )
-        images, left, attachment = self._corrected(spec if own_gate else with_keys(spec, GATE))
-        scorer = attachment.corrections[0].gate
-        assert scorer is not None
-        scores = (scorer.scorer(self.G, (z,), {}) for z in (self.artifacts, self.normals))
-        untouched = ((images - self.plain).flatten(1) == 0).all(dim=1).float().mean()
-        return Figures(*ungated, self._distance(left), left, float(untouched), auc(*scores))
+    def prepare(self, num: int, top: int) -> None:
+        """Fit the classifier and score the units, on the seen half."""
+        generator, seen, samples = self.subject.generator, self.subject.seen, self.samples
+        classifier = fit_classifier(generator, seen, extractor=self.subject.extractor)
+        classifier.save(classifier_path(classifier.generator))
+        score_units(generator, seen, classifier, samples=samples)
+        clean, way = seen.samples(NORMAL), {"samples": samples, "num": num, "top": top}
+        score_units_by_fid(generator, clean, extractor=classifier.extractor, layers="0", **way)
 
-    def _distance(self, left: float) -> float:
-        return self.floor + left * (self.before - self.floor)
+    def measure(self, system: str) -> Figures:
+        """One system, everything corrected and gated."""
+        if system == REJECTION:
+            return self._rejection()
+        if system == TRUNCATION:
+            return self._truncation()
+        spec = with_keys(
+            SYSTEMS[system].format(**self.files, by_itself=self.subject.by_itself),
+            f"samples={self.samples}",
+        )
+        artifacts, normals = self.labelled.artifacts, self.labelled.normals
+        with ganfix.attach(self.subject.generator, with_keys(spec, "gate=off")):
+            left = self.labelled.left(artifacts.now(self._judge))[JUDGE]
+            change = float(normals.changes(normals.now({})).mean())
+        gated = spec if spec.startswith(OWN_GATE) else with_keys(spec, GATE)
+        with ganfix.attach(self.subject.generator, gated) as attachment:
+            gate = attachment.corrections[0].gate
+            after, clean, everything = artifacts.now(), normals.now({}), self._population.now()
+        assert gate is not None
+        by_look, look = self.labelled.left(after), self.subject.label_look
+        return Figures(
+            left,
+            change,
+            gated=by_look[JUDGE],
+            by_labels=None if look == JUDGE else by_look[look],
+            untouched=float((normals.changes(clean) == 0).float().mean()),
+            identity=self.labelled.measures(artifacts, after, JUDGE).identity,
+            kind_kept=self.labelled.measures(artifacts, after, look).kind_kept,
+            pixels=self._closed(after, "pixels"),
+            discriminator=self._closed(after, "discriminator"),
+            auc=auc(*(self._scores(gate.scorer, bench) for bench in (artifacts, normals))),
+            **self._of_all(everything.features[JUDGE]),
+        )
 
-    def _corrected(self, spec: str) -> tuple[Tensor, float, Any]:
-        """Clean images corrected, and the share of the artifacts' distance that remains."""
-        with ganfix.attach(self.G, spec) as attachment:
-            distance = self.clean.distance_to_samples(features(render(self.G, self.artifacts)))
-            images = render(self.G, self.normals)
-        return images, (distance - self.floor) / (self.before - self.floor), attachment
+    def _scores(self, scorer: Callable[..., Tensor], bench: Bench) -> Tensor:
+        """A gate's scores of uncorrected calls."""
+        G, adapter = self.subject.generator.G, self.subject.generator.adapter
+        scores = []
+        for z, c in seed_batches(self.subject.generator, bench.samples):
+            call = called_with(G, adapter.entry, lambda view: adapter.synthesize(view, z, c))
+            scores.append(scorer(G.get_submodule(adapter.entry), *call))
+        return torch.cat(scores)
+
+    def _closed(self, after: Rendered, look: str) -> float | None:
+        """The share of the gap between artifacts and clean images in a look's mean realism, or in
+        the mean of the answer itself, that is closed."""
+        if look not in self.subject.looks or self.subject.real is None:
+            return None
+
+        def score(features: Tensor) -> float:
+            realism = self._manifolds[look].realism if look in self._manifolds else Tensor.flatten
+            return float(realism(features).mean())
+
+        labelled = self.labelled
+        before = score(labelled.artifacts.plain.features[look])
+        gap = score(labelled.normals.plain.features[look]) - before
+        return (score(after.features[look]) - before) / gap
+
+    def _of_all(self, features: Tensor) -> dict[str, float]:
+        """Distance and recall of a population, by the judge."""
+        recall = Manifold.of(features).contains(self._real).float().mean()
+        distance = Gaussian.of(self._real).distance_to_samples(features)
+        return {"distance": distance, "recall": float(recall)}
+
+    def _rejection(self) -> Figures:
+        """The population without what steer would correct, and others in its place."""
+        judge, first = self._judge, FIRST + POPULATION
+        reserve = Bench(self.subject.generator, judge, range(first, first + RESERVE))
+        benches = (self._population, reserve)
+        spec = with_keys(SYSTEMS["steer"].format(**self.files), f"samples={self.samples}")
+        with ganfix.attach(self.subject.generator, spec):
+            alone = [bench.changes(bench.now({})) == 0 for bench in benches]
+        features = [bench.plain.features[JUDGE] for bench in benches]
+        kept, again = (rows[mask] for rows, mask in zip(features, alone))
+        rejected = torch.cat([kept, again])[:POPULATION]
+        assert len(rejected) == POPULATION
+        return Figures(**self._of_all(rejected))
+
+    def _truncation(self) -> Figures:
+        """At the weakest psi that leaves no more of the artifacts than steer, or else the least."""
+        generator, artifacts = self.subject.generator, self.labelled.artifacts
+        spec = with_keys(SYSTEMS["steer"].format(**self.files), f"samples={self.samples}")
+        with ganfix.attach(generator, spec):
+            goal = self.labelled.left(artifacts.now(self._judge))[JUDGE]
+        tried: dict[float, float] = {}
+        for psi in PSIS:
+            with ganfix.attach(generator, f"truncation:psi={psi}"):
+                tried[psi] = self.labelled.left(artifacts.now(self._judge))[JUDGE]
+            if tried[psi] <= goal:
+                break
+        psi = min(tried, key=lambda psi: tried[psi])
+        click.echo(f"truncation: psi={psi:g} leaves {tried[psi]:.0%}, steer {goal:.0%}")
+        with ganfix.attach(generator, f"truncation:psi={psi}"):
+            everything = self._population.now()
+        return Figures(tried[psi], **self._of_all(everything.features[JUDGE]))
+
+    @cached_property
+    def _judge(self) -> dict[str, Look]:
+        return {JUDGE: self.subject.looks[JUDGE]}
+
+    @cached_property
+    def _population(self) -> Bench:
+        """Seeds as they come."""
+        return Bench(self.subject.generator, self._judge, range(FIRST, FIRST + POPULATION))
+
+    @cached_property
+    def _real(self) -> Tensor:
+        """Features of real images, or where there are none of clean ones."""
+        real = self.subject.real
+        return self.labelled.clean[JUDGE] if real is None else real[JUDGE]
+
+    @cached_property
+    def _manifolds(self) -> dict[str, Manifold]:
+        real = self.subject.real or {}
+        return {"pixels": Manifold.of(real["pixels"])} if real else {}
 
 
-def faces(G: torch.nn.Module, seeds: list[int], samples: int, shown: int = 12) -> Image.Image:
-    """The first labelled artifacts, uncorrected and by each of some systems, gated."""
-    z = latents_of(seeds[:shown], (legacy.Z_DIM, 1, 1))
-    rows = [Row("before", "as generated", to_images(render(G, z)))]
+def faces(samples: int, folder: Path, shown: int = 12) -> Image.Image:
+    """The first held-out faces that a person called artifacts, uncorrected and by some systems."""
+    subject = SUBJECTS["faces"](0)
+    write(subject.seen, folder / "half.csv")
+    write(subject.seen, stored_path(subject.generator.fingerprint))
+    seeds = subject.unseen.samples(ARTIFACT)[:shown]
+    ((z, c),) = seed_batches(subject.generator, seeds)
+    rows = [Row("before", "as generated", pictured(render(subject.generator, z, c)))]
     for system, note in SHOWN.items():
-        with ganfix.attach(G, with_keys(system, f"samples={samples}", GATE)):
-            rows.append(Row(system.partition(":")[0], note, to_images(render(G, z))))
-    band = Band("Labelled artifacts, held out", [f"seed {seed}" for seed in seeds[:shown]], rows)
-    return sheet("Face GAN, before and after", f"every system with {GATE}", [band])
-
-
-def to_images(images: Tensor) -> list[Image.Image]:
-    """Images [N, 3, H, W] in [-1, 1] as pictures."""
-    pixels = ((images + 1) * 127.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-    return [Image.fromarray(image) for image in pixels]
+        spec = with_keys(SYSTEMS[system].format(half=folder / "half.csv"), f"samples={samples}")
+        spec = spec if spec.startswith(OWN_GATE) else with_keys(spec, GATE)
+        with ganfix.attach(subject.generator, spec):
+            after = render(subject.generator, z, c, corrected=True)
+        rows.append(Row(system.partition(":")[0], note, pictured(after)))
+    band = Band("Labelled artifacts, held out", [f"seed {seed}" for seed in seeds], rows)
+    return sheet("Face GAN, before and after", f"all with {GATE}", [band])
 
 
 def with_keys(spec: str, *keys: str) -> str:
@@ -227,37 +389,6 @@ def with_keys(spec: str, *keys: str) -> str:
     for key in keys:
         spec += f"{',' if ':' in spec else ':'}{key}"
     return spec
-
-
-def halves(labels: Labels, split: int = 0) -> tuple[Labels, Labels]:
-    """Even and odd seeds; for further splits, halves by chance."""
-    items = list(labels.items)
-    chance = np.random.RandomState(split)
-    first = [item.seed % 2 == 0 for item in items]
-    if split:
-        first = list(chance.permutation(len(items)) < len(items) / 2)
-    parts = ([item for item, one in zip(items, first) if one == side] for side in (True, False))
-    seen, unseen = (replace(labels, items=tuple(part)) for part in parts)
-    return seen, unseen
-
-
-def some(labels: Labels, count: int, seed: int) -> Labels:
-    """As many labels by chance."""
-    chosen = np.random.RandomState(seed).permutation(len(labels.items))[:count]
-    return replace(labels, items=tuple(labels.items[place] for place in sorted(chosen)))
-
-
-def render(G: torch.nn.Module, z: Tensor) -> Tensor:
-    """Images [N, 3, 64, 64]."""
-    with torch.no_grad():
-        return torch.cat([G(batch) for batch in z.split(50)])
-
-
-def features(images: Tensor) -> Tensor:
-    """[N, 1280]."""
-    extractor = load_extractor("efficientnet-lite0")
-    parts: Sequence[Tensor] = [extractor.features(batch) for batch in images.split(50)]
-    return torch.cat(list(parts))
 
 
 if __name__ == "__main__":

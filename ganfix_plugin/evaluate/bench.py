@@ -54,7 +54,7 @@ class Bench:
         """Render the samples as they are, for networks by name."""
         self.generator, self.looks, self.samples = generator, looks, samples
         self._rows: dict[bytes, dict[str, Tensor]] = {}
-        self.plain = self._seen(corrected=False)
+        self.plain = self._rendered(False, looks)
         self._rows = {
             digest: {name: rows[place] for name, rows in self.plain.features.items()}
             for place, digest in enumerate(self.plain.digests)
@@ -65,9 +65,10 @@ class Bench:
         with attach(self.generator, *specs):
             return self.now()
 
-    def now(self) -> Rendered:
-        """The same generations with what is attached to the generator."""
-        return self._seen(corrected=True)
+    def now(self, looks: Mapping[str, Look] | None = None) -> Rendered:
+        """The same generations with what is attached to the generator; for all the networks, or
+        for fewer of them."""
+        return self._rendered(True, self.looks if looks is None else looks)
 
     def changes(self, after: Rendered) -> Tensor:
         """What each image's pixels change by, as `pixel_changes` says."""
@@ -75,16 +76,16 @@ class Bench:
         change = pixel_changes(self.plain.small, after.small)
         return torch.where(differ, change.clamp(min=_TINY), 0.0)
 
-    def _seen(self, corrected: bool) -> Rendered:
+    def _rendered(self, corrected: bool, looks: Mapping[str, Look]) -> Rendered:
         """Render all samples; an image that is as it was keeps its features."""
         small: list[Tensor] = []
         digests: list[bytes] = []
-        features: dict[str, list[Tensor]] = {name: [] for name in self.looks}
+        features: dict[str, list[Tensor]] = {name: [] for name in looks}
         for z, c in seed_batches(self.generator, self.samples):
             images = render(self.generator, z, c, corrected).float()
             batch = [hashlib.sha256(image.numpy().tobytes()).digest() for image in images.cpu()]
             new = [place for place, digest in enumerate(batch) if digest not in self._rows]
-            for name, look in self.looks.items():
+            for name, look in looks.items():
                 rows = iter(look(images[new]).cpu() if new else ())
                 known = (self._rows.get(digest) for digest in batch)
                 features[name] += [next(rows) if row is None else row[name] for row in known]
@@ -128,14 +129,12 @@ class Labelled:
         artifacts, normals: on benches with the same networks.
         clean: features [m, D] of clean images, by network; distances are to these.
         others: of as many clean images as there are artifacts, which the floor is of.
-        kinds: of content, by features of the last of the networks.
     """
 
     artifacts: Bench
     normals: Bench
     clean: Mapping[str, Tensor]
     others: Mapping[str, Tensor]
-    kinds: Kinds
 
     @cached_property
     def references(self) -> dict[str, Gaussian]:
@@ -160,12 +159,17 @@ class Labelled:
             left[name] = (distance - floor) / (self.before[name] - floor)
         return left
 
-    def measures(self, bench: Bench, after: Rendered) -> Measures:
-        """Of artifacts or normals, by the last network."""
-        name = [*bench.looks][-1]
+    @cached_property
+    def kinds(self) -> dict[str, Kinds]:
+        """Of content among the uncorrected ones, by network."""
+        both = (self.artifacts.plain.features, self.normals.plain.features)
+        return {name: Kinds.among(torch.cat([side[name] for side in both])) for name in both[0]}
+
+    def measures(self, bench: Bench, after: Rendered, name: str) -> Measures:
+        """Of artifacts or normals, by a network."""
         before, now = bench.plain.features[name], after.features[name]
         centre = self.clean[name].mean(dim=0)
-        return Measures.of(before, now, bench.changes(after), self.kinds, centre)
+        return Measures.of(before, now, bench.changes(after), self.kinds[name], centre)
 
     def trial(self, spec: BoundSpec | None) -> Trial:
         """What a correction does, by the first network; None is no correction."""
@@ -178,8 +182,8 @@ class Labelled:
             self.references[name].distance_to_samples(together),
             self.references[name].distance_to_samples(artifacts.features[name]),
             self.left(artifacts)[name],
-            self.measures(self.artifacts, artifacts),
-            self.measures(self.normals, normals),
+            self.measures(self.artifacts, artifacts, name),
+            self.measures(self.normals, normals, name),
         )
 
     def _distances(self, features: Mapping[str, Tensor]) -> dict[str, float]:
@@ -192,10 +196,9 @@ def labelled(
     network: Extractor,
     samples: tuple[Sequence[Sample], Sequence[Sample]],
     clean: Tensor,
-    kinds: Kinds,
 ) -> Labelled:
     """Artifacts and normals as one network sees them, beside features [m, D] of clean images."""
     name, looks = network.name, {network.name: network.features}
     artifacts, normals = (Bench(generator, looks, part) for part in samples)
     others = normals.plain.features[name][: len(samples[0])]
-    return Labelled(artifacts, normals, {name: clean}, {name: others}, kinds)
+    return Labelled(artifacts, normals, {name: clean}, {name: others})

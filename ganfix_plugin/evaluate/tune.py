@@ -17,7 +17,6 @@ from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.evaluate.bench import Labelled, Trial, labelled
 from ganfix_plugin.features.extractors import load_extractor
-from ganfix_plugin.features.kinds import Kinds
 from ganfix_plugin.features.render import real_features, seed_features
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.layer import Layer
@@ -90,8 +89,7 @@ def tune(
         features = seed_features(generator, network, clean)
     else:
         features = real_features(generator, real, network)
-    kinds = Kinds.among(features)
-    part = labelled(generator, network, searched, features, kinds)
+    part = labelled(generator, network, searched, features)
     tried = [part.trial(None)]
     open_keys = choices(spec, generator.auto)
     settings: dict[str, BoundSpec] = {}
@@ -108,7 +106,7 @@ def tune(
         replace(paper, options=replace(paper.options, **measured))
         for paper in map(parse_spec, PAPERS)
     ]
-    part = labelled(generator, network, held_out, features, kinds)
+    part = labelled(generator, network, held_out, features)
     compared = [_attempt(part, paper) for paper in papers]
     compared = [part.trial(None), *compared, part.trial(settings[best.spec])]
     return Tuning(tuple(tried), best, tuple(filter(None, compared)))

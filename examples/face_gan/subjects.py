@@ -1,0 +1,135 @@
+"""What correctors are compared on: a generator, labels of it, and networks that look at its images.
+
+The judge is a network that neither the labels nor any probe came from, and distances are by it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import legacy
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.evaluate.bench import Bench
+from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.features.images import read_images
+from ganfix_plugin.features.render import Look
+from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.labels import Labels, read
+
+HERE = Path(__file__).parent
+FOOTWEAR = HERE.parent / "footwear"
+REAL = HERE.parent / "stylegan2_small" / "data" / "footwear32_test.zip"
+POOL = 4000  # generations of footwear that are labelled for a split
+NUM_REAL = 2000
+JUDGE = "judge"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A generator on one split of its labels.
+
+    Attributes:
+        title: for people, with who labelled and who judges.
+        seen, unseen: labels to learn from, and labels to measure on.
+        looks: by name; `JUDGE` is the one that distances are by.
+        label_look: the one by which the labels, or else the kinds of content, were made.
+        real: features of real images by look; None where nobody has any.
+        extractor: of the classifier of seqc.
+        pixels: real images [n, …] where realism is also measured by pixels.
+        by_itself: what a probe is fitted on where there are no labels.
+    """
+
+    title: str
+    generator: Generator
+    seen: Labels
+    unseen: Labels
+    looks: Mapping[str, Look]
+    label_look: str
+    real: Mapping[str, Tensor] | None
+    extractor: str
+    by_itself: str
+
+
+def faces(split: int) -> Subject:
+    """The face GAN, labelled by one rater; the clean images of the unseen half stand for real."""
+    generator = Generator.of(legacy.generator())
+    labels = read(HERE / "labels.csv").check(generator.fingerprint)
+    looks = {JUDGE: load_extractor("efficientnet-lite0").features}
+    title = "Face GAN, labels by a person, judged by EfficientNet-Lite0"
+    parts = halves(labels, split)
+    return Subject(title, generator, *parts, looks, JUDGE, None, "efficientnet-lite0", "lr")
+
+
+def footwear(name: str, split: int) -> Subject:
+    """A footwear network, labelled by realism within kinds."""
+    sys.path.append(str(FOOTWEAR))
+    import classifier
+    import networks
+    import photographs
+    from balanced import balanced
+
+    opened: Mapping[str, nn.Module] = getattr(networks, name)()
+    generator = Generator.of(opened["G_ema"], discriminator=opened["D"])
+    looks: dict[str, Look] = {
+        JUDGE: photographs.features,
+        "classifier": classifier.features,
+        "pixels": pixels,
+        "discriminator": partial(d_values, opened["D"]),
+    }
+    images = list(read_images(REAL, num=NUM_REAL))
+    without_d = {name: look for name, look in looks.items() if name != "discriminator"}
+    real = {name: torch.cat([look(batch) for batch in images]) for name, look in without_d.items()}
+    # Every split has generations of its own.
+    seeds = range(100_000 * split, 100_000 * split + POOL)
+    pool = Bench(generator, {"classifier": classifier.features}, seeds).plain
+    labels = balanced(generator.fingerprint, seeds, pool.features["classifier"], real["classifier"])
+    title = (
+        f"{'StyleGAN2' if name == 'stylegan2' else 'PGGAN'} of footwear, labels by a classifier's "
+        "realism within kinds, judged by EfficientNet-Lite0"
+    )
+    parts = halves(labels, split)
+    extractor, by = "classifier:maps", "discriminator"
+    return Subject(title, generator, *parts, looks, "classifier", real, extractor, by)
+
+
+SUBJECTS: dict[str, Callable[[int], Subject]] = {
+    "faces": faces,
+    "stylegan2": partial(footwear, "stylegan2"),
+    "pggan": partial(footwear, "pggan"),
+}
+
+
+def pixels(images: Tensor) -> Tensor:
+    """The grey values themselves [n, H · W]."""
+    return images.mean(dim=1).flatten(1)
+
+
+def d_values(D: nn.Module, images: Tensor) -> Tensor:
+    """What the generator's own discriminator says of each image by itself, [n, 1]."""
+    with torch.no_grad():
+        return torch.cat([D(image[None], image.new_zeros(1, 0)) for image in images])
+
+
+def halves(labels: Labels, split: int = 0) -> tuple[Labels, Labels]:
+    """Even and odd seeds; for further splits, halves by chance."""
+    items = list(labels.items)
+    chance = np.random.RandomState(split)
+    first = [item.seed is not None and item.seed % 2 == 0 for item in items]
+    if split:
+        first = list(chance.permutation(len(items)) < len(items) / 2)
+    parts = ([item for item, one in zip(items, first) if one == side] for side in (True, False))
+    seen, unseen = (replace(labels, items=tuple(part)) for part in parts)
+    return seen, unseen
+
+
+def some(labels: Labels, count: int, seed: int) -> Labels:
+    """As many labels by chance."""
+    chosen: Sequence[int] = np.random.RandomState(seed).permutation(len(labels.items))[:count]
+    return replace(labels, items=tuple(labels.items[place] for place in sorted(chosen)))
