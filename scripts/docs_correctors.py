@@ -1,4 +1,5 @@
-"""For mkdocs: the tables of correctors and their keys, from the dataclasses that declare them."""
+"""For mkdocs: all commands, and the tables of correctors and their keys, from the dataclasses that
+declare them."""
 
 from __future__ import annotations
 
@@ -6,11 +7,19 @@ from collections.abc import Iterator
 from dataclasses import Field, fields
 from typing import Any
 
+from click import Context
+
 from ganfix_plugin import registry
+from ganfix_plugin.commands.group import main
 from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.spec import LayerOptions, Options, key_of, option_text
 
 MARK = "<!-- correctors -->"
+
+
+def on_startup(**_: Any) -> None:
+    """Called by mkdocs first. mkdocs-click lists what was added to the command already."""
+    main.list_commands(Context(main))
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

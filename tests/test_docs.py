@@ -105,8 +105,9 @@ def workplace(network_pickle: Path, tmp_path_factory: pytest.TempPathFactory) ->
     shutil.copytree(EXAMPLES / "pggan_small", genforce)
     with (genforce / "models" / "model_zoo.py").open("a") as file:
         file.write(MORE_MODELS)
-    weights = genforce / "checkpoints" / "pggan_footwear32.safetensors"
-    shutil.copy(weights, weights.with_stem("pggan_celebahq1024"))
+    for kind in ("", "_discriminator"):
+        weights = genforce / "checkpoints" / f"pggan_footwear32{kind}.safetensors"
+        shutil.copy(weights, weights.with_stem(f"pggan_celebahq1024{kind}"))
     shutil.copytree(EXAMPLES / "corrector_package", folder / "corrector_package")
     return folder
 
@@ -217,7 +218,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("page", "text"),
     [
         ("python", "What a corrector needs to know about the generator is measured first"),
-        ("commands", "ganfix units"),
+        ("commands", "--show"),
         ("correctors", "instead of rate: this share of a layer"),
         ("extending", "Multiply units by a factor"),
     ],

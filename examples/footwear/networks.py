@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
+
+from ganfix_plugin.hosts.genforce import Discriminator
 
 HERE = Path(__file__).resolve().parent
 
@@ -28,21 +30,8 @@ def pggan() -> dict[str, nn.Module]:
 
     config = {key: value for key, value in MODEL_ZOO["pggan_footwear32"].items() if key != "url"}
     shape = {key: config[key] for key in ("gan_type", "resolution", "fmaps_base", "fmaps_max")}
-    D = Unconditional(_frozen(build_discriminator(**shape), "_discriminator"))
+    D = Discriminator(_frozen(build_discriminator(**shape), "_discriminator"))
     return {"G_ema": _frozen(build_generator(**config), ""), "D": D}
-
-
-class Unconditional(nn.Module):
-    """A discriminator of genforce's under NVIDIA's calling convention."""
-
-    def __init__(self, D: nn.Module) -> None:
-        super().__init__()
-        self.D = D
-
-    def forward(self, images: Tensor, c: Tensor) -> Tensor:
-        """Logits [N, 1]; the classes c [N, 0] are none."""
-        logits: Tensor = self.D(images)
-        return logits
 
 
 def _frozen(network: nn.Module, kind: str) -> nn.Module:

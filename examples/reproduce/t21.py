@@ -12,6 +12,7 @@ from papers import share
 from torch import Tensor
 
 from ganfix_plugin.artifacts.discriminator import d_values as values_of
+from ganfix_plugin.artifacts.discriminator import discriminator_of
 from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.correctors.units import numbered
 from ganfix_plugin.evaluate.population import Effect
@@ -149,6 +150,7 @@ def units(case: Case) -> None:
 def d_values(case: Case) -> None:
     """The discriminator's scores of artifacts and of normals."""
     plots.needed()
+    discriminator_of(case.generator)  # before anything is measured
     labels = case.labelled(case.size("artifacts"))
     values: dict[str, Tensor] = {
         kind: values_of(case.generator, labels.samples(kind)) for kind in KINDS

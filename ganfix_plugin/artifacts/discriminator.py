@@ -8,13 +8,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.labels import Sample
+
+
+def discriminator_of(generator: Generator) -> nn.Module:
+    """The discriminator that came with a network.
+
+    Raises:
+        GanfixError: if there is none.
+    """
+    if generator.discriminator is None:
+        raise GanfixError(
+            "discriminator: none was opened; NVIDIA's network pickles have one, and genforce's "
+            "checkpoints that were saved with it"
+        )
+    return generator.discriminator
 
 
 def d_values(
@@ -28,11 +42,7 @@ def d_values(
     Raises:
         GanfixError: if no discriminator came with the network.
     """
-    if generator.discriminator is None:
-        raise GanfixError(
-            "discriminator: none was opened; it comes with NVIDIA's network pickles only"
-        )
-    D = generator.discriminator.eval().requires_grad_(False).to(generator.device)
+    D = discriminator_of(generator).eval().requires_grad_(False).to(generator.device)
     values = [torch.zeros(0)]
     for z, c in seed_batches(generator, samples, class_index=class_index):
         images = render(generator, z, c)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin import labels as label_files
-from ganfix_plugin.artifacts.discriminator import d_values
+from ganfix_plugin.artifacts.discriminator import d_values, discriminator_of
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.classifier import FEWEST
 from ganfix_plugin.generators.generator import Generator
@@ -196,6 +196,8 @@ def _any(profile: Profile, choice: ProbeChoice, layers: tuple[Layer, ...]) -> Pr
 
 def _fitted(generator: Generator, plan: _Plan, profile: Profile) -> Probe:
     settings, reader = plan.settings, Reader.of(generator, plan.layers)
+    if plan.source == "discriminator":
+        discriminator_of(generator)  # before anything is measured
     number = min(POPULATION, settings.samples)
     numbers = "+".join(str(layer.index) for layer in plan.layers)
     what = f"the units of layers {numbers}" if plan.layers else "the latents"

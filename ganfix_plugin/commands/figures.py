@@ -159,6 +159,7 @@ def d_values(
     plots.needed()
     labelled, who = (read(labels), f"labels of {labels.name}") if labels else (None, "")
     with drawing(network, out) as generator:
+        discriminator.discriminator_of(generator)
         check_class(generator, class_index)
         if labelled:
             labelled.check(generator.fingerprint)

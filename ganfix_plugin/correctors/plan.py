@@ -30,7 +30,7 @@ def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any = None)
     layers = _chosen(generator, options)
     profile = measured_for(generator, spec, measure_on)
     probe = None
-    if "probe" in spec.corrector.needs or _score(options) == "probe":
+    if reads_probe(spec):
         choice, file = getattr(options, "probe", ProbeChoice()), options.profile
         reader, fitted, _ = ensure_probe(
             generator, choice, _settings(options), profile=file, measure_on=measure_on
@@ -64,6 +64,11 @@ def layers_read(
     """The layers whose activation rates a corrector needs, and those its gate counts over."""
     edited = _chosen(generator, spec.options) if "rates" in spec.corrector.needs else ()
     return edited, generator.choose("auto") if _score(spec.options) == "lr" else ()
+
+
+def reads_probe(spec: BoundSpec) -> bool:
+    """Whether a corrector or its gate goes by a probe."""
+    return "probe" in spec.corrector.needs or _score(spec.options) == "probe"
 
 
 def _settings(options: Options) -> Settings:

@@ -6,7 +6,9 @@ import functools
 import importlib
 import json
 import pickle
+import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.hosts.compat import ANTIALIAS, LOCAL_RANK, SAMPLER, TORCHVISION_UTILS, TOSTRING
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
@@ -47,26 +49,33 @@ def _detect(folder: Path) -> bool:
 def _load(network: str) -> dict[str, Any]:
     """A model of the zoo with the weights in checkpoints/ (here or in the checkout), or a file of
     weights that is named after such a model."""
-    models = importlib.import_module("models")
-    path, zoo = Path(network), Path(str(models.__file__)).parents[1]
+    models, path = importlib.import_module("models"), Path(network)
     name = path.stem if path.suffix in _READERS else network
     if name not in models.MODEL_ZOO:
         raise GanfixError(f"--network {network}: {name} is not registered in models/model_zoo.py")
-    files = [path]
-    if path.suffix not in _READERS:
-        places = (Path("checkpoints"), zoo / "checkpoints")
-        files = [place / (name + suffix) for place in places for suffix in _READERS]
-    file = next((file for file in files if file.is_file()), None)
+    file = next(filter(Path.is_file, _files(network)), None)
     if file is None:
-        raise GanfixError(f"--network {network}: {files[0]} is missing; download the weights first")
+        raise GanfixError(
+            f"--network {network}: {_files(network)[0]} is missing; download the weights first"
+        )
     config = {key: value for key, value in models.MODEL_ZOO[name].items() if key != "url"}
     G: nn.Module = models.build_generator(**config)
     try:
-        G.load_state_dict(_weights(file))
+        networks = _networks(file)
+        G.load_state_dict(_generator(networks))
     except (RuntimeError, pickle.UnpicklingError) as error:
         cause = str(error).splitlines()[0]
         raise GanfixError(f"--network {network}: {file} does not fit {name}: {cause}") from error
-    return {"G_ema": G}
+    return {"G_ema": G, "D": _discriminator(G, networks, file)}
+
+
+def _files(network: str) -> list[Path]:
+    """Where a network's weights may be."""
+    if Path(network).suffix in _READERS:
+        return [Path(network)]
+    zoo = Path(str(importlib.import_module("models").__file__)).parents[1]
+    places = (Path("checkpoints"), zoo / "checkpoints")
+    return [place / (network + suffix) for place in places for suffix in _READERS]
 
 
 _READERS: dict[str, Callable[[Path], Any]] = {
@@ -75,18 +84,82 @@ _READERS: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def _weights(file: Path) -> dict[str, Any]:
-    """The generator's state dict, its moving average where the file has one."""
+_GENERATORS = ("generator_smooth", "generator")
+
+
+def _networks(file: Path) -> dict[str, Any]:
+    """The state dicts in a file, by the names of the networks; or just the generator's."""
     content: dict[str, Any] = _READERS[file.suffix](file)
-    content = content.get("models", content)
-    return content.get("generator_smooth") or content.get("generator") or content
+    networks: dict[str, Any] = content.get("models", content)
+    return networks
+
+
+def _generator(networks: dict[str, Any]) -> dict[str, Any]:
+    """The generator's state dict, its moving average where the file has one."""
+    return next((networks[name] for name in _GENERATORS if networks.get(name)), networks)
 
 
 def _network(arguments: Sequence[str]) -> str:
     """A checkpoint (test.py), or else the name of a model (synthesize.py)."""
-    zoo = importlib.import_module("models").MODEL_ZOO
+    zoo = getattr(sys.modules.get("models"), "MODEL_ZOO", {})  # the script has imported it
     names = (argument for argument in arguments if argument in zoo)
     return value_of("--checkpoint", arguments) or next(names, "")
+
+
+# --- the discriminator
+
+
+class Discriminator(nn.Module):
+    """A discriminator of genforce's under NVIDIA's calling convention."""
+
+    def __init__(self, D: Any) -> None:
+        super().__init__()
+        self.D = D
+
+    def forward(self, images: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """Logits [N, 1] of images [N, C, H, W] in [-1, 1] and one-hot classes c [N, classes]."""
+        logits: torch.Tensor = self.D(images, label=c if self.D.label_size else None)
+        return logits[:, :1]  # PGGAN's has the classes behind
+
+
+_SHAPE = ("resolution", "image_channels", "label_size", "fmaps_base", "fmaps_max")
+
+
+def _discriminator(G: Any, networks: dict[str, Any], file: Path) -> Discriminator | None:
+    """The one in the generator's file, or in NAME_discriminator beside it, if there is one."""
+    beside = file.with_name(f"{file.stem}_discriminator{file.suffix}")
+    weights = networks.get("discriminator")
+    if weights is None and not beside.is_file():
+        return None
+    kind = type(G).__name__.replace("Generator", "Discriminator")
+    try:
+        weights = _READERS[file.suffix](beside) if weights is None else weights
+        build = getattr(importlib.import_module("models"), kind)
+        D = build(**{key: getattr(G, key) for key in _SHAPE})
+        D.load_state_dict(weights)
+    except (AttributeError, RuntimeError, pickle.UnpicklingError) as error:
+        cause = str(error).splitlines()[0]
+        message = f"{file}: its discriminator is no {kind} of the same sizes, and not used: {cause}"
+        warnings.warn(message, GanfixWarning, stacklevel=2)
+        return None
+    return Discriminator(D)
+
+
+def _discriminator_of(G: nn.Module) -> Discriminator | None:
+    """The one in the checkpoint that the script was given, if a generator's weights are in it."""
+    for file in filter(Path.is_file, _files(_network(sys.argv[1:]))):
+        networks = _networks(file)
+        generators = [networks[name] for name in _GENERATORS if name in networks] or [networks]
+        if any(_holds(G, weights) for weights in generators):
+            return _discriminator(G, networks, file)
+    return None
+
+
+def _holds(G: nn.Module, weights: dict[str, Any]) -> bool:
+    state = {name: tensor.cpu() for name, tensor in G.state_dict().items()}
+    return state.keys() == weights.keys() and all(
+        torch.equal(tensor, weights[name].to(tensor)) for name, tensor in state.items()
+    )
 
 
 # --- wrappers
@@ -163,6 +236,7 @@ HOST = Host(
     ),
     load=_load,
     network=_network,
+    discriminator_of=_discriminator_of,
     workarounds=(
         CUDA_ELSEWHERE,
         NCCL,

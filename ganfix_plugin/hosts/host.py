@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts.flags import Flag
 from ganfix_plugin.hosts.import_hooks import wrapped_when_imported
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Function = Callable[..., Any]
 
@@ -125,6 +128,8 @@ class Host:
         wrappers: the functions to wrap.
         load: all networks of a name or file, called while the checkout can be imported: the
             generator is "G_ema", its discriminator, if there is one, "D".
+        discriminator_of: the one that belongs to a generator of a script, if it can be found where
+            the script has its weights from; asked for when the generator is first called.
         carries_code: whether files of networks carry the code of their classes, or weights only.
         seeds: the scripts that render one image per seed, each with the name of the click option
             that holds them as a list; ``seedless`` says why the others do not.
@@ -145,6 +150,7 @@ class Host:
     imports: tuple[str, ...]
     wrappers: tuple[Wrapper, ...]
     load: Callable[[str], dict[str, Any]]
+    discriminator_of: Callable[[nn.Module], nn.Module | None] = lambda G: None
     carries_code: bool = False
     seeds: Mapping[str, str] = field(default_factory=dict)
     seedless: str = ""

@@ -128,10 +128,13 @@ class Session:
             return
         # Here, because scripts that correct nothing would wait for it.
         from ganfix_plugin.api import attach
+        from ganfix_plugin.correctors.plan import reads_probe
         from ganfix_plugin.generators.generator import Generator
 
         device = self.run.situation.device
         with random_state_kept(G):
+            if discriminator is None and any(map(reads_probe, self.run.specs)):
+                discriminator = self.host.discriminator_of(G)
             generator = Generator.of(G, discriminator=discriminator)
             generator = replace(generator, options=self.opening())
             if self.run.specs:

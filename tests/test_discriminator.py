@@ -1,0 +1,172 @@
+"""The discriminators that come with networks, and D-values ([T21]): what they say of generations.
+
+[T21]: Tousi et al., CVPR 2021.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from prepared import error, run, uncorrected
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from examples import EXAMPLES, importing
+from ganfix_plugin.artifacts.discriminator import d_values
+from ganfix_plugin.errors import GanfixWarning
+from ganfix_plugin.hosts import genforce
+from ganfix_plugin.hosts.loading import open_network
+
+HOST = EXAMPLES / "pggan_small"
+NAME = "pggan_footwear32"
+SHAPE = {"resolution": 32, "fmaps_base": 1024, "fmaps_max": 64}
+
+
+def discriminator(**other: int) -> Any:
+    """A PGGAN discriminator, with random weights of its own."""
+    with importing("pggan_small"):
+        from models import PGGANDiscriminator
+
+        torch.manual_seed(5)
+        return PGGANDiscriminator(**{**SHAPE, **other}).eval().requires_grad_(False)
+
+
+def judged_alone(D: Any, images: Tensor) -> Tensor:
+    """What a discriminator says of images one by one."""
+    return torch.cat([D(image[None]) for image in images]).flatten()
+
+
+@pytest.fixture
+def checkpoint(pggan: nn.Module, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a .pth as genforce's training does, of the networks given."""
+
+    def write(**networks: nn.Module) -> Path:
+        path = tmp_path / f"{NAME}.pth"
+        weights = {name: network.state_dict() for name, network in networks.items()}
+        torch.save({"models": {"generator_smooth": pggan.state_dict(), **weights}}, path)
+        return path
+
+    return write
+
+
+def opened(network: Path | str) -> Any:
+    return open_network(str(network), HOST, "cpu")
+
+
+def test_d_values_are_those_of_the_discriminator_beside_the_weights(pggan: nn.Module) -> None:
+    D = discriminator()
+    weights = load_file(HOST / "checkpoints" / f"{NAME}_discriminator.safetensors")
+    D.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    with opened(NAME) as generator:
+        values = d_values(generator, [3, 4, 5])
+    expected = judged_alone(D, uncorrected(pggan, [3, 4, 5]))
+    torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_d_values_are_those_of_the_discriminator_in_a_checkpoint(
+    pggan: nn.Module, checkpoint: Callable[..., Path]
+) -> None:
+    D = discriminator()
+    with opened(checkpoint(discriminator=D)) as generator:
+        values = d_values(generator, [3, 4])
+    expected = judged_alone(D, uncorrected(pggan, [3, 4]))
+    torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_of_a_discriminator_that_knows_classes_only_the_logit_counts() -> None:
+    D = discriminator(label_size=4)
+    images = torch.rand(2, 3, 32, 32)
+    assert D(images[:1]).shape == (1, 5)
+    logits = genforce.Discriminator(D)(images, torch.eye(4)[:2])
+    assert torch.equal(logits, D(images)[:, :1])
+
+
+def test_a_discriminator_of_other_sizes_is_named_and_not_used(
+    checkpoint: Callable[..., Path],
+) -> None:
+    path = checkpoint(discriminator=discriminator(fmaps_max=32))
+    with (
+        pytest.warns(GanfixWarning, match="its discriminator is no PGGANDiscriminator of the same"),
+        opened(path) as generator,
+    ):
+        assert generator.discriminator is None
+
+
+def test_a_checkpoint_without_one_is_told_before_anything_is_measured(
+    checkpoint: Callable[..., Path], tmp_path: Path, own_cache: Path
+) -> None:
+    line = ["--network", checkpoint(), "--host", HOST, "--device=cpu"]
+    message = error(run("plot", "d-values", *line, f"--out={tmp_path / 'd.png'}"))
+    assert "discriminator: none was opened" in message and "genforce's checkpoints" in message
+    assert not own_cache.exists()
+
+
+def test_a_probe_of_the_discriminator_asks_for_it_before_it_measures(
+    checkpoint: Callable[..., Path], own_cache: Path
+) -> None:
+    from ganfix_plugin import GanfixError
+    from ganfix_plugin.api import attach
+
+    with (
+        opened(checkpoint()) as generator,
+        pytest.raises(GanfixError, match="discriminator: none was opened"),
+    ):
+        attach(generator, "steer:from=discriminator")
+    assert not list(own_cache.rglob("*.safetensors"))
+
+
+@pytest.fixture
+def in_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The discriminator of a generator in a script of genforce's with these arguments."""
+    monkeypatch.chdir(tmp_path)
+
+    def find(G: nn.Module, *arguments: str) -> Any:
+        monkeypatch.setattr("sys.argv", ["synthesize.py", *arguments])
+        with importing("pggan_small"), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            import models  # noqa: F401
+
+            return genforce.HOST.discriminator_of(G)
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("where", "arguments"),
+    [
+        ("checkpoints", [NAME, "--num", "2"]),
+        ("work", ["config.py", "--checkpoint", f"work/{NAME}.pth"]),
+        ("work", ["config.py", f"--checkpoint=work/{NAME}.pth"]),
+    ],
+    ids=["by the model's name", "by its file", "in one word"],
+)
+def test_scripts_have_it_from_the_checkpoint_that_they_name(
+    where: str,
+    arguments: list[str],
+    pggan: nn.Module,
+    checkpoint: Callable[..., Path],
+    in_script: Callable[..., Any],
+) -> None:
+    D, path = discriminator(), checkpoint(discriminator=discriminator())
+    (path.parent / where).mkdir()
+    path.rename(path.parent / where / path.name)
+    images = torch.rand(3, 3, 32, 32)
+    assert torch.equal(in_script(pggan, *arguments)(images, torch.zeros(3, 0)), D(images))
+
+
+def test_the_checkpoint_of_another_generator_has_none_for_this_one(
+    stylegan2: nn.Module, checkpoint: Callable[..., Path], in_script: Callable[..., Any]
+) -> None:
+    path = checkpoint(discriminator=discriminator())
+    assert in_script(stylegan2, f"--checkpoint={path}") is None
+
+
+def test_a_script_without_a_network_has_none(
+    pggan: nn.Module, in_script: Callable[..., Any]
+) -> None:
+    assert in_script(pggan, "--num=2") is None
