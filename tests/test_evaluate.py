@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -17,20 +18,23 @@ import torch
 import torch.multiprocessing as mp
 from generators import dcgan
 from PIL import Image
-from prepared import error, run
+from prepared import error, judged, run
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.evaluate.bench import held_out
 from ganfix_plugin.evaluate.evaluate import evaluate, figures
 from ganfix_plugin.features.bootstrap import Bootstrap
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.images import to_pixels
+from ganfix_plugin.features.kinds import Kinds
 from ganfix_plugin.files import cache_folder
 from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hooks.standalone import bare
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
 
 SPEC = "seqabl:samples=200,lowest=30%"
 LOOK = "prepared:look"
@@ -149,6 +153,47 @@ def test_rejection_draws_the_seeds_that_follow_until_as_many_are_left_alone(real
     name = next(name for name in found.alternatives if name.startswith("rejection"))
     distance = found.alternatives[name][0].corrected
     assert distance == pytest.approx(expected.uncorrected, rel=1e-3)
+
+
+def test_labels_say_what_becomes_of_artifacts_and_clean_images(real: Path, tmp_path: Path) -> None:
+    write(judged(dcgan(), 120), tmp_path / "labels.csv")
+    labels, out = f"--labels={tmp_path / 'labels.csv'}", tmp_path / "record.json"
+    done = run(*line(real, f"--correct={SPEC}", "--num=20", labels, f"--out={out}"))
+    assert done.exit_code == 0, done.output
+    before, after = json.loads(out.read_text())["labelled"]
+    assert (before["spec"], before["left"], before["clean"]["untouched"]) == ("", 1, 1)
+    assert after["clean"]["untouched"] == 0 and after["clean"]["change"] > 0
+    assert "labelled, held out" in done.stdout
+
+
+def test_labels_that_a_correction_learned_from_are_left_out(real: Path, tmp_path: Path) -> None:
+    labels = judged(dcgan(), 200)
+    for name, items in (("seen", labels.items[:100]), ("all", labels.items)):
+        write(Labels(labels.generator, items), tmp_path / f"{name}.csv")
+    spec = parse_spec(f"boundary:labels={tmp_path / 'seen.csv'},samples=200")
+    part = held_out(Generator.of(dcgan()), load_extractor(LOOK), labels, [spec], seed=0)
+    samples = {*part.artifacts.samples, *part.normals.samples}
+    assert samples and min(samples) >= 100
+    few = f"--labels={tmp_path / 'seen.csv'}"
+    message = error(run(*line(real, f"--correct={spec}", "--num=20", "--no-alternatives", few)))
+    assert "found 0 of class artifact" in message
+
+
+def test_labels_that_go_with_kinds_of_content_are_warned_of(real: Path) -> None:
+    generator = Generator.of(dcgan())
+    images = generator.synthesize(latents_of(range(200), (8, 1, 1)), None)
+    features = load_extractor(LOOK).features(images)
+    kinds = Kinds.among(features, 2).of(features)
+    for known, warned in ((kinds, True), (kinds.roll(1), False)):
+        texts = [ARTIFACT if kind else NORMAL for kind in known]
+        items = tuple(Label(seed, text) for seed, text in enumerate(texts))
+        labels = Labels(generator.fingerprint, items)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            held_out(generator, load_extractor(LOOK), labels, [], seed=0)
+        assert (
+            any("the labels go with what images show" in str(w.message) for w in caught) == warned
+        )
 
 
 def test_a_judge_measures_the_same_by_another_network(real: Path, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ from ganfix_plugin.labels import Labels, read
 HERE = Path(__file__).parent
 FOOTWEAR = HERE.parent / "footwear"
 REAL = HERE.parent / "stylegan2_small" / "data" / "footwear32_test.zip"
-POOL = 4000  # generations of footwear that are labelled for a split
-NUM_REAL = 2000
+POOL = 2400  # generations of footwear that are labelled for a split
+NUM_REAL = 1000
 JUDGE = "judge"
 
 

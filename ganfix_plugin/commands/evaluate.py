@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import click
 from ganfix_plugin.artifacts.latent_files import check_latents
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import FILE, Network, gathers, preset, several, table
+from ganfix_plugin.commands.options import FILE, Network, gathers, merged, preset, several, table
 from ganfix_plugin.correctors.bind import BoundSpec, parse_specs
 from ganfix_plugin.evaluate import evaluate as evaluating
+from ganfix_plugin.evaluate.bench import Trial, held_out
 from ganfix_plugin.evaluate.measures import TITLES as MEASURES
 from ganfix_plugin.features.bootstrap import Figure
-from ganfix_plugin.features.extractors import measuring_extractor
+from ganfix_plugin.features.extractors import load_extractor, measuring_extractor
 from ganfix_plugin.features.images import check_images
 from ganfix_plugin.files import ready
 from ganfix_plugin.generators.generator import Generator
@@ -28,6 +30,18 @@ TITLES = {
     "recall": "recall ↑",
     "realism": "realism ↑",
 }
+
+TRIAL: dict[str, Callable[[Trial], str]] = {
+    "all to clean": lambda trial: f"{trial.overall:.2f}",
+    "artifacts to clean": lambda trial: f"{trial.artifacts:.2f}",
+    "left": lambda trial: f"{trial.left:.0%}",
+    "their identity": lambda trial: f"{trial.repaired.identity:.2f}",
+    "keep their kind": lambda trial: f"{trial.repaired.kind_kept:.0%}",
+    "normals change by": lambda trial: f"{trial.change:.1f} of 255",
+    "untouched": lambda trial: f"{trial.clean.untouched:.0%}",
+    "correction": lambda trial: trial.spec or "none",
+}
+
 
 num_real_option = click.option(
     "--num-real", type=click.IntRange(min=2), help="Real images to use. [default: all]"
@@ -106,6 +120,10 @@ class Comparison:
 )
 @num_real_option
 @preset("--seed", 0, "First seed, and that of all choices.")
+@options.labels(
+    "Label file(s): also say what becomes of labelled artifacts and clean images. Those that a "
+    "correction may have learned from are left out."
+)
 @features_options
 @preset("--batch", 16, "Latents per pass.")
 @click.option("--out", type=FILE, help="Write figures and settings here, as JSON.")
@@ -115,6 +133,7 @@ def evaluate(
     against: Comparison,
     specs: tuple[str, ...],
     latents: str | None,
+    files: tuple[Path, ...],
     out: Path | None,
     **how: Any,
 ) -> None:
@@ -133,14 +152,23 @@ def evaluate(
     check_images(against.real)
     latents = latents or f"{how['seed']}-{how['seed'] + (how['num'] or 10_000) - 1}"
     check_latents(latents)
+    labels = merged(files) if files else None
     if out:
         ready(out)
     with network.opened() as generator:
         evaluation = against.of(generator, latents, bound, share=True, **how)
+        trials: list[Trial] = []
+        if labels:
+            extractor = load_extractor(evaluation.record["extractor"], generator.discriminator)
+            part = held_out(generator, extractor, labels, bound, how["seed"])
+            trials = [part.trial(), *([part.trial(*bound)] if bound else [])]
     about = "{num} generations, {num_real} real images, features of {extractor}"
     click.echo(about.format_map(evaluation.record))
     for heading, rows in tables(evaluation):
         click.echo((f"\n{heading}\n" if heading else "") + table(*rows))
+    if trials:
+        click.echo(f"\nlabelled, held out\n{table(*trial_rows(*trials))}")
+        evaluation.record["labelled"] = [asdict(trial) for trial in trials]
     if out and not rank():
         evaluation.save(out)
         click.echo(f"written to {out}")
@@ -161,6 +189,12 @@ def tables(evaluation: evaluating.Evaluation) -> list[tuple[str, list[tuple[str,
         names = tuple(MEASURES.values())
         shown.append(("what the correction keeps", [names, evaluation.measures.cells()]))
     return shown
+
+
+def trial_rows(*trials: Trial) -> list[tuple[str, ...]]:
+    """The table of what corrections do to labelled generations, its header first."""
+    cells = [tuple(column(trial) for column in TRIAL.values()) for trial in trials]
+    return [tuple(TRIAL), *cells]
 
 
 def row(figure: Figure) -> tuple[str, ...]:

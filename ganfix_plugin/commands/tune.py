@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
@@ -13,24 +12,13 @@ import click
 
 from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
+from ganfix_plugin.commands.evaluate import trial_rows
 from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import FOLDER, PATH, Network, merged, preset, table
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.evaluate import tune as tuning
-from ganfix_plugin.evaluate.bench import Trial
 from ganfix_plugin.files import ready, write_text
 from ganfix_plugin.pictures import plots
-
-COLUMNS: dict[str, Callable[[Trial], str]] = {
-    "all to clean": lambda trial: f"{trial.overall:.2f}",
-    "artifacts to clean": lambda trial: f"{trial.artifacts:.2f}",
-    "left": lambda trial: f"{trial.left:.0%}",
-    "their identity": lambda trial: f"{trial.repaired.identity:.2f}",
-    "keep their kind": lambda trial: f"{trial.repaired.kind_kept:.0%}",
-    "normals change by": lambda trial: f"{trial.change:.1f} of 255",
-    "untouched": lambda trial: f"{trial.clean.untouched:.0%}",
-    "correction": lambda trial: trial.spec or "none",
-}
 
 
 @main.command()
@@ -75,8 +63,7 @@ def tune(
         labels = labels or auto_labels(generator, num, top)
         result = tuning.tune(generator, spec, labels, **search)
     click.echo("held out:")
-    rows = [[column(trial) for column in COLUMNS.values()] for trial in result.held_out]
-    click.echo(table(tuple(COLUMNS), *rows))
+    click.echo(table(*trial_rows(*result.held_out)))
     none, best = result.held_out[0], result.held_out[-1]
     for trial in result.held_out[1:-1]:
         gain = trial.overall - best.overall

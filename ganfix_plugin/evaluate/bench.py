@@ -8,7 +8,10 @@ of the way from there to the uncorrected ones.
 from __future__ import annotations
 
 import hashlib
+import logging
 import operator
+import random
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,15 +22,20 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from ganfix_plugin.api import attach
 from ganfix_plugin.correctors.bind import BoundSpec
+from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.evaluate.measures import Measures
 from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.features.frechet import Gaussian
-from ganfix_plugin.features.kinds import Kinds
-from ganfix_plugin.features.render import Look, pixel_changes, render
+from ganfix_plugin.features.kinds import Kinds, explained
+from ganfix_plugin.features.render import Look, pixel_changes, render, seed_features
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
-from ganfix_plugin.labels import Sample
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, Sample, read, stored_path
 
+log = logging.getLogger("ganfix")
+FEWEST = 8  # labels of a kind in each part
+MUCH = 0.2  # of the labels' variance: more than this, and they go with kinds of content
+Halves = tuple[list[Sample], list[Sample]]  # artifacts, normals
 _SIDE = 64  # changes of pixels are measured at this size, so that memory stays small
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -165,20 +173,37 @@ class Labelled:
         both = (self.artifacts.plain.features, self.normals.plain.features)
         return {name: Kinds.among(torch.cat([side[name] for side in both])) for name in both[0]}
 
+    def warn(self) -> None:
+        """Say so where labels go with kinds of content, by the first network."""
+        name = next(iter(self.references))
+        sides = [bench.plain.features[name] for bench in (self.artifacts, self.normals)]
+        labels = torch.cat(
+            [torch.full((len(side),), 1.0 - place) for place, side in enumerate(sides)]
+        )
+        share = explained(labels, self.kinds[name].of(torch.cat(sides)))
+        if share > MUCH:
+            warnings.warn(
+                f"the labels go with what images show: kinds of content explain {share:.0%} of "
+                "them, so that a correction can seem to repair by changing what is shown; see "
+                "whether kinds are kept, and label the worst of each kind",
+                GanfixWarning,
+                stacklevel=3,
+            )
+
     def measures(self, bench: Bench, after: Rendered, name: str) -> Measures:
         """Of artifacts or normals, by a network."""
         before, now = bench.plain.features[name], after.features[name]
         centre = self.clean[name].mean(dim=0)
         return Measures.of(before, now, bench.changes(after), self.kinds[name], centre)
 
-    def trial(self, spec: BoundSpec | None) -> Trial:
-        """What a correction does, by the first network; None is no correction."""
+    def trial(self, *specs: BoundSpec) -> Trial:
+        """What corrections in a row do, by the first network; none is no correction."""
         benches = self.artifacts, self.normals
-        artifacts, normals = (bench.after(spec) if spec else bench.plain for bench in benches)
+        artifacts, normals = (bench.after(*specs) if specs else bench.plain for bench in benches)
         name = next(iter(self.references))
         together = torch.cat([side.features[name] for side in (artifacts, normals)])
         return Trial(
-            str(spec or ""),
+            "; ".join(map(str, specs)),
             self.references[name].distance_to_samples(together),
             self.references[name].distance_to_samples(artifacts.features[name]),
             self.left(artifacts)[name],
@@ -202,3 +227,45 @@ def labelled(
     artifacts, normals = (Bench(generator, looks, part) for part in samples)
     others = normals.plain.features[name][: len(samples[0])]
     return Labelled(artifacts, normals, {name: clean}, {name: others})
+
+
+def held_out(
+    generator: Generator, network: Extractor, labels: Labels, specs: Sequence[BoundSpec], seed: int
+) -> Labelled:
+    """Those labelled generations that no correction can have learned from; half of the normals are
+    the clean images.
+
+    Raises:
+        GanfixError: on labels of another generator, or too few of them.
+    """
+    labels.check(generator.fingerprint)
+    files = [stored_path(generator.fingerprint)]
+    files += [path for spec in specs if (path := getattr(spec.options, "labels", None))]
+    seen = {item.sample for file in files if file.exists() for item in read(file).items}
+    items = tuple(item for item in labels.items if item.sample not in seen)
+    if dropped := len(labels.items) - len(items):
+        log.info("labels: %d are left out, which corrections may have learned from", dropped)
+    first, second, clean = split(Labels(labels.generator, items), seed, with_clean=True)
+    samples = first[0] + second[0], first[1] + second[1]
+    part = labelled(generator, network, samples, seed_features(generator, network, clean))
+    part.warn()
+    return part
+
+
+def split(labels: Labels, seed: int, with_clean: bool) -> tuple[Halves, Halves, list[Sample]]:
+    """Searched and held-out samples, and if asked for half of the normals as clean images.
+
+    Raises:
+        GanfixError: if a part would have fewer than 8 of a kind.
+    """
+    needed = {ARTIFACT: 2 * FEWEST, NORMAL: (4 if with_clean else 2) * FEWEST}
+    for kind, least in needed.items():
+        if (count := len(labels.samples(kind))) < least:
+            raise GanfixError(f"labels: found {count} of class {kind}, expected at least {least}")
+    artifacts, normals = labels.samples(ARTIFACT), labels.samples(NORMAL)
+    chance = random.Random(seed)
+    chance.shuffle(artifacts)
+    chance.shuffle(normals)
+    half = len(normals) // 2 if with_clean else 0
+    clean, normals = normals[:half], normals[half:]
+    return (artifacts[::2], normals[::2]), (artifacts[1::2], normals[1::2]), clean

@@ -15,19 +15,17 @@ from pathlib import Path
 
 from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.evaluate.bench import Labelled, Trial, labelled
+from ganfix_plugin.evaluate.bench import Labelled, Trial, labelled, split
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.render import real_features, seed_features
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, Sample
+from ganfix_plugin.labels import Labels
 from ganfix_plugin.spec import key_of
 
 log = logging.getLogger("ganfix")
-FEWEST = 8  # labels of a kind in each part
 PAPERS = ("seqabl:rate=0.3", "seqc")
 Keys = Mapping[str, Sequence[str]]
-Halves = tuple[list[Sample], list[Sample]]  # artifacts, normals
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,8 @@ def tune(
     else:
         features = real_features(generator, real, network)
     part = labelled(generator, network, searched, features)
-    tried = [part.trial(None)]
+    part.warn()
+    tried = [part.trial()]
     open_keys = choices(spec, generator.auto)
     settings: dict[str, BoundSpec] = {}
     for setting in proposals(spec, open_keys, tried, trials, random.Random(seed)):
@@ -108,27 +107,8 @@ def tune(
     ]
     part = labelled(generator, network, held_out, features)
     compared = [_attempt(part, paper) for paper in papers]
-    compared = [part.trial(None), *compared, part.trial(settings[best.spec])]
+    compared = [part.trial(), *compared, part.trial(settings[best.spec])]
     return Tuning(tuple(tried), best, tuple(filter(None, compared)))
-
-
-def split(labels: Labels, seed: int, with_clean: bool) -> tuple[Halves, Halves, list[Sample]]:
-    """Searched and held-out samples, and if asked for half of the normals as clean images.
-
-    Raises:
-        GanfixError: if a part would have fewer than 8 of a kind.
-    """
-    needed = {ARTIFACT: 2 * FEWEST, NORMAL: (4 if with_clean else 2) * FEWEST}
-    for kind, least in needed.items():
-        if (count := len(labels.samples(kind))) < least:
-            raise GanfixError(f"labels: found {count} of class {kind}, expected at least {least}")
-    artifacts, normals = labels.samples(ARTIFACT), labels.samples(NORMAL)
-    chance = random.Random(seed)
-    chance.shuffle(artifacts)
-    chance.shuffle(normals)
-    half = len(normals) // 2 if with_clean else 0
-    clean, normals = normals[:half], normals[half:]
-    return (artifacts[::2], normals[::2]), (artifacts[1::2], normals[1::2]), clean
 
 
 def choices(spec: BoundSpec, auto: Sequence[Layer]) -> Keys:
