@@ -100,6 +100,16 @@ def test_the_units_of_highest_score_in_one_layer_are_zeroed(
     assert edit.factor.eq(0).nonzero()[:, 0].tolist() == sorted(twenty)  # type: ignore[attr-defined]
 
 
+def test_units_that_overlap_with_no_artifact_stay_and_are_told(
+    own_cache: Path, pggan: nn.Module
+) -> None:
+    scores = torch.zeros(64).double()
+    scores[[7, 40]] = torch.tensor([0.2, 0.1]).double()
+    ranked(pggan, "defective", {1: scores})
+    with pytest.warns(UserWarning, match="only 2 units of layer 1 .* overlap with artifacts"):
+        assert zeroed(pggan, f"ds:layer=1,units=5,samples={SAMPLES}", 1) == ([7, 40], True)
+
+
 def test_unit_fids_may_be_negative_zero_or_tiny_and_still_rank(
     own_cache: Path, pggan: nn.Module
 ) -> None:
