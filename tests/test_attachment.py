@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.hooks.attachment import Attachment, attached
-from ganfix_plugin.hooks.counts import Count, uncounted
+from ganfix_plugin.hooks.counts import uncounted
 
 pytestmark = pytest.mark.filterwarnings("ignore:seqabl")
 
@@ -337,11 +337,12 @@ def test_threads_that_share_a_corrected_generator_get_each_the_right_images(
     with attach(stylegan2, f"{SPEC},gate=lr:50%") as attachment:
         expected = [images(stylegan2, z) for z in batches]
         once = attachment.counts[0]
-        alone = copy.copy(once)
+        alone = copy.deepcopy(once)
         with ThreadPoolExecutor(4) as pool:
             found = list(pool.map(generate, batches))
         assert all(torch.equal(a, b) for a, b in zip(found, expected))
-        assert attachment.counts[0] == Count(2 * alone.runs, 2 * alone.samples, 2 * alone.corrected)
+        assert (once.runs, once.samples) == (2 * alone.runs, 2 * alone.samples)
+        assert once.corrected == 2 * alone.corrected
     assert 0 < alone.corrected < alone.samples
 
 

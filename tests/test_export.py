@@ -228,7 +228,7 @@ def test_a_gated_layer_outside_a_call_of_its_generator_is_an_error(
 ) -> None:
     alone: Any = exported(stylegan2, GATED)
     w = alone.mapping(latents(alone, 2), None)
-    with pytest.raises(RuntimeError, match="outside a call that its gate has seen"):
+    with pytest.raises(RuntimeError, match="outside a call that the correction has seen"):
         alone.synthesis.b4(None, None, w[:, :2])
 
 

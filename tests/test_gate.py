@@ -164,7 +164,9 @@ def test_any_corrector_can_be_gated_whatever_its_layers(face: nn.Module) -> None
 def test_a_layer_called_outside_the_entry_is_refused(stylegan2: nn.Module) -> None:
     z = latents(stylegan2, 4)
     ws = stylegan2.mapping(z, None)[:, :2]
-    outside = r"synthesis.b4.conv1 ran outside a call that the gate has seen; call the generator"
+    outside = (
+        r"synthesis.b4.conv1 ran outside a call that the correction has seen; call the generator"
+    )
     with attach(stylegan2, f"{SPEC},gate=lr:50%"):
         with pytest.raises(GanfixError, match=outside) as error:
             stylegan2.synthesis.b4(None, None, ws)
@@ -181,7 +183,7 @@ def test_what_a_failed_call_scored_is_not_used_by_the_next(stylegan2: nn.Module)
     with attach(stylegan2, f"{SPEC},gate=lr:50%"):
         with pytest.raises(ZeroDivisionError):
             images(stylegan2, z)
-        with pytest.raises(GanfixError, match="ran outside a call that the gate has seen"):
+        with pytest.raises(GanfixError, match="ran outside a call that the correction has seen"):
             stylegan2.synthesis.b4(None, None, ws)
     last.remove()
 

@@ -43,7 +43,9 @@ def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any = None)
     gate = _gate(generator, options, context) if options.gate else None
     numbers = profile.text if profile else ""
     numbers += f",probe={probe.probe.request}" if probe else ""
-    return kind_of(edits)(str(spec), entry, edits, gate, numbers)
+    prefix = f"{entry.name}." if entry.name else ""
+    inside = tuple(layer.name for layer in generator.layers if layer.name.startswith(prefix))
+    return kind_of(edits)(str(spec), entry, edits, gate, numbers, inside)
 
 
 def measured_for(generator: Generator, spec: BoundSpec, measure_on: Any = None) -> Profile | None:

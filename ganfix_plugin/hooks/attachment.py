@@ -123,20 +123,24 @@ def called_corrected(correction: Correction, entry: nn.Module, args: Args, kwarg
     """The arguments of a call of the entry as the hooks of a correction of latents leave them,
     without placing any."""
     hooks: list[Any] = [hook for _, hook in _hooks(uuid.uuid4().hex, correction)]
-    before = [hook for hook in hooks if not isinstance(hook, standalone.EndHook)]
     try:
-        for hook in before:
-            args, kwargs = hook(entry, args, kwargs) or (args, kwargs)
+        for hook in hooks:
+            if isinstance(hook, (standalone.BeforeHook, standalone.InputHook)):
+                args, kwargs = hook(entry, args, kwargs) or (args, kwargs)
     finally:
-        for hook in hooks[len(before) :]:
-            hook(entry, args, None)
+        for hook in hooks:
+            if isinstance(hook, standalone.EndHook):
+                hook(entry, args, None)
     return args, kwargs
 
 
 def _hooks(token: str, correction: Correction) -> Iterator[tuple[str, standalone.Hook]]:
     """The hooks of a correction, each with the name of the module it goes to."""
     entry, layers, one_pass = correction.entry.name, correction.layers, correction.one_pass
-    of_call = layers and (correction.gate or correction.moves or not one_pass)
+    at_entry = correction.moves or not one_pass or any(layer.of_input for layer in layers)
+    of_call = layers and (correction.gate or at_entry)
+    for name in correction.inside if layers and at_entry else ():
+        yield name, standalone.GuardHook(token, correction, name)
     if of_call:
         yield entry, standalone.BeforeHook(token, correction)
     for layer in () if correction.moves else layers:

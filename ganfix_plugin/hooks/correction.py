@@ -70,6 +70,8 @@ class Correction(Shared):
         edits: what the corrector made of its options.
         gate: None corrects every sample.
         profile: which measurements it was made from; empty if from none.
+        inside: the generator's layers inside the entry. What is corrected at the entry is missed
+            where they are run by themselves, which is refused.
     """
 
     text: str
@@ -77,6 +79,7 @@ class Correction(Shared):
     edits: Any
     gate: Gated | None = None
     profile: str = ""
+    inside: tuple[str, ...] = ()
 
     one_pass: ClassVar[bool] = True
     moves: ClassVar[bool] = False  # what is edited is the latent, before the entry runs
@@ -94,16 +97,21 @@ class Correction(Shared):
                 f"{self.text}: a corrected generator cannot be {refused}; detach first"
             )
 
+    def missed(self, name: str) -> GanfixError:
+        """Layer ``name`` ran outside a call of the entry."""
+        remedy = ", or use gate=off" if self.gate and self.one_pass and not self.moves else ""
+        return GanfixError(
+            f"{self.text}: layer {name} ran outside a call that the correction has seen; call the "
+            f"generator or its synthesis as a whole, not its forward or its blocks{remedy}"
+        )
+
     def before(self, call: CallState, module: nn.Module, args: Args, kwargs: Kwargs) -> Any:
         """Before the entry runs: other arguments (args, kwargs) for it, or None."""
 
     def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
         """At one of its layers: another feature map [N, C, H, W] than x, or None."""
         if self.gate and (call.rows is None or len(call.rows) != len(x)):
-            raise GanfixError(
-                f"{self.text}: layer {layer.name} ran outside a call that the gate has seen; "
-                "call the generator or its synthesis as a whole, or use gate=off"
-            )
+            raise self.missed(layer.name)
         rows: Iterable[int] = ()
         if layer == next(iter(self.edits)):
             rows = bytes([1]) * len(x) if call.rows is None else call.rows.tolist()

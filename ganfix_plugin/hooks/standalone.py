@@ -409,6 +409,20 @@ class EndHook(Hook):
         _calls.states.pop(self.token, None)
 
 
+@dataclass
+class GuardHook(Hook):
+    """A forward pre-hook on a layer inside the entry, where nothing is edited: refuses to run where
+    the hooks of the entry, which are what corrects, were passed by."""
+
+    name: str
+
+    table = "_forward_pre_hooks"
+
+    def __call__(self, module: nn.Module, args: Any) -> None:
+        if self.token not in _calls.states:
+            raise self.correction.missed(self.name)
+
+
 # --- what stands for a correction in a pickle
 
 
@@ -442,6 +456,13 @@ class Baked(Shared):
         if self.gate and torch.jit.is_tracing():
             raise RuntimeError("ganfix: a generator with a gated correction cannot be traced")
 
+    def missed(self, name: str) -> RuntimeError:
+        """Layer ``name`` ran outside a call of the entry."""
+        return RuntimeError(
+            f"ganfix: layer {name} ran outside a call that the correction has seen; call the "
+            "generator or its synthesis as a whole"
+        )
+
     def before(self, call: CallState, module: nn.Module, args: Any, kwargs: Any) -> Any:
         """The arguments of a call with its latent moved, or None."""
         if not self.edit:
@@ -451,10 +472,7 @@ class Baked(Shared):
 
     def at(self, call: CallState, layer: Any, x: Tensor) -> Tensor | None:
         if self.gate and (call.rows is None or len(call.rows) != len(x)):
-            raise RuntimeError(
-                "ganfix: a corrected layer ran outside a call that its gate has seen; call the "
-                "generator or its synthesis as a whole"
-            )
+            raise self.missed(layer.name)
         return edited(self.edit, x, call.rows) if self.edit else None
 
 
