@@ -21,15 +21,18 @@ import pytest
 import torch
 from generators import BigGANShaped, dcgan
 from PIL import Image
-from prepared import error, prepare, run, uncorrected
+from prepared import error, judged, prepare, run, uncorrected
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
+from ganfix_plugin.artifacts.ranking import score_seeds
+from ganfix_plugin.artifacts.scores import SCORES, Scoring
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.evaluate.evaluate import evaluate
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
+from ganfix_plugin.labels import keep
 from ganfix_plugin.pictures.sheet import pictured
 from ganfix_plugin.report.pairs import LARGEST, Pair, encoded
 
@@ -189,6 +192,25 @@ def test_the_gate_is_shown_with_its_threshold_and_how_many_pass(
     assert f"a count above {gate.threshold:,.10g} is corrected" in page.text
     histogram = page.all("svg")[0]["aria-label"]
     assert f"gate lr:70% at {gate.threshold:,.0f}" in histogram
+
+
+def test_with_labels_in_the_store_the_probe_ranks_and_its_gate_is_on_that_scale(
+    face: nn.Module, tmp_path: Path, own_cache: Path
+) -> None:
+    keep(judged(face))
+    page = made(tmp_path / "out", *FACE, "--correct=steer:samples=210", "--num=60", "--top=4")
+    generator = Generator.of(face)
+    score = SCORES["probe"](generator, Scoring(samples=210))
+    scores = score_seeds(generator, score, range(60))
+    order = scores.argsort(descending=True).tolist()
+    assert page.seeds == [*order[:4], *order[::-1][:4]]
+    assert score.probe
+    passing = int((scores > score.probe.threshold(torch.tensor([0.7]))).sum())
+    assert f"Its gate probe:70% lets {passing} of the 60 through" in page.text
+    assert "ranked by score of the probe" in page.text and "--by=probe" in page.html
+    assert all(
+        "units of the probe" in each["alt"] for each in page.all("img") if "where" in each["alt"]
+    )
 
 
 def test_without_real_images_no_distance_is_claimed(page: Page) -> None:

@@ -132,6 +132,15 @@ def ensure_probe(
     return reader, probe, kept
 
 
+def at_hand(generator: Generator, settings: Settings) -> bool:
+    """Whether a probe is fitted already that knows better than the LR count, or can be without
+    rendering anything, since the store has labels."""
+    choice = ProbeChoice()
+    plan = _planned(generator, choice, _layers(generator, choice), settings)
+    stored, _ = ensure(generator, settings, ())
+    return plan.source == "labels" or (plan.source != "lr" and _is_there(stored, plan))
+
+
 def learned_from(generator: Generator, probe: Probe) -> frozenset[Sample]:
     """The labelled generations in the store, if a probe learned from labels."""
     path = label_files.stored_path(generator.fingerprint)

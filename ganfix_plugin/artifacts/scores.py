@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganfix_plugin.artifacts.heatmap import lr_heatmap, probe_heatmap
-from ganfix_plugin.artifacts.probes import ProbeChoice, ensure_probe, learned_from
+from ganfix_plugin.artifacts.probes import ProbeChoice, at_hand, ensure_probe, learned_from
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import load_extractor
@@ -26,6 +26,7 @@ from ganfix_plugin.features.render import real_features, render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, fitting_batch
 from ganfix_plugin.labels import Sample
+from ganfix_plugin.profiling.probe import Probe
 from ganfix_plugin.profiling.profile import GATE_RATE, Settings
 from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import classifier_path, ensure
@@ -66,6 +67,7 @@ class Score:
             is ``shown``.
         batch: latents per call, for speed.
         worst_first: whether a high score is the worse one.
+        probe: the one that scores, if one does.
         learned_from: labelled generations that it was fitted on, on which it must not be measured.
     """
 
@@ -77,6 +79,7 @@ class Score:
     shown: str
     batch: int = BATCH
     worst_first: bool = True
+    probe: Probe | None = None
     learned_from: frozenset[Sample] = frozenset()
 
 
@@ -135,6 +138,13 @@ def realism(generator: Generator, scoring: Scoring) -> Score:
     )
 
 
+def unrendered(generator: Generator, scoring: Scoring) -> Score:
+    """The best score that renders nothing: `probe` if labels or such a probe are at hand, else
+    `lr`."""
+    settings = Settings(scoring.samples, class_index=scoring.class_index)
+    return (probe if at_hand(generator, settings) else lr)(generator, scoring)
+
+
 def probe(generator: Generator, scoring: Scoring) -> Score:
     """What a probe reads off the first layers' units; nothing is rendered, but for its heat maps'
     images."""
@@ -155,6 +165,7 @@ def probe(generator: Generator, scoring: Scoring) -> Score:
         lambda z, c, size: probe_heatmap(generator, reader, fitted, z, c, size),
         "units of the probe",
         fitting_batch(reader.layers, generator.device),
+        probe=fitted,
         learned_from=learned_from(generator, fitted),
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ganfix_plugin.artifacts.scores import Scoring, lr
+from ganfix_plugin.artifacts.scores import Scoring, unrendered
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import PNG, Decorator, Network, gathers, preset
@@ -80,11 +80,12 @@ def corrections(
     class_index: int | None,
     out: Path,
 ) -> None:
-    """Seeds before and after --correct, the difference, and the heat map of low-rate neurons."""
+    """Seeds before and after --correct, the difference, and where low-rate neurons are, or the
+    units of the probe if there is one."""
     bound = parse_specs(specs)
     with drawing(network, out) as generator:
         check_class(generator, class_index)
-        score = lr(generator, Scoring(samples=samples, class_index=class_index))
+        score = unrendered(generator, Scoring(samples=samples, class_index=class_index))
         note = f"{network.title} · {' · '.join(map(str, bound))}"
         title = "Before and after correction"
         save(before_after(generator, score, seeds, bound, title, note, class_index), out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ganfix_plugin.features.images import check_images
 from ganfix_plugin.files import ready, write_text
 from ganfix_plugin.generators.latents import check_class
 from ganfix_plugin.report.page import NAME, Measured, Setting, needed, page
-from ganfix_plugin.report.study import study
+from ganfix_plugin.report.study import Study, study
 
 
 @main.command()
@@ -80,14 +80,14 @@ def report(
             measured = Measured(tables(evaluation), evaluation.record)
         samples = samples or bound[0].options.samples
         result = study(generator, bound, seeds, top, samples, class_index)
-        commands = _commands(context, latents, result.seeds_shown, samples)
+        commands = _commands(context, latents, result, samples)
         setting = Setting(network.title, commands, str(generator.device), measured)
         write_text(path, page(result, setting))
     click.echo(f"written to {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 def _commands(
-    context: click.Context, latents: str, shown: Sequence[int], samples: int
+    context: click.Context, latents: str, result: Study, samples: int
 ) -> list[tuple[str, str]]:
     """What to type to make the page again, and each part of it by itself."""
     values = {option.opts[0]: context.params[str(option.name)] for option in context.command.params}
@@ -103,7 +103,9 @@ def _commands(
         own = {f"--{name}": value for name, value in more.items()}
         return _line(command, {name: values[name] for name in names} | own)
 
-    ranked = line("detect", "--num", "--first", "--class", samples=samples, out="found")
+    ranked = line(
+        "detect", "--num", "--first", "--class", by=result.score.name, samples=samples, out="found"
+    )
     lines = [
         ("This page:", _line("report", as_given)),
         ("All seeds in their order, as a table, with heat maps:", ranked),
@@ -113,7 +115,7 @@ def _commands(
         measured = line("evaluate", *options, latents=latents, real=values["--real"] or "REAL")
         lines.append(("Distances to real images, a folder or zip:", measured))
     if len(values["--correct"]) == 1:  # several are drawn one by one there
-        seeds = ",".join(map(str, shown))
+        seeds = ",".join(map(str, result.seeds_shown))
         drawn = {"seeds": seeds, "samples": samples, "out": "pairs.png"}
         sheet = line("plot corrections", "--correct", "--class", **drawn)
         lines.append(("The images of this page on one sheet:", sheet))

@@ -34,10 +34,17 @@ def histogram(study: Study) -> Markup:
     values = study.ranking.scores.numpy()
     marks = {f"gate {gate.text}": gate.threshold for gate in study.gates_shown}
     text = f"Histogram of the {study.score.title} of {len(values):,} seeds, from "
-    text += f"{values.min():,.0f} to {values.max():,.0f}, median {np.median(values):,.0f}"
-    text += "".join(f"; {name} at {value:,.0f}" for name, value in marks.items())
+    text += (
+        f"{_number(values.min())} to {_number(values.max())}, median {_number(np.median(values))}"
+    )
+    text += "".join(f"; {name} at {_number(value)}" for name, value in marks.items())
     words = plots.Words("", "", study.score.title)
     return _svg(text, plots.histogram, words, {"seeds": values}, marks)
+
+
+def _number(value: float) -> str:
+    """A count, or a score that may be small, for people."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def rates(study: Study) -> Markup:

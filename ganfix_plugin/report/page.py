@@ -72,7 +72,10 @@ def page(study: Study, setting: Setting) -> str:
     )
     # 0.123 as 12.3 %, with a space that does not break.
     environment.filters["percent"] = lambda share: f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
-    environment.filters["count"] = lambda number: f"{number:,.10g}"
+    # Counts in full, other scores as far as they mean something.
+    environment.filters["count"] = lambda number: (
+        f"{number:,.{10 if number == int(number) else 4}g}"
+    )
     (worst, cleanest), encoding, high = encoded((study.worst, study.cleanest))
     script = _shipped("report", "page/report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.ranking import Ranking, score_seeds
-from ganfix_plugin.artifacts.scores import Score, Scoring, lr
+from ganfix_plugin.artifacts.scores import Score, Scoring, unrendered
 from ganfix_plugin.correctors.bind import BoundSpec
-from ganfix_plugin.correctors.gates import LRScorer
+from ganfix_plugin.correctors.gates import LRScorer, ProbeScorer
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.layer import Layer
@@ -97,7 +97,9 @@ def study(
     samples: int,
     class_index: int | None = None,
 ) -> Study:
-    """Rank the host's seeds by LR count, and correct both ends; the generator is left as it was.
+    """Rank the host's seeds by probe or LR count, and correct both ends.
+
+    The generator is left as it was.
 
     Args:
         specs: corrections, in order, as one.
@@ -108,7 +110,7 @@ def study(
         GanfixError: on a spec that does not suit the generator, or one that it is not prepared for.
     """
     with attach(generator, *specs) as attachment:
-        score = lr(generator, Scoring(samples=samples, class_index=class_index))
+        score = unrendered(generator, Scoring(samples=samples, class_index=class_index))
         scores = score_seeds(generator, score, seeds, class_index)
         ranking = Ranking.of(seeds, scores)
         worst = ranking.seeds[: min(top, (len(seeds) + 1) // 2)]
@@ -118,7 +120,11 @@ def study(
     gates = []
     for spec, correction in zip(specs, attachment.corrections):
         if gate := correction.gate:
-            alike = isinstance(gate.scorer, LRScorer) and correction.profile == profile.text
+            if isinstance(gate.scorer, ProbeScorer):
+                alike = score.probe is not None and score.probe.request == gate.scorer.probe.request
+            else:
+                same_profile = score.name == "lr" and correction.profile == profile.text
+                alike = same_profile and isinstance(gate.scorer, LRScorer)
             passing = int((scores > gate.threshold).sum()) if alike else None
             gates.append(Gate(str(spec.options.gate), gate.threshold, passing))
     return Study(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.ranking import score_seeds
-from ganfix_plugin.artifacts.scores import Scoring, lr
+from ganfix_plugin.artifacts.scores import Scoring, unrendered
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import Extractor, load_extractor
@@ -44,7 +44,7 @@ def label(
     if order == RANDOM:
         queue = Queue(shuffled(range(num), "order"))
     else:
-        queue = Queue(from_both_ends(range(num), _lr_counts(generator, answers, num, samples)))
+        queue = Queue(from_both_ends(range(num), _scores(generator, answers, num, samples)))
     learner = None
     if order == INFORMATIVE and (network := _extractor(generator, extractor)):
         learner = Learner(queue, renderer.image, network, answers.labels)
@@ -126,15 +126,16 @@ def _open(
         print(line, flush=True)
 
 
-def _lr_counts(generator: Generator, answers: Answers, num: int, samples: int) -> list[float]:
-    """The LR count of each seed, counted once and kept with the answers."""
-    seeds = range(num)
-    kept = answers.lr_counts(samples, seeds)
+def _scores(generator: Generator, answers: Answers, num: int, samples: int) -> list[float]:
+    """The score of each seed: by the probe, if there is one, or the LR count, counted once and kept
+    with the answers."""
+    seeds, score = range(num), unrendered(generator, Scoring(samples=samples))
+    kept = answers.lr_counts(samples, seeds) if score.name == "lr" else None
     if kept is None:
-        log.info("counting the active low-rate neurons of %d generations", num)
-        score = lr(generator, Scoring(samples=samples))
+        log.info("scoring %d generations by %s", num, score.how)
         kept = score_seeds(generator, score, seeds).tolist()
-        answers.keep_lr_counts(samples, dict(zip(seeds, kept)))
+        if score.name == "lr":
+            answers.keep_lr_counts(samples, dict(zip(seeds, kept)))
     return kept
 
 
