@@ -263,7 +263,7 @@ def two_thousand(browser: Browser, folder: Path, num: int, pace: float) -> None:
         share = sum(delay < 100 for delay in delays) / len(delays)
         check("next image in under 100 ms (99 of 100)", share >= 0.99, f"{share:.1%}")
         check("all saved", len(rows(file, "ann")) == num)
-        # The first half loads the extractor and fills the caches; a leak shows in the second, in
+        # The first half reads the units and fills the caches; a leak shows in the second, in
         # which each training comes and goes with some 60 MiB, in the allocator's several arenas.
         half, late = memory[max(each for each in memory if each <= num / 2)], server.memory()
         check("memory bounded", late - half < 128, f"{half:.0f} → {late:.0f} MiB")

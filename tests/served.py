@@ -17,7 +17,7 @@ from typing import Any
 
 TESTS = Path(__file__).parent
 NETWORK = ("--network=generators:dcgan", f"--host={TESTS}", "--device=cpu")
-QUICK = ("--samples=200", "--extractor=prepared:look")
+QUICK = ("--samples=200",)
 
 
 @dataclass

@@ -88,7 +88,7 @@ def test_who_waits_comes_before_what_is_prefetched_and_before_the_learner() -> N
     G = dcgan()
     order: list[str] = []
     renderer = Renderer(Generator.of(G))
-    threads = [Thread(target=lambda: (renderer.image(0), order.append("idle")))]
+    threads = [Thread(target=lambda: (renderer.idle(int), order.append("idle")))]
     threads[0].start()
     while not renderer._jobs:
         pass

@@ -20,11 +20,10 @@ from ganfix_plugin.errors import GanfixError
 @preset(
     "--order",
     "informative",
-    "The generations that teach a classifier most come first; or any, so that the labels "
+    "The generations that teach a probe most come first; or any, so that the labels "
     "estimate the share of artifacts however far you get.",
     type=click.Choice(["informative", "random"]),
 )
-@options.extractor
 @options.samples("Latents for the LR count.")
 def label(network: str, serving: Serving, num: int, **how: Any) -> None:
     """Label generations as artifact or normal, on a page in your browser, by keyboard.

@@ -113,7 +113,7 @@ def fit_probe(
             f"probe: found {len(artifacts)} artifacts and {len(normals)} normals, expected at "
             f"least {FOLDS} of each; label more"
         )
-    mean, deviation, weight = _fitted(artifacts, normals)
+    mean, deviation, weight, _ = _fitted(artifacts, normals)
     area = cross_validated(artifacts, normals)
     probe = calibrated(weight, (population - mean) / deviation, scale, made, request)
     return replace(
@@ -124,6 +124,13 @@ def fit_probe(
         auc=area,
         interval=auc_interval(area, len(artifacts), len(normals)),
     )
+
+
+def artifact_probability(artifacts: Tensor, normals: Tensor, features: Tensor) -> Tensor:
+    """P(artifact) [N] of unit means [N, D], where both kinds are equally frequent, by a probe that
+    learned from those of artifacts [n, D] and normals [m, D]."""
+    mean, deviation, weight, bias = _fitted(artifacts, normals)
+    return (((features - mean) / deviation) @ weight + bias).sigmoid()
 
 
 def calibrated(
@@ -144,18 +151,18 @@ def cross_validated(artifacts: Tensor, normals: Tensor) -> float:
     folds = [torch.randperm(len(kind), generator=chance) % FOLDS for kind in kinds]
     for fold in range(FOLDS):
         seen = [kind[place != fold] for kind, place in zip(kinds, folds)]
-        mean, deviation, weight = _fitted(*seen)
+        mean, deviation, weight, _ = _fitted(*seen)
         held_out = [kind[place == fold] for kind, place in zip(kinds, folds)]
         areas.append(auc(*(((kind - mean) / deviation) @ weight for kind in held_out)))
     return sum(areas) / FOLDS
 
 
-def _fitted(artifacts: Tensor, normals: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, deviation and weight [D]."""
+def _fitted(artifacts: Tensor, normals: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mean, deviation and weight [D], and bias."""
     x = torch.cat([normals, artifacts]).float()
     y = torch.cat([torch.zeros(len(normals)), torch.ones(len(artifacts))]).long()
     mean, deviation = moments(x)
     # The softmax of two classes halves the norm that a single weight vector would have.
     penalty = 1 / (REGULARISATION * len(y))
-    weight, _ = regression((x - mean) / deviation, y, 2, penalty)
-    return mean, deviation, weight[1] - weight[0]
+    weight, bias = regression((x - mean) / deviation, y, 2, penalty)
+    return mean, deviation, weight[1] - weight[0], bias[1] - bias[0]

@@ -1,9 +1,11 @@
-"""Which images to ask about first: those whose labels teach a classifier most.
+"""Which images to ask about first: those whose labels teach a probe most.
 
-First from both ends of the LR count (Choi, Chang, Choi, IJCAI 2022); later those of which a linear
-head (Tousi et al., CVPR 2021), trained on the labels so far, is least certain (Lewis and Gale,
-SIGIR 1994). On halves of 1,708 faces the area under the ROC curve after 100, 200, 400 labels is
-0.870, 0.885, 0.907, in random order 0.859, 0.873, 0.895.
+First from both ends of the LR count (Choi, Chang, Choi, IJCAI 2022), or of a probe if there is one;
+later those of which a probe that learned from the labels so far is least certain (Lewis and Gale,
+SIGIR 1994). It reads units, so that nothing is rendered for it. On halves of 1,708 faces the probe
+of 100, 200, 400 labels has an area under the ROC curve of 0.881, 0.904, 0.919 on the other half; in
+random order 0.856, 0.882, 0.906; where a classifier of images chooses 0.860, 0.891, 0.909; from
+both ends only 0.871, 0.888, 0.904; the most artifact-like first 0.860, 0.889, 0.916.
 """
 
 from __future__ import annotations
@@ -13,17 +15,18 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
 
-from ganfix_plugin.features.classifier import FEWEST, fit
-from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.labels import KINDS, Labels
+from ganfix_plugin.profiling.probe import artifact_probability
 
 log = logging.getLogger("ganfix")
+FEWEST = 8  # labels of each kind
 GROWTH = 1.2  # times as many labels from one training to the next
-MOST = 5000  # images whose features are kept: 25 MB with the default extractor
+MOST = 5000  # images whose units are kept: 30 MB of 1,536 units
 
 
 def from_both_ends(seeds: Sequence[int], scores: Sequence[float]) -> list[int]:
@@ -60,18 +63,21 @@ class Queue:
 class Learner:
     """Keeps a queue in order while labels come in, in a thread of its own that nobody waits for.
 
-    ``image`` gives the image [1, C, H, W] of a seed, ``labels`` the labels so far.
+    Args:
+        look: the unit means [n, D] of seeds.
+        labels: those so far.
+        batch: seeds to look at together, while nobody waits for an image.
     """
 
     def __init__(
         self,
         queue: Queue,
-        image: Callable[[int], Tensor],
-        extractor: Extractor,
+        look: Callable[[Sequence[int]], Tensor],
         labels: Callable[[], Labels],
+        batch: int = 1,
     ):
-        self._queue, self._image, self._extractor, self._labels = queue, image, extractor, labels
-        self._features: dict[int, Tensor] = {}
+        self._queue, self._look_at, self._labels, self._batch = queue, look, labels, batch
+        self._means: dict[int, Tensor] = {}
         self._wanted = queue.first[:MOST]
         self._learned = 0
         self._changed = threading.Event()
@@ -89,25 +95,24 @@ class Learner:
             self._changed.clear()
 
     def _look(self, labels: Labels) -> bool:
-        """The features of one more image, a labelled one if any is missing."""
+        """The unit means of some more images, of labelled ones first."""
         labelled = [seed for kind in KINDS for seed in labels.seeds(kind)]
-        for seed in (*labelled, *self._wanted):
-            if seed not in self._features:
-                self._features[seed] = self._extractor.features(self._image(seed))[0].cpu()
-                return True
-        return False
+        new = (seed for seed in (*labelled, *self._wanted) if seed not in self._means)
+        seeds = list(dict.fromkeys(islice(new, self._batch)))
+        if seeds:
+            self._means.update(zip(seeds, self._look_at(seeds)))
+        return bool(seeds)
 
     def _learn(self, labels: Labels) -> bool:
-        """Train and rank, if there are enough new labels of both kinds."""
-        kinds = [[s for s in labels.seeds(kind) if s in self._features] for kind in KINDS]
+        """Fit and rank, if there are enough new labels of both kinds."""
+        kinds = [[s for s in labels.seeds(kind) if s in self._means] for kind in KINDS]
         count = sum(map(len, kinds))
         if min(map(len, kinds)) < FEWEST or count < GROWTH * self._learned:
             return False
-        features = [torch.stack([self._features[seed] for seed in seeds]) for seeds in kinds]
-        head = fit(features, KINDS, self._extractor.name, labels.generator)
-        seeds = list(self._features)
-        chances = head.artifact_probability(torch.stack([self._features[s] for s in seeds]))
-        self._queue.rank(dict(zip(seeds, (0.5 - (chances - 0.5).abs()).tolist())))
+        artifacts, normals = (torch.stack([self._means[s] for s in seeds]) for seeds in kinds)
+        means = torch.stack(list(self._means.values()))
+        chances = artifact_probability(artifacts, normals, means)
+        self._queue.rank(dict(zip(self._means, (0.5 - (chances - 0.5).abs()).tolist())))
         self._learned = count
-        log.info("queue: by the uncertainty of a classifier that learned from %d labels", count)
+        log.info("queue: by the uncertainty of a probe that learned from %d labels", count)
         return True

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 from torch import Tensor
@@ -23,6 +23,7 @@ from ganfix_plugin.pictures.sheet import pictured
 CACHE_BYTES = 128 * 2**20
 SMALL = 256  # side of an image in a grid; smaller images are shown as they are
 _NOW, _SOON, _IDLE = range(3)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,10 @@ class Renderer:
                 if picture not in self._cache and picture not in self._pending:
                     self._ask(picture, _SOON)
 
-    def image(self, seed: int) -> Tensor:
-        """The uncorrected image [1, C, H, W] of a seed, when nobody waits for another one."""
-        return self._put(_IDLE, lambda: self._render(seed, corrected=False), Future()).result()
+    def idle(self, work: Callable[[], T]) -> T:
+        """What work by the generator comes to, done when nobody waits for an image."""
+        result: T = self._put(_IDLE, work, Future()).result()
+        return result
 
     def _ask(self, picture: Picture, priority: int) -> Future[bytes]:
         """Render a picture once, however many ask; a more urgent wish overtakes an earlier one."""

@@ -6,14 +6,17 @@ import logging
 import threading
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.ranking import score_seeds
 from ganfix_plugin.artifacts.scores import Scoring, unrendered
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.labels import ARTIFACT, Labels
+from ganfix_plugin.generators.latents import fitting_batch, seed_batches
+from ganfix_plugin.labels import ARTIFACT, Labels, merge, read, stored_path
+from ganfix_plugin.profiling.unit_means import Reader, read_batches
 from ganfix_plugin.web.answers import UNCORRECTED, Answers
 from ganfix_plugin.web.criteria import Criterion
 from ganfix_plugin.web.guard import Guard
@@ -36,7 +39,6 @@ def label(
     num: int,
     order: str = INFORMATIVE,
     criteria: tuple[Criterion, ...] = (),
-    extractor: str | None = None,
     samples: int = 10_000,
 ) -> None:
     """Serve the labelling page until the process is interrupted."""
@@ -45,9 +47,7 @@ def label(
         queue = Queue(shuffled(range(num), "order"))
     else:
         queue = Queue(from_both_ends(range(num), _scores(generator, answers, num, samples)))
-    learner = None
-    if order == INFORMATIVE and (network := _extractor(generator, extractor)):
-        learner = Learner(queue, renderer.image, network, answers.labels)
+    learner = _learner(generator, answers, renderer, queue) if order == INFORMATIVE else None
     task = Task(
         generator=f"{generator.name} {answers.generator[:8]}",
         correction=UNCORRECTED,
@@ -139,12 +139,17 @@ def _scores(generator: Generator, answers: Answers, num: int, samples: int) -> l
     return kept
 
 
-def _extractor(generator: Generator, name: str | None) -> Extractor | None:
-    """What the learner sees images by; None, if the default feature extractor is not installed."""
-    try:
-        return load_extractor(name, generator.discriminator)
-    except GanfixError as error:
-        if name:
-            raise
-        log.info("queue: by the LR count only, since there is no classifier: %s", error)
-        return None
+def _learner(generator: Generator, answers: Answers, renderer: Renderer, queue: Queue) -> Learner:
+    """What learns from the answers, and from the labels that the store has."""
+    reader = Reader.of(generator, generator.layers[:3])
+    path = stored_path(generator.fingerprint)
+    stored = [read(path)] if path.exists() else []
+
+    def look(seeds: Sequence[int]) -> Tensor:
+        batches = seed_batches(generator, seeds)
+        return renderer.idle(lambda: read_batches(generator, reader, batches).means)
+
+    def labels() -> Labels:
+        return merge([*stored, answers.labels()])
+
+    return Learner(queue, look, labels, fitting_batch(reader.layers, generator.device))
