@@ -120,7 +120,8 @@ def test_what_is_no_file_of_answers_is_refused_and_left_alone(tmp_path: Path) ->
         db.execute("CREATE TABLE mine (x)")
     for path in (text, other, tmp_path):
         before = path.read_bytes() if path.is_file() else b""
-        with pytest.raises(GanfixError, match="answers .*: (cannot be used|is a database of some)"):
+        refused = r"answers .*: (cannot be (used|read)|is a database of some)"
+        with pytest.raises(GanfixError, match=refused):
             Answers(path, MARK)
         assert not path.is_file() or path.read_bytes() == before
 
@@ -129,3 +130,29 @@ def test_a_file_that_is_not_there_is_made_for_a_generator_only(file: Path) -> No
     with pytest.raises(GanfixError, match="no such file"):
         Answers(file)
     assert not file.exists()
+
+
+def test_a_new_file_is_for_its_owner_only(file: Path, answers: Answers) -> None:
+    answers.label("ann", "", [Answer(1, NORMAL)])
+    assert {path.stat().st_mode & 0o777 for path in file.parent.glob(f"{file.name}*")} == {0o600}
+
+
+def test_a_full_disk_is_an_error_of_one_line_and_loses_nothing(answers: Answers) -> None:
+    answers.label("ann", "", [Answer(1, NORMAL)])
+    (pages,) = answers._db.execute("PRAGMA page_count").fetchone()
+    answers._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(GanfixError, match=r"cannot be written \(database or disk is full\)$"):
+        answers.label("ann", "", [Answer(seed, NORMAL, "x" * 500) for seed in range(2, 50)])
+    answers._db.execute("PRAGMA max_page_count = 1000000")
+    answers.label("ann", "", [Answer(2, ARTIFACT)])
+    assert answers.labelled("ann", "") == [Answer(1, NORMAL), Answer(2, ARTIFACT)]
+
+
+def test_a_file_that_is_damaged_later_is_an_error_of_one_line(file: Path, answers: Answers) -> None:
+    answers.label("ann", "", [Answer(seed, NORMAL, "x" * 90) for seed in range(900)])
+    answers.close()
+    content = bytearray(file.read_bytes())
+    content[4096:] = bytes(len(content) - 4096)
+    file.write_bytes(content)
+    with pytest.raises(GanfixError, match=r"^answers \S+: cannot be .*\)$"):
+        Answers(file).labels()

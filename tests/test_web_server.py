@@ -371,3 +371,26 @@ def test_pages_without_flask_say_what_to_install(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "flask", None)
     failed = run("label", "--network=x:y", "--port=0")
     assert error(failed) == "Error: the pages need flask: run pip install 'ganfix[web]'"
+
+
+def test_connections_that_say_nothing_lock_nobody_out(server: Served, ann: Client) -> None:
+    idle = [socket.create_connection(("127.0.0.1", ann.port)) for _ in range(150)]
+    try:
+        assert ann.get("queue?n=3").status == 200
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def test_answers_that_cannot_be_kept_are_answered_by_507(tmp_path: Path) -> None:
+    file = tmp_path / "answers.sqlite"
+    with served("label", *QUICK, f"--num={NUM}", f"--answers={file}") as found:
+        ann = found.client("ann")
+        answers = [{"seed": 1, "answer": NORMAL, "criterion": ""}]
+        with sqlite3.connect(file) as db:
+            db.execute("ALTER TABLE labels RENAME TO gone")
+        reply = ann.ask("POST", "answers", answers)
+        assert reply.status == 507 and "cannot be written" in reply.json["error"]
+        with sqlite3.connect(file) as db:
+            db.execute("ALTER TABLE gone RENAME TO labels")
+        assert ann.ask("POST", "answers", answers).status == 200

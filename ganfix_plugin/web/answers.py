@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 import threading
@@ -87,6 +88,8 @@ class Answers:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            # It holds the secret that shuffles sides; its log takes over who may read it.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._db = sqlite3.connect(path, timeout=10, check_same_thread=False)
             about = self._prepare(generator)
         except (sqlite3.Error, OSError) as error:
@@ -115,13 +118,25 @@ class Answers:
         return kept
 
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
+        try:
+            with self._lock:
+                return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise GanfixError(f"answers {self.path}: cannot be read ({error})") from error
 
     def _write(self, query: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Run a query for each row, for all or for none."""
-        with self._lock, self._db:
-            self._db.executemany(query, rows)
+        """Run a query for each row, for all or for none.
+
+        Raises:
+            GanfixError: if they cannot be kept, on a full disk for example; of a `sqlite3.Error`.
+        """
+        try:
+            with self._lock, self._db:
+                self._db.executemany(query, rows)
+        except sqlite3.IntegrityError:
+            raise  # a caller's mistake, not the file's
+        except sqlite3.Error as error:
+            raise GanfixError(f"answers {self.path}: cannot be written ({error})") from error
 
     def label(self, rater: str, correction: str, answers: Iterable[Answer]) -> None:
         """Keep a rater's answers, all or none; a later word on a seed replaces the earlier one."""

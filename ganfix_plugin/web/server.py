@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sqlite3
 import threading
 from dataclasses import dataclass
 from importlib.resources import files
@@ -81,6 +82,11 @@ def new_app(guard: Guard, pages: dict[str, str]) -> Flask:
     def refused(error: HTTPException) -> tuple[dict[str, str], int]:
         return {"error": error.description or error.name}, error.code or 500
 
+    @app.errorhandler(GanfixError)
+    def failed(error: GanfixError) -> tuple[dict[str, str], int]:
+        # A page that is told 507 keeps the answer and sends it again.
+        return {"error": str(error)}, 507 if isinstance(error.__cause__, sqlite3.Error) else 500
+
     return app
 
 
@@ -94,7 +100,11 @@ def serve(app: Flask, place: Place, raters: int) -> None:
         ident=None,
         max_request_body_size=LARGEST_BODY,
         max_request_header_size=16 * 1024,
-        channel_timeout=30,
+        # Connections that say nothing cost no thread, and end soon.
+        connection_limit=1000,
+        asyncore_use_poll=True,
+        channel_timeout=20,
+        cleanup_interval=5,
         clear_untrusted_proxy_headers=True,
     )
     threading.Thread(target=server.run, name="server", daemon=True).start()

@@ -85,11 +85,14 @@ class Outbox {
       const sent = fetch(path, { method, headers, body: JSON.stringify(body) });
       const response = await sent.catch(() => ({ status: 503 }));
       if (response.status === 403 || response.status >= 500) {
+        const trying = "Your answers are kept in this browser; trying again …";
         notice(
           response.status === 403
             ? "The server was started anew. Open the link that it printed; your last answers are " +
                 "kept in this browser and will be saved then."
-            : "The server does not answer. Your answers are kept in this browser; trying again …",
+            : response.status === 507
+              ? `The server cannot keep them: ${await reason(response)}. ${trying}`
+              : `The server does not answer. ${trying}`,
         );
         wait = Math.min(wait * 2 || 250, 2000);
         await pause(wait);
