@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from generators import BigGANShaped, images, latents, numbered
+from generators import BigGANShaped, images, latents, numbered, recorded
 from prepared import EXTRACTOR, SAMPLES, look, prepare, uncorrected
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -27,13 +27,14 @@ from ganfix_plugin.correctors.seqc import (
     stopping_layer,
 )
 from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.generator import fingerprint
+from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.fade import Fade
 from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import Scale, bare
-from ganfix_plugin.profiling.store import classifier_path
+from ganfix_plugin.profiling.profile import Profile, Settings
+from ganfix_plugin.profiling.store import classifier_path, profile_path
 from ganfix_plugin.spec import Portion
 
 SPEC = f"seqc:samples={SAMPLES}"
@@ -536,6 +537,32 @@ def test_a_classifier_of_another_generator_on_the_subject_may_be_used(
         changed = (images(stylegan2, z) != before).flatten(1).any(1)
     assert changed.any() and not changed[~expected].any() and not expected.all()
     assert not torch.equal(expected, artifacts(stylegan2, z))
+
+
+def test_a_classifier_of_another_generator_needs_neither_labels_nor_scores_of_this_one(
+    own_cache: Path, stylegan2: nn.Module, pggan: nn.Module, tmp_path: Path
+) -> None:
+    head, _, _ = prepare(pggan)
+    path = tmp_path / "another.safetensors"
+    head.save(path)
+    z = latents(stylegan2, 16)
+    before = images(stylegan2, z)
+    with attach(stylegan2, f"{SPEC},classifier={path}") as attachment:
+        changed = (images(stylegan2, z) != before).flatten(1).any(1)
+        of_units = edits_of(attachment).of_units
+    expected = head.is_artifact(look(before).mean(dim=(2, 3)))
+    assert changed.any() and not changed[~expected].any()
+    assert not classifier_path(fingerprint(stylegan2)).exists()
+    profile = Profile.load(profile_path(Generator.of(stylegan2), Settings(SAMPLES)))
+    assert not profile.defective and profile.thresholds.keys() == of_units.keys()
+    chosen = numbered(stylegan2)[1:4]
+    assert [each.name for each in chosen] == list(of_units)
+    with recorded(stylegan2, chosen) as maps:
+        images(stylegan2, latents(stylegan2, 200, seed=5))
+    for each in chosen:
+        values = np.moveaxis(maps[each.name].numpy(), 1, 0).reshape(each.channels, -1)
+        shares = (values > of_units[each.name].numpy()[:, None]).mean(axis=1)
+        assert shares.mean() == pytest.approx(0.005, abs=0.002)  # tau, on other latents
 
 
 def test_without_scores_the_error_names_the_three_commands(own_cache: Path, G: nn.Module) -> None:
