@@ -12,101 +12,41 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
 
 import click
-import torch
 from PIL import Image
-from subjects import JUDGE, SUBJECTS, Subject, some
-from torch import Tensor
+from subjects import SUBJECTS, TITLES
+from task import (
+    GATE,
+    NOT_POSSIBLE,
+    OWN_GATE,
+    PREPARED,
+    REJECTION,
+    SYSTEMS,
+    TRUNCATION,
+    Figures,
+    Task,
+    prepare,
+    with_keys,
+)
 
 import ganfix_plugin as ganfix
-from ganfix_plugin.artifacts.prepare import fit_classifier, score_units
-from ganfix_plugin.artifacts.unit_scores import score_units_by_fid
-from ganfix_plugin.evaluate.alternatives import PSIS
-from ganfix_plugin.evaluate.bench import Bench, Labelled, Rendered
-from ganfix_plugin.features.classifier import auc
-from ganfix_plugin.features.frechet import Gaussian
-from ganfix_plugin.features.manifold import Manifold
-from ganfix_plugin.features.render import Look, render
+from ganfix_plugin.features.render import render
 from ganfix_plugin.files import write_text
 from ganfix_plugin.generators.latents import seed_batches
-from ganfix_plugin.hooks.forward import called_with
-from ganfix_plugin.labels import ARTIFACT, NORMAL, stored_path, write
+from ganfix_plugin.labels import ARTIFACT, stored_path, write
 from ganfix_plugin.pictures.sheet import Band, Row, pictured, sheet
-from ganfix_plugin.profiling.store import classifier_path
 
-# By name: a spec, with the files of the seen labels and of 200 of them, and what is not labels.
-SYSTEMS = {
-    "none": "none",
-    "random:of=neurons": "random:of=neurons",
-    "random:of=units,portion=10%": "random:of=units,portion=10%",
-    "fid-units:layer=0": "fid-units:layer=0",
-    "ds:layer=0": "ds:layer=0",
-    "seqc": "seqc",
-    "seqc:start=0,stop=1": "seqc:start=0,stop=1",
-    "seqc:start=0,stop=1,normalize=rank": "seqc:start=0,stop=1,normalize=rank",
-    "seqc:start=0,stop=1,local=yes": "seqc:start=0,stop=1,local=yes",
-    "seqabl": "seqabl",
-    "seqabl:rate=0.3": "seqabl:rate=0.3",
-    "seqabl:lowest=30%,layers=4x4+8x8": "seqabl:lowest=30%,layers=4x4+8x8",
-    "truncation:psi=0.7": "truncation:psi=0.7",
-    "boundary": "boundary:labels={half}",
-    "steer": "steer:labels={half}",
-    "steer, 200 labels": "steer:labels={few}",
-    "steer, no labels": "steer:from={by_itself}",
-}
-TRUNCATION, REJECTION = "truncation, as far as steer", "rejection"
-PREPARED = ("fid-units", "ds", "seqc")  # need a classifier and unit scores
-GATE = "gate=probe:70%"  # of what has none by itself: the same probe
-OWN_GATE = ("steer", "boundary")
-UNMOVED = ("pggan", "truncation")  # there is nothing to pull the latents of one towards
 SHOWN = {
     "steer": "labels of the other half",
     "seqabl": "",
     "seqc:start=0,stop=1": "4×4, 8×8",
 }
-POPULATION, RESERVE, FIRST = 600, 360, 50_000  # seeds, more to draw again from, the first of them
-NORMALS = 400
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Of one system, None where it was not measured.
-
-    Attributes:
-        left: what it leaves of the artifacts where everything is corrected, by the judge.
-        change: of clean images' pixels then, of 255.
-        gated: what it leaves where only what its gate flags is corrected, by the judge.
-        by_labels: the same by the network that the labels came from.
-        untouched: share of clean images that are then bit for bit as they were.
-        identity: of the corrected artifacts, by the judge.
-        kind_kept: the share of them that keep their kind, by the network of the labels.
-        pixels, discriminator: the share of the gap in realism, and in the discriminator's answer,
-            between artifacts and clean images that it closes.
-        auc: of its gate.
-        distance, recall: of the whole population, gated, by the judge.
-    """
-
-    left: float | None = None
-    change: float | None = None
-    gated: float | None = None
-    by_labels: float | None = None
-    untouched: float | None = None
-    identity: float | None = None
-    kind_kept: float | None = None
-    pixels: float | None = None
-    discriminator: float | None = None
-    auc: float | None = None
-    distance: float | None = None
-    recall: float | None = None
-
-
 COLUMNS = {
     "left": ("artifacts left, all corrected", ".0%"),
     "change": ("clean images change by", ".1f"),
@@ -145,40 +85,36 @@ def compare(
     picture: str | None,
 ) -> None:
     """Print what correctors leave of artifacts, and what they cost, as tables in Markdown."""
+    systems = [s for s in (*SYSTEMS, TRUNCATION, REJECTION) if not only or s.startswith(only)]
     with TemporaryDirectory() as folder:
         # Labels are stored for gates: not among the user's own.
         os.environ["GANFIX_CACHE"] = str(out.resolve() / "cache" if out else folder)
         for name in names or SUBJECTS:
             kept = out / f"{name}.json" if out else None
             results = read_results(kept)
-            title = ""
             for split in range(splits):
                 done = results.setdefault(str(split), {})
-                wanted = [
-                    system
-                    for system in (*SYSTEMS, TRUNCATION, REJECTION)
-                    if system not in done
-                    and not (name == UNMOVED[0] and system.startswith(UNMOVED[1]))
-                    and (not only or system.startswith(only))
-                ]
-                if not wanted:
+                missing = [s for s in systems if s not in done and (name, s) not in NOT_POSSIBLE]
+                if not missing:
                     continue
-                task = Task(SUBJECTS[name](split), split, samples, Path(folder))
-                title = task.subject.title
-                click.echo(f"{name}, split {split}: {task.text}")
-                if any(system.startswith(PREPARED) for system in wanted):
-                    task.prepare(num, top)
-                for system in wanted:
+                subject = SUBJECTS[name](split)
+                task = Task(subject, split, samples, Path(folder))
+                if any(system.startswith(PREPARED) for system in missing):
+                    prepare(subject, samples, num, top)
+                for system in missing:
                     done[system] = task.measure(system)
                     click.echo(f"{name}, split {split}: {system}: {cells(done[system])}")
                     if kept:
-                        texts = {
-                            s: {n: asdict(f) for n, f in r.items()} for s, r in results.items()
-                        }
-                        write_text(kept, json.dumps(texts, indent=1) + "\n")
-            click.echo(f"\n{title or name}\n\n{table(list(results.values()))}\n")
+                        keep_results(kept, results)
+            click.echo(f"\n{TITLES[name]}\n\n{table(list(results.values()))}\n")
         if picture:
-            faces(samples, Path(folder)).save(picture)
+            faces(samples, num, top, Path(folder)).save(picture)
+
+
+def keep_results(path: Path, results: Results) -> None:
+    """For `read_results`."""
+    rows = {s: {name: asdict(f) for name, f in split.items()} for s, split in results.items()}
+    write_text(path, json.dumps(rows, indent=1) + "\n")
 
 
 def read_results(path: Path | None) -> Results:
@@ -212,161 +148,10 @@ def averaged(rows: Sequence[Figures]) -> Figures:
     return Figures(**{k: None if None in values else mean(values) for k, values in columns.items()})
 
 
-class Task:
-    """A subject, rendered as it is, and again for every system."""
-
-    def __init__(self, subject: Subject, split: int, samples: int, folder: Path):
-        """Render the half of the labels that nothing is fitted on, and a population."""
-        self.subject, self.samples, generator = subject, samples, subject.generator
-        self.files = {"half": folder / "half.csv", "few": folder / "few.csv"}
-        write(subject.seen, self.files["half"])
-        write(some(subject.seen, 200, split), self.files["few"])
-        write(subject.seen, stored_path(generator.fingerprint))
-        artifacts = Bench(generator, subject.looks, subject.unseen.samples(ARTIFACT))
-        normals = Bench(generator, subject.looks, subject.unseen.samples(NORMAL)[:NORMALS])
-        others = subject.seen.samples(NORMAL)[: len(artifacts.samples)]
-        floor = Bench(generator, subject.looks, others).plain.features
-        self.labelled = Labelled(artifacts, normals, normals.plain.features, floor)
-
-    @property
-    def text(self) -> str:
-        """How many there are, and how far apart they are uncorrected."""
-        labelled = self.labelled
-        return (
-            f"{len(labelled.artifacts.samples)} artifacts, {len(labelled.normals.samples)} clean "
-            f"images; as many other clean images: {labelled.floors[JUDGE]:.1f}; artifacts: "
-            f"{labelled.before[JUDGE]:.1f}"
-        )
-
-    def prepare(self, num: int, top: int) -> None:
-        """Fit the classifier and score the units, on the seen half."""
-        generator, seen, samples = self.subject.generator, self.subject.seen, self.samples
-        classifier = fit_classifier(generator, seen, extractor=self.subject.extractor)
-        classifier.save(classifier_path(classifier.generator))
-        score_units(generator, seen, classifier, samples=samples)
-        clean, way = seen.samples(NORMAL), {"samples": samples, "num": num, "top": top}
-        score_units_by_fid(generator, clean, extractor=classifier.extractor, layers="0", **way)
-
-    def measure(self, system: str) -> Figures:
-        """One system, everything corrected and gated."""
-        if system == REJECTION:
-            return self._rejection()
-        if system == TRUNCATION:
-            return self._truncation()
-        spec = with_keys(
-            SYSTEMS[system].format(**self.files, by_itself=self.subject.by_itself),
-            f"samples={self.samples}",
-        )
-        artifacts, normals = self.labelled.artifacts, self.labelled.normals
-        with ganfix.attach(self.subject.generator, with_keys(spec, "gate=off")):
-            left = self.labelled.left(artifacts.now(self._judge))[JUDGE]
-            change = float(normals.changes(normals.now({})).mean())
-        gated = spec if spec.startswith(OWN_GATE) else with_keys(spec, GATE)
-        with ganfix.attach(self.subject.generator, gated) as attachment:
-            gate = attachment.corrections[0].gate
-            after, clean, everything = artifacts.now(), normals.now({}), self._population.now()
-        assert gate is not None
-        by_look, look = self.labelled.left(after), self.subject.label_look
-        return Figures(
-            left,
-            change,
-            gated=by_look[JUDGE],
-            by_labels=None if look == JUDGE else by_look[look],
-            untouched=float((normals.changes(clean) == 0).float().mean()),
-            identity=self.labelled.measures(artifacts, after, JUDGE).identity,
-            kind_kept=self.labelled.measures(artifacts, after, look).kind_kept,
-            pixels=self._closed(after, "pixels"),
-            discriminator=self._closed(after, "discriminator"),
-            auc=auc(*(self._scores(gate.scorer, bench) for bench in (artifacts, normals))),
-            **self._of_all(everything.features[JUDGE]),
-        )
-
-    def _scores(self, scorer: Callable[..., Tensor], bench: Bench) -> Tensor:
-        """A gate's scores of uncorrected calls."""
-        G, adapter = self.subject.generator.G, self.subject.generator.adapter
-        scores = []
-        for z, c in seed_batches(self.subject.generator, bench.samples):
-            call = called_with(G, adapter.entry, lambda view: adapter.synthesize(view, z, c))
-            scores.append(scorer(G.get_submodule(adapter.entry), *call))
-        return torch.cat(scores)
-
-    def _closed(self, after: Rendered, look: str) -> float | None:
-        """The share of the gap between artifacts and clean images in a look's mean realism, or in
-        the mean of the answer itself, that is closed."""
-        if look not in self.subject.looks or self.subject.real is None:
-            return None
-
-        def score(features: Tensor) -> float:
-            realism = self._manifolds[look].realism if look in self._manifolds else Tensor.flatten
-            return float(realism(features).mean())
-
-        labelled = self.labelled
-        before = score(labelled.artifacts.plain.features[look])
-        gap = score(labelled.normals.plain.features[look]) - before
-        return (score(after.features[look]) - before) / gap
-
-    def _of_all(self, features: Tensor) -> dict[str, float]:
-        """Distance and recall of a population, by the judge."""
-        recall = Manifold.of(features).contains(self._real).float().mean()
-        distance = Gaussian.of(self._real).distance_to_samples(features)
-        return {"distance": distance, "recall": float(recall)}
-
-    def _rejection(self) -> Figures:
-        """The population without what steer would correct, and others in its place."""
-        judge, first = self._judge, FIRST + POPULATION
-        reserve = Bench(self.subject.generator, judge, range(first, first + RESERVE))
-        benches = (self._population, reserve)
-        spec = with_keys(SYSTEMS["steer"].format(**self.files), f"samples={self.samples}")
-        with ganfix.attach(self.subject.generator, spec):
-            alone = [bench.changes(bench.now({})) == 0 for bench in benches]
-        features = [bench.plain.features[JUDGE] for bench in benches]
-        kept, again = (rows[mask] for rows, mask in zip(features, alone))
-        rejected = torch.cat([kept, again])[:POPULATION]
-        assert len(rejected) == POPULATION
-        return Figures(**self._of_all(rejected))
-
-    def _truncation(self) -> Figures:
-        """At the weakest psi that leaves no more of the artifacts than steer, or else the least."""
-        generator, artifacts = self.subject.generator, self.labelled.artifacts
-        spec = with_keys(SYSTEMS["steer"].format(**self.files), f"samples={self.samples}")
-        with ganfix.attach(generator, spec):
-            goal = self.labelled.left(artifacts.now(self._judge))[JUDGE]
-        tried: dict[float, float] = {}
-        for psi in PSIS:
-            with ganfix.attach(generator, f"truncation:psi={psi}"):
-                tried[psi] = self.labelled.left(artifacts.now(self._judge))[JUDGE]
-            if tried[psi] <= goal:
-                break
-        psi = min(tried, key=lambda psi: tried[psi])
-        click.echo(f"truncation: psi={psi:g} leaves {tried[psi]:.0%}, steer {goal:.0%}")
-        with ganfix.attach(generator, f"truncation:psi={psi}"):
-            everything = self._population.now()
-        return Figures(tried[psi], **self._of_all(everything.features[JUDGE]))
-
-    @cached_property
-    def _judge(self) -> dict[str, Look]:
-        return {JUDGE: self.subject.looks[JUDGE]}
-
-    @cached_property
-    def _population(self) -> Bench:
-        """Seeds as they come."""
-        return Bench(self.subject.generator, self._judge, range(FIRST, FIRST + POPULATION))
-
-    @cached_property
-    def _real(self) -> Tensor:
-        """Features of real images, or where there are none of clean ones."""
-        real = self.subject.real
-        return self.labelled.clean[JUDGE] if real is None else real[JUDGE]
-
-    @cached_property
-    def _manifolds(self) -> dict[str, Manifold]:
-        real = self.subject.real or {}
-        return {"pixels": Manifold.of(real["pixels"])} if real else {}
-
-
-def faces(samples: int, folder: Path, shown: int = 12) -> Image.Image:
+def faces(samples: int, num: int, top: int, folder: Path, shown: int = 12) -> Image.Image:
     """The first held-out faces that a person called artifacts, uncorrected and by some systems."""
     subject = SUBJECTS["faces"](0)
+    prepare(subject, samples, num, top)
     write(subject.seen, folder / "half.csv")
     write(subject.seen, stored_path(subject.generator.fingerprint))
     seeds = subject.unseen.samples(ARTIFACT)[:shown]
@@ -380,13 +165,6 @@ def faces(samples: int, folder: Path, shown: int = 12) -> Image.Image:
         rows.append(Row(system.partition(":")[0], note, pictured(after)))
     band = Band("Labelled artifacts, held out", [f"seed {seed}" for seed in seeds], rows)
     return sheet("Face GAN, before and after", f"all with {GATE}", [band])
-
-
-def with_keys(spec: str, *keys: str) -> str:
-    """A spec with more keys."""
-    for key in keys:
-        spec += f"{',' if ':' in spec else ':'}{key}"
-    return spec
 
 
 if __name__ == "__main__":

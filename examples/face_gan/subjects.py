@@ -6,7 +6,7 @@ The judge is a network that neither the labels nor any probe came from, and dist
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,6 @@ class Subject:
     """A generator on one split of its labels.
 
     Attributes:
-        title: for people, with who labelled and who judges.
         seen, unseen: labels to learn from, and labels to measure on.
         looks: by name; `JUDGE` is the one that distances are by.
         label_look: the one by which the labels, or else the kinds of content, were made.
@@ -46,7 +45,6 @@ class Subject:
         by_itself: what a probe is fitted on where there are no labels.
     """
 
-    title: str
     generator: Generator
     seen: Labels
     unseen: Labels
@@ -62,9 +60,8 @@ def faces(split: int) -> Subject:
     generator = Generator.of(legacy.generator())
     labels = read(HERE / "labels.csv").check(generator.fingerprint)
     looks = {JUDGE: load_extractor("efficientnet-lite0").features}
-    title = "Face GAN, labels by a person, judged by EfficientNet-Lite0"
     parts = halves(labels, split)
-    return Subject(title, generator, *parts, looks, JUDGE, None, "efficientnet-lite0", "lr")
+    return Subject(generator, *parts, looks, JUDGE, None, "efficientnet-lite0", "lr")
 
 
 def footwear(name: str, split: int) -> Subject:
@@ -90,19 +87,20 @@ def footwear(name: str, split: int) -> Subject:
     seeds = range(100_000 * split, 100_000 * split + POOL)
     pool = Bench(generator, {"classifier": classifier.features}, seeds).plain
     labels = balanced(generator.fingerprint, seeds, pool.features["classifier"], real["classifier"])
-    title = (
-        f"{'StyleGAN2' if name == 'stylegan2' else 'PGGAN'} of footwear, labels by a classifier's "
-        "realism within kinds, judged by EfficientNet-Lite0"
-    )
     parts = halves(labels, split)
     extractor, by = "classifier:maps", "discriminator"
-    return Subject(title, generator, *parts, looks, "classifier", real, extractor, by)
+    return Subject(generator, *parts, looks, "classifier", real, extractor, by)
 
 
 SUBJECTS: dict[str, Callable[[int], Subject]] = {
     "faces": faces,
     "stylegan2": partial(footwear, "stylegan2"),
     "pggan": partial(footwear, "pggan"),
+}
+TITLES = {
+    "faces": "Face GAN, labels by a person",
+    "stylegan2": "StyleGAN2 of footwear, labels by realism within kinds",
+    "pggan": "PGGAN of footwear, labels by realism within kinds",
 }
 
 
@@ -131,5 +129,5 @@ def halves(labels: Labels, split: int = 0) -> tuple[Labels, Labels]:
 
 def some(labels: Labels, count: int, seed: int) -> Labels:
     """As many labels by chance."""
-    chosen: Sequence[int] = np.random.RandomState(seed).permutation(len(labels.items))[:count]
+    chosen = np.random.RandomState(seed).permutation(len(labels.items))[:count]
     return replace(labels, items=tuple(labels.items[place] for place in sorted(chosen)))

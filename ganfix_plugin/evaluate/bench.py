@@ -212,8 +212,9 @@ class Labelled:
         )
 
     def _distances(self, features: Mapping[str, Tensor]) -> dict[str, float]:
-        references = self.references.items()
-        return {name: clean.distance_to_samples(features[name]) for name, clean in references}
+        """Those of the networks that looked."""
+        references = self.references
+        return {name: references[name].distance_to_samples(x) for name, x in features.items()}
 
 
 def labelled(

@@ -1,0 +1,244 @@
+"""One subject, rendered as it is, and again for every corrector, gated and not.
+
+Classifier, unit scores and probes see one half of the labels, the figures are of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import click
+import torch
+from subjects import JUDGE, Subject, some
+from torch import Tensor
+
+import ganfix_plugin as ganfix
+from ganfix_plugin.artifacts.prepare import fit_classifier, score_units
+from ganfix_plugin.artifacts.unit_scores import score_units_by_fid
+from ganfix_plugin.evaluate.alternatives import PSIS
+from ganfix_plugin.evaluate.bench import Bench, Labelled, Rendered
+from ganfix_plugin.features.classifier import auc
+from ganfix_plugin.features.frechet import Gaussian
+from ganfix_plugin.features.manifold import Manifold
+from ganfix_plugin.features.render import Look
+from ganfix_plugin.generators.latents import seed_batches
+from ganfix_plugin.hooks.forward import called_with
+from ganfix_plugin.labels import ARTIFACT, NORMAL, stored_path, write
+from ganfix_plugin.profiling.store import classifier_path
+
+# By name: a spec, with the files of the seen labels and of 200 of them, and what is not labels.
+SYSTEMS = {
+    "none": "none",
+    "random:of=neurons": "random:of=neurons",
+    "random:of=units,portion=10%": "random:of=units,portion=10%",
+    "fid-units:layer=0": "fid-units:layer=0",
+    "ds:layer=0": "ds:layer=0",
+    "seqc": "seqc",
+    "seqc:start=0,stop=1": "seqc:start=0,stop=1",
+    "seqc:start=0,stop=1,normalize=rank": "seqc:start=0,stop=1,normalize=rank",
+    "seqc:start=0,stop=1,local=yes": "seqc:start=0,stop=1,local=yes",
+    "seqabl": "seqabl",
+    "seqabl:rate=0.3": "seqabl:rate=0.3",
+    "seqabl:lowest=30%,layers=4x4+8x8": "seqabl:lowest=30%,layers=4x4+8x8",
+    "truncation:psi=0.7": "truncation:psi=0.7",
+    "boundary": "boundary:labels={half}",
+    "steer": "steer:labels={half}",
+    "steer, 200 labels": "steer:labels={few}",
+    "steer, no labels": "steer:from={by_itself}",
+}
+TRUNCATION, REJECTION = "truncation, as far as steer", "rejection"
+PREPARED = ("fid-units", "ds", "seqc")  # need a classifier and unit scores
+GATE = "gate=probe:70%"  # of what has none by itself: the same probe
+OWN_GATE = ("steer", "boundary")
+# PGGAN normalises its latents: there is nothing to pull them towards.
+NOT_POSSIBLE = {("pggan", "truncation:psi=0.7"), ("pggan", TRUNCATION)}
+POPULATION, RESERVE, FIRST = 600, 360, 50_000  # seeds, more to draw again from, the first of them
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one system, None where it was not measured.
+
+    Attributes:
+        left: what it leaves of the artifacts where everything is corrected, by the judge.
+        change: of clean images' pixels then, of 255.
+        gated: what it leaves where only what its gate flags is corrected, by the judge.
+        by_labels: the same by the network that the labels came from.
+        untouched: share of clean images that are then bit for bit as they were.
+        identity: of the corrected artifacts, by the judge.
+        kind_kept: the share of them that keep their kind, by the network of the labels.
+        pixels, discriminator: the share of the gap in realism, and in the discriminator's answer,
+            between artifacts and clean images that it closes.
+        auc: of its gate.
+        distance, recall: of the whole population, gated, by the judge.
+    """
+
+    left: float | None = None
+    change: float | None = None
+    gated: float | None = None
+    by_labels: float | None = None
+    untouched: float | None = None
+    identity: float | None = None
+    kind_kept: float | None = None
+    pixels: float | None = None
+    discriminator: float | None = None
+    auc: float | None = None
+    distance: float | None = None
+    recall: float | None = None
+
+
+class Task:
+    """A subject, rendered as it is, and again for every system."""
+
+    def __init__(self, subject: Subject, split: int, samples: int, folder: Path):
+        """Render the half of the labels that nothing is fitted on, and a population."""
+        self.subject, self.samples, generator = subject, samples, subject.generator
+        self.files = {"half": folder / "half.csv", "few": folder / "few.csv"}
+        write(subject.seen, self.files["half"])
+        write(some(subject.seen, 200, split), self.files["few"])
+        write(subject.seen, stored_path(generator.fingerprint))
+        artifacts = Bench(generator, subject.looks, subject.unseen.samples(ARTIFACT))
+        normals = Bench(generator, subject.looks, subject.unseen.samples(NORMAL))
+        others = subject.seen.samples(NORMAL)[: len(artifacts.samples)]
+        floor = Bench(generator, subject.looks, others).plain.features
+        self.labelled = Labelled(artifacts, normals, normals.plain.features, floor)
+        click.echo(
+            f"{len(artifacts.samples)} artifacts at {self.labelled.before[JUDGE]:.1f}, as many "
+            f"other clean images at {self.labelled.floors[JUDGE]:.1f} of {len(normals.samples)}"
+        )
+
+    def measure(self, system: str) -> Figures:
+        """One system, everything corrected and gated."""
+        if system == REJECTION:
+            return self._rejection()
+        if system == TRUNCATION:
+            return self._truncation()
+        spec = with_keys(
+            SYSTEMS[system].format(**self.files, by_itself=self.subject.by_itself),
+            f"samples={self.samples}",
+        )
+        artifacts, normals = self.labelled.artifacts, self.labelled.normals
+        with ganfix.attach(self.subject.generator, with_keys(spec, "gate=off")):
+            left = self.labelled.left(artifacts.now(self._judge))[JUDGE]
+            change = float(normals.changes(normals.now({})).mean())
+        gated = spec if spec.startswith(OWN_GATE) else with_keys(spec, GATE)
+        with ganfix.attach(self.subject.generator, gated) as attachment:
+            gate = attachment.corrections[0].gate
+            after, clean, everything = artifacts.now(), normals.now({}), self._population.now()
+        assert gate is not None
+        by_look, look = self.labelled.left(after), self.subject.label_look
+        return Figures(
+            left,
+            change,
+            gated=by_look[JUDGE],
+            by_labels=None if look == JUDGE else by_look[look],
+            untouched=float((normals.changes(clean) == 0).float().mean()),
+            identity=self.labelled.measures(artifacts, after, JUDGE).identity,
+            kind_kept=self.labelled.measures(artifacts, after, look).kind_kept,
+            pixels=self._closed(after, "pixels"),
+            discriminator=self._closed(after, "discriminator"),
+            auc=auc(*(self._scores(gate.scorer, bench) for bench in (artifacts, normals))),
+            **self._of_all(everything.features[JUDGE]),
+        )
+
+    def _scores(self, scorer: Callable[..., Tensor], bench: Bench) -> Tensor:
+        """A gate's scores of uncorrected calls."""
+        G, adapter = self.subject.generator.G, self.subject.generator.adapter
+        scores = []
+        for z, c in seed_batches(self.subject.generator, bench.samples):
+            call = called_with(G, adapter.entry, lambda view: adapter.synthesize(view, z, c))
+            scores.append(scorer(G.get_submodule(adapter.entry), *call))
+        return torch.cat(scores)
+
+    def _closed(self, after: Rendered, look: str) -> float | None:
+        """The share of the gap between artifacts and clean images in a look's mean realism, or in
+        the mean of the answer itself, that is closed."""
+        if look not in self.subject.looks or self.subject.real is None:
+            return None
+
+        def score(features: Tensor) -> float:
+            realism = self._manifolds[look].realism if look in self._manifolds else Tensor.flatten
+            return float(realism(features).mean())
+
+        labelled = self.labelled
+        before = score(labelled.artifacts.plain.features[look])
+        gap = score(labelled.normals.plain.features[look]) - before
+        return (score(after.features[look]) - before) / gap
+
+    def _of_all(self, features: Tensor) -> dict[str, float]:
+        """Distance and recall of a population, by the judge."""
+        recall = Manifold.of(features).contains(self._real).float().mean()
+        distance = Gaussian.of(self._real).distance_to_samples(features)
+        return {"distance": distance, "recall": float(recall)}
+
+    def _rejection(self) -> Figures:
+        """The population without what steer would correct, and others in its place."""
+        judge, first = self._judge, FIRST + POPULATION
+        reserve = Bench(self.subject.generator, judge, range(first, first + RESERVE))
+        benches = (self._population, reserve)
+        spec = with_keys(SYSTEMS["steer"].format(**self.files), f"samples={self.samples}")
+        with ganfix.attach(self.subject.generator, spec):
+            alone = [bench.changes(bench.now({})) == 0 for bench in benches]
+        features = [bench.plain.features[JUDGE] for bench in benches]
+        kept, again = (rows[mask] for rows, mask in zip(features, alone))
+        rejected = torch.cat([kept, again])[:POPULATION]
+        assert len(rejected) == POPULATION
+        return Figures(**self._of_all(rejected))
+
+    def _truncation(self) -> Figures:
+        """At the weakest psi that leaves no more of the artifacts than steer, or else the least."""
+        generator, artifacts = self.subject.generator, self.labelled.artifacts
+        spec = with_keys(SYSTEMS["steer"].format(**self.files), f"samples={self.samples}")
+        with ganfix.attach(generator, spec):
+            goal = self.labelled.left(artifacts.now(self._judge))[JUDGE]
+        tried: dict[float, float] = {}
+        for psi in PSIS:
+            with ganfix.attach(generator, f"truncation:psi={psi}"):
+                tried[psi] = self.labelled.left(artifacts.now(self._judge))[JUDGE]
+            if tried[psi] <= goal:
+                break
+        psi = min(tried, key=lambda psi: tried[psi])
+        click.echo(f"truncation: psi={psi:g} leaves {tried[psi]:.0%}, steer {goal:.0%}")
+        with ganfix.attach(generator, f"truncation:psi={psi}"):
+            everything = self._population.now()
+        return Figures(tried[psi], **self._of_all(everything.features[JUDGE]))
+
+    @cached_property
+    def _judge(self) -> dict[str, Look]:
+        return {JUDGE: self.subject.looks[JUDGE]}
+
+    @cached_property
+    def _population(self) -> Bench:
+        """Seeds as they come."""
+        return Bench(self.subject.generator, self._judge, range(FIRST, FIRST + POPULATION))
+
+    @cached_property
+    def _real(self) -> Tensor:
+        """Features of real images, or where there are none of clean ones."""
+        real = self.subject.real
+        return self.labelled.clean[JUDGE] if real is None else real[JUDGE]
+
+    @cached_property
+    def _manifolds(self) -> dict[str, Manifold]:
+        real = self.subject.real or {}
+        return {"pixels": Manifold.of(real["pixels"])} if real else {}
+
+
+def with_keys(spec: str, *keys: str) -> str:
+    """A spec with more keys."""
+    for key in keys:
+        spec += f"{',' if ':' in spec else ':'}{key}"
+    return spec
+
+
+def prepare(subject: Subject, samples: int, num: int, top: int) -> None:
+    """Fit the classifier and score the units, on the seen half of the labels."""
+    generator, seen = subject.generator, subject.seen
+    classifier = fit_classifier(generator, seen, extractor=subject.extractor)
+    classifier.save(classifier_path(classifier.generator))
+    score_units(generator, seen, classifier, samples=samples)
+    clean, way = seen.samples(NORMAL), {"samples": samples, "num": num, "top": top}
+    score_units_by_fid(generator, clean, extractor=classifier.extractor, layers="0", **way)
