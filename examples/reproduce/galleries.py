@@ -45,7 +45,7 @@ _SYSTEMS = {
 _VARIED = {
     "stopping layer l": {f"l = {layer}": f"{SEQC},stop={layer}" for layer in range(1, 7)},
     "portion n": {f"n = {n} %": f"{SEQC},top={n}%" for n in (5, 10, 20, 40, 60, 100)},
-    "factor λ": {f"scale {factor}": f"{SEQC},scale={factor}" for factor in (0.9, 0.6, 0.3, 0)},
+    "factor lambda": {f"scale {factor}": f"{SEQC},scale={factor}" for factor in (0.9, 0.6, 0.3, 0)},
 }
 _CONSPICUOUS = "Labelled artifacts, or else generations of most active LR-neurons"
 _ARTIFACTS, _NORMALS = "Artifacts, held out, the surest first", "Normals, held out"

@@ -72,7 +72,7 @@ PROTOCOL: dict[str, dict[str, Size]] = {
     "t21-table2": {**_LEARNT, **_UNIT_FIDS},
     "t21-table3": {},
     "t21-table4": {**_LEARNT, "artifacts": Size(100, 100)},
-    "t21-figure12": {**_LEARNT, "artifacts": Size(1_000, 500)},
+    "t21-figure12": {**_LEARNT, "artifacts": Size(1_000, 300)},
     "t21-figure17": {},
     "t21-figure26": _GALLERY,
     "t21-labels": {size: _GALLERY[size] for size in ("generations", "artifacts", "num_real")},
