@@ -10,7 +10,8 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -59,7 +60,8 @@ def run(
         main_spec, session, shown = _prepared(target, arguments, device, module)
         asks_for_help = flags.asks_for_help(sys.argv)
         with session.installed(), flags.shown_in_help(*shown):
-            status = _run_as_main(main_spec)
+            with _missing_network(session):
+                status = _run_as_main(main_spec)
             sys.stdout, sys.stderr = streams  # hosts put loggers in their place
             if not status and not asks_for_help:
                 session.finish()
@@ -79,6 +81,18 @@ def run(
         error.__traceback__ = _without_our_frames(error.__traceback__)
         sys.excepthook(type(error), error, error.__traceback__)
         return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+@contextmanager
+def _missing_network(session: Session) -> Iterator[None]:
+    """Say in one line that the network to correct cannot be opened; other runs are the host's."""
+    try:
+        yield
+    except OSError as error:
+        network = session.run.line.network
+        if not session.run.specs or error.filename != network:
+            raise
+        raise GanfixError(f"--network {network}: cannot be read: {error.strerror}") from error
 
 
 def _prepared(

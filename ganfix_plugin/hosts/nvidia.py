@@ -7,6 +7,8 @@ import importlib
 import logging
 import os
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +39,33 @@ def _load(network: str) -> dict[str, Any]:
     legacy = importlib.import_module("legacy")
     util = importlib.import_module("dnnlib.util")
     try:
-        with util.open_url(network) as file:
+        with util.open_url(network) as file, _pickle_of(network):
             networks: dict[str, Any] = legacy.load_network_pkl(file)
         return networks
     except OSError as error:
-        raise GanfixError(f"--network {network}: cannot be read: {error}") from error
-    except (AssertionError, KeyError, pickle.UnpicklingError) as error:
+        reason = error.strerror or str(error)
+        raise GanfixError(f"--network {network}: cannot be read: {reason}") from error
+
+
+# What unpickling and the host's own look at the result raise where it is something else.
+_NO_PICKLE = (AssertionError, AttributeError, EOFError, IndexError, KeyError, TypeError, ValueError)
+
+
+@contextmanager
+def _pickle_of(network: str) -> Iterator[None]:
+    """While a network pickle is read: text, images, what was cut short and pickles of something
+    else are errors of one line."""
+    try:
+        yield
+    except (pickle.UnpicklingError, *_NO_PICKLE) as error:
         raise GanfixError(
-            f"--network {network}: no network pickle with G, D and G_ema, as the host's training "
-            f"writes it ({type(error).__name__})"
+            f"--network {network}: no whole network pickle with G, D and G_ema, as the host's "
+            f"training writes it ({type(error).__name__})"
+        ) from error
+    except ImportError as error:
+        raise GanfixError(
+            f"--network {network}: needs a module that is not here ({error}); run it in the "
+            "checkout that it was made with"
         ) from error
 
 
@@ -94,7 +114,9 @@ def cache_by_detector(session: Session, compute: Function, *args: Any, **kwargs:
 @around
 def _load_corrected(session: Session, load: Function, *args: Any, **kwargs: Any) -> Any:
     """legacy.load_network_pkl: every script takes its generator from here, under "G_ema"."""
-    networks = load(*args, **kwargs)
+    corrects = session.run.specs or session.screen
+    with _pickle_of(session.run.line.network) if corrects else nullcontext():
+        networks = load(*args, **kwargs)
     G, metrics = networks["G_ema"], session.run.metrics
     session.prepare(G, networks.get("D"))
     if metrics.latents:  # errors belong here, not in the ranks
