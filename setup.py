@@ -133,6 +133,7 @@ setup(
             "efficientnet-lite0 = ganfix_plugin.features.extractors:efficientnet_lite0",
             "inception = ganfix_plugin.features.extractors:inception",
             "resnet18 = ganfix_plugin.features.extractors:resnet18",
+            "vgg16 = ganfix_plugin.features.extractors:vgg16",
         ],
         "ganfix.hosts": [
             "nvidia = ganfix_plugin.hosts.nvidia:HOST",

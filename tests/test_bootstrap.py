@@ -61,10 +61,19 @@ def test_realism_is_the_mean_score() -> None:
     )
 
 
-def test_without_a_second_side_there_is_one_value_and_nothing_else() -> None:
+def test_realism_has_the_standard_deviation_of_the_generations() -> None:
+    real, sides = Manifold.of(features(80)), pair()
+    figure = mean("realism", real, sides, NONE)
+    expected = [float(np.std(real.realism(side).double().numpy(), ddof=1)) for side in sides]
+    assert figure.deviations == pytest.approx(expected)
+    recorded = figure.values()
+    assert [recorded["uncorrected_sd"], recorded["corrected_sd"]] == list(figure.deviations)
+
+
+def test_without_a_second_side_there_is_one_value_and_nothing_of_the_other() -> None:
     for figure in figures(features(80), pair()[:1], Bootstrap()):
         assert figure.corrected is figure.difference is figure.interval is None
-        assert figure.values() == {"uncorrected": figure.uncorrected}
+        assert {*figure.values()} <= {"uncorrected", "uncorrected_sd"}
 
 
 @pytest.mark.parametrize("d", [8, 90])

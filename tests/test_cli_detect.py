@@ -95,6 +95,42 @@ def test_sheets_histogram_and_a_heat_map_for_every_shown_seed_are_written(
     assert not list(out.rglob(".writing*"))
 
 
+def test_another_rate_stands_beside_the_first(run: Any, face: nn.Module, tmp_path: Path) -> None:
+    done = run("--rate=0.1", "--rate=0.3")
+    assert done.exit_code == 0, done.output
+    table = rows(tmp_path)
+    assert [float(row["score"]) for row in table] == sorted(
+        (float(row["score"]) for row in table), reverse=True
+    )
+    z = latents_of([int(row["seed"]) for row in table], (100, 1, 1))
+    paper = [float(row["score R = 0.3"]) for row in table]
+    assert torch.equal(torch.tensor(paper), ganfix.detect(face, z, rate=0.3, samples=200))
+    best = sorted(table, key=lambda row: -float(row["percentile R = 0.3"]))
+    assert paper != sorted(paper, reverse=True)
+    assert [float(row["score R = 0.3"]) for row in best] == sorted(paper, reverse=True)
+    values = [[float(row[name]) for row in table] for name in ("score", "score R = 0.3")]
+    ranks = [np.array([np.mean([(w < v) + (w <= v) for w in by]) for v in by]) for by in values]
+    assert f"by R = 0.3: rank correlation {np.corrcoef(*ranks)[0, 1]:+.2f}, " in done.output
+    assert np.asarray(Image.open(tmp_path / "out" / "rates.png")).std() > 10
+
+
+def test_with_labels_every_rate_says_how_well_it_separates(
+    run: Any, face: nn.Module, tmp_path: Path
+) -> None:
+    z = latents_of(range(20), (100, 1, 1))
+    order = ganfix.detect(face, z, rate=0.3, samples=200).argsort(descending=True).tolist()
+    kinds = ["artifact"] * 10 + ["normal"] * 10
+    items = tuple(Label(seed, kind) for seed, kind in zip(order, kinds))
+    write(Labels(fingerprint(face), items), tmp_path / "labels.csv")
+    done = run("--rate=0.1", "--rate=0.3", f"--labels={tmp_path / 'labels.csv'}")
+    assert "most artifact-like are the same; ROC AUC 1.000" in done.output
+
+
+def test_only_the_lr_count_has_rates(run: Any) -> None:
+    done = run("--by=probe", "--rate=0.1", "--rate=0.3")
+    assert done.exit_code == 1 and "--by probe knows no rates" in done.output
+
+
 def test_more_images_than_fit_one_batch_keep_their_seeds(run: Any, tmp_path: Path) -> None:
     run("--top=40")
     assert len(list((tmp_path / "out" / "heatmaps").iterdir())) == 40

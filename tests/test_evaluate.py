@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -211,7 +212,7 @@ def test_a_judge_measures_the_same_by_another_network(real: Path, tmp_path: Path
 def test_without_correct_there_is_one_side(real: Path) -> None:
     done = run(*line(real, "--num=40"))
     row = next(each for each in done.stdout.splitlines() if each.startswith("realism"))
-    assert len(row.split()) == 3
+    assert re.fullmatch(r"realism ↑ +\d\.\d+ ± \d\.\d+", row)
 
 
 def test_latents_may_be_given(real: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from prepared import EXTRACTOR, error, look, run
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, registry
-from ganfix_plugin.features import extractors, resnet
+from ganfix_plugin.features import download, extractors, nvidia, resnet
 from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.loading import open_network
@@ -74,6 +74,7 @@ def test_inception_is_clean_fid_s_where_that_can_load_it(
     (tmp_path / "cleanfid" / "inception_torchscript.py").write_text(CLEAN_FID)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setenv("DNNLIB_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(extractors, "_load", extractors._load.__wrapped__)
     assert extractors.has_inception()
     with pytest.raises(GanfixError, match=r"cleanfid cannot load it \(no network\)"):
@@ -82,6 +83,70 @@ def test_inception_is_clean_fid_s_where_that_can_load_it(
     features = load_extractor("inception").features(pictures())
     assert features.shape == (2, 2048)
     assert float(features.min()) >= 0 and float(features.max()) > 100  # of pixels from 0 to 255
+
+
+class NVIDIAs(nn.Module):
+    """In the place of NVIDIA's detectors, called as they are."""
+
+    def forward(self, img: Tensor, return_features: bool = False) -> Tensor:
+        assert img.dtype == torch.uint8
+        assert return_features
+        return img.float().mean(dim=(2, 3)).repeat(1, 3)
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where NVIDIA's detectors are downloaded from; the cache is empty, no package installed."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    for name in (nvidia.INCEPTION, nvidia.VGG16):
+        torch.jit.save(torch.jit.script(NVIDIAs()), folder / name)
+    monkeypatch.setattr(nvidia, "URL", f"{folder.as_uri()}/")
+    monkeypatch.setenv("DNNLIB_CACHE_DIR", str(tmp_path / "dnnlib"))
+    monkeypatch.setattr(extractors, "_INCEPTIONS", {})
+    return folder
+
+
+NVIDIA = [(extractors.vgg16, nvidia.VGG16), (extractors.inception, nvidia.INCEPTION)]
+both_detectors = pytest.mark.parametrize(("load", "name"), NVIDIA, ids=["vgg16", "inception"])
+
+
+@both_detectors
+def test_nvidia_s_detectors_are_downloaded_to_where_the_hosts_look(
+    load: Any, name: str, server: Path, tmp_path: Path
+) -> None:
+    x = pictures()
+    expected = ((x * 127.5 + 128).clamp(0, 255).floor().mean(dim=(2, 3))).repeat(1, 3)
+    torch.testing.assert_close(load().features(x), expected, rtol=1e-5, atol=1e-3)
+    # dnnlib.util.open_url looks for downloads/<MD5 of the URL>_*
+    mark = hashlib.md5(f"{nvidia.URL}{name}".encode()).hexdigest()
+    (server / name).unlink()
+    assert list((tmp_path / "dnnlib" / "downloads").glob(f"{mark}_*"))
+    assert load().features(x).shape == (2, 9)
+
+
+@both_detectors
+def test_offline_they_say_where_they_belong_and_what_else_there_is(
+    load: Any, name: str, server: Path, tmp_path: Path
+) -> None:
+    (server / name).unlink()
+    with pytest.raises(GanfixError, match=f"{name} is not in .*dnnlib.* cannot be down") as caught:
+        load()
+    assert "\n" not in str(caught.value) and "--extractor" in str(caught.value)
+    assert not list((tmp_path / "dnnlib").rglob("*.pt"))
+
+
+def test_a_damaged_detector_says_so(server: Path) -> None:
+    (server / nvidia.VGG16).write_bytes(b"no network")
+    with pytest.raises(GanfixError, match="damaged or no TorchScript file; delete it"):
+        extractors.vgg16()
+
+
+def test_inception_is_at_hand_where_the_hosts_have_downloaded_it(server: Path) -> None:
+    assert not extractors.has_inception()
+    extractors.inception()
+    assert extractors.has_inception()
+    assert extractors.measuring_extractor() == "inception"
 
 
 def test_a_network_is_frozen_and_runs_without_gradients() -> None:
@@ -239,7 +304,7 @@ def test_a_server_that_does_not_answer_is_given_up(
         silent.listen()
         port = silent.getsockname()[1]
         monkeypatch.setattr(resnet, "URL", f"http://127.0.0.1:{port}/{WEIGHTS}")
-        monkeypatch.setattr(resnet, "_PATIENCE", 0.5)
+        monkeypatch.setattr(download, "PATIENCE", 0.5)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         started = time.monotonic()
         with pytest.raises(GanfixError, match="cannot be downloaded to there .*timed out"):

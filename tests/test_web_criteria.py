@@ -16,6 +16,7 @@ def test_the_papers_criteria_come_with_ganfix() -> None:
         "bedroom": ["object", "pattern", "layout"],
         "church": ["structure", "pattern", "background"],
         "faces": ["face", "hair", "neck", "background"],
+        "ffhq": ["part", "object"],
     }
 
 

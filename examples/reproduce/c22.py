@@ -89,12 +89,14 @@ def table2(case: Case) -> None:
     for rate in (0.1, PAPER_RATE, 0.5):
         counts = lr_counts(case, rate, population.seeds)
         order = counts.argsort(stable=True)
-        figures = []
+        figures, deviations = [], []
         for places in (order[:ends], order[-ends:]):
-            figures += precision_recall(population.real, population.features[places])
-            figures.append(float(population.realism[places].mean()))
+            realism = population.realism[places]
+            figures += [*precision_recall(population.real, population.features[places])]
+            figures.append(float(realism.mean()))
+            deviations.append(f" ± {realism.std():.4f}")
         name, correlation = f"R = {rate:g}", rank_correlation(counts, population.realism)
-        line = _with_ratio(f"{case.name}, {name}", figures)
+        line = _with_ratio(f"{case.name}, {name}", figures, deviations)
         lines.append((*line, f"{correlation:+.2f}"))
         within = rank_correlation(counts, population.realism, kinds)
         areas = [separation(counts, population.realism, group) for group in (one_kind, kinds)]
@@ -102,7 +104,10 @@ def table2(case: Case) -> None:
         beside.append((name, f"{correlation:+.2f}", f"{within:+.2f}", *shares))
     for name, printed in case.published.rows.items():
         lines.append((*_with_ratio(f"the paper's {name}", printed), "–"))
-    case.say("rank correlation: of LR count and realism, Spearman's")
+    case.say(
+        "rank correlation: of LR count and realism, Spearman's; ±: the standard deviation of the"
+    )
+    case.say("generations' realism, whose mean the figure is; we have the paper's means only")
     case.table(lines)
     case.say(
         f"is it the defect, or the kind of content? Artifacts are the lowest {LOWEST:.0%} of "
@@ -166,8 +171,13 @@ def _beside(own: str, printed: object) -> str:
     return f"{own} / {'–' if printed is None else printed}"
 
 
-def _with_ratio(name: str, figures: list[float] | tuple[float, ...]) -> tuple[str, ...]:
-    return (name, *(f"{figure:.4f}" for figure in figures), f"{figures[3] / figures[0]:.2f}")
+def _with_ratio(
+    name: str, figures: Sequence[float], deviations: Sequence[str] = ("", "")
+) -> tuple[str, ...]:
+    """A line of Table 2; the deviations are those of realism, at the bottom and at the top."""
+    cells = [f"{figure:.4f}" for figure in figures]
+    cells[2], cells[5] = cells[2] + deviations[0], cells[5] + deviations[1]
+    return (name, *cells, f"{figures[3] / figures[0]:.2f}")
 
 
 def profile_of(case: Case, layers: tuple[Layer, ...]) -> Profile:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,13 +55,23 @@ class Ranking:
         ranked = tuple(seeds[index] for index in order.tolist())
         return cls(ranked, scores.double()[order], percentiles[order])
 
-    def write(self, path: Path) -> None:
-        """The table as CSV: seed, score, percentile; as `files.written` does."""
-        columns = self.seeds, self.scores.tolist(), self.percentiles.tolist()
+    def write(self, path: Path, others: Mapping[str, Ranking] | None = None) -> None:
+        """The table as CSV: seed, score, percentile, and both by other rankings of the same seeds
+        under those names and the other's; as `files.written` does."""
+        rankings = {"": self, **{f" {name}": other for name, other in (others or {}).items()}}
+        cells = [ranking._cells() for ranking in rankings.values()]
         with written(path) as temporary, temporary.open("w", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(("seed", "score", "percentile"))
-            rows.writerows((seed, f"{x:.6g}", f"{share:.3f}") for seed, x, share in zip(*columns))
+            names = [f"{what}{name}" for name in rankings for what in ("score", "percentile")]
+            rows.writerow(("seed", *names))
+            rows.writerows(
+                (seed, *(cell for by in cells for cell in by[seed])) for seed in self.seeds
+            )
+
+    def _cells(self) -> dict[int, tuple[str, str]]:
+        """Score and percentile as text, by seed."""
+        columns = self.seeds, self.scores.tolist(), self.percentiles.tolist()
+        return {seed: (f"{x:.6g}", f"{share:.3f}") for seed, x, share in zip(*columns)}
 
 
 def score_seeds(
@@ -73,6 +83,16 @@ def score_seeds(
     with random_state_kept(generator.G, seed=0):
         scores = [score.of(z, c).float().cpu() for z, c in progress(batches, total, "scoring")]
     return torch.cat(scores) if scores else torch.zeros(0)
+
+
+def agreement(a: Tensor, b: Tensor, top: int) -> tuple[float, int]:
+    """Spearman's rank correlation of two scores [n], and how many of the ``top`` highest they
+    share; of equal ones the first."""
+    # It takes longer to import than a command to start.
+    from scipy.stats import spearmanr
+
+    highest = ({*scores.argsort(descending=True, stable=True)[:top].tolist()} for scores in (a, b))
+    return float(spearmanr(a.numpy(), b.numpy()).statistic), len(set.intersection(*highest))
 
 
 def separation(

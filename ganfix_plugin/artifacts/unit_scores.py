@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ganfix_plugin.artifacts.ranking import agreement
 from ganfix_plugin.features.extractors import load_extractor, measuring_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.render import real_features, seed_features
@@ -87,15 +88,8 @@ class UnitRanking:
     ds: Tensor | None
 
     def agreement(self, top: int) -> tuple[float, int] | None:
-        """Spearman's rank correlation of the scores, and how many of the first ``top`` units they
-        share; None where there are not both."""
-        if self.fid is None or self.ds is None:
-            return None
-        # It takes longer to import than a command to start.
-        from scipy.stats import spearmanr
-
-        shared = {*descending(self.fid)[:top]} & {*descending(self.ds)[:top]}
-        return float(spearmanr(self.fid.numpy(), self.ds.numpy()).statistic), len(shared)
+        """Of FID and DS; see `ranking.agreement`. None where there are not both."""
+        return None if self.fid is None or self.ds is None else agreement(self.fid, self.ds, top)
 
 
 def rankings(profile: Profile, layers: Sequence[Layer]) -> list[UnitRanking]:

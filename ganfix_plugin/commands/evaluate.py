@@ -204,5 +204,6 @@ def row(figure: Figure) -> tuple[str, ...]:
     if figure.interval:
         low, high = figure.interval
         change += f" [{low:+.4g}, {high:+.4g}]"
-    corrected = "" if after is None else f"{after:.4g}"
-    return TITLES[figure.name], f"{figure.uncorrected:.4g}", corrected, change
+    spread = [f" ± {deviation:.2g}" for deviation in figure.deviations] or ["", ""]
+    corrected = "" if after is None else f"{after:.4g}{spread[-1]}"
+    return TITLES[figure.name], f"{figure.uncorrected:.4g}{spread[0]}", corrected, change

@@ -142,8 +142,9 @@ serving_options = several(
         "--criteria",
         "criteria_name",
         metavar="NAME|FILE",
-        help="What counts as an artifact: bedroom, church or faces (the criteria of the CVPR "
-        "2021 paper), or a text file with a line 'name: what to look for' for each.",
+        help="What counts as an artifact, shown beside the images: bedroom, church or faces (the "
+        "criteria of the CVPR 2021 paper), ffhq (those of the IJCAI 2022 one), or a text file with "
+        "a line 'name: what to look for' for each.",
     ),
     gathers(serving=Serving),
 )

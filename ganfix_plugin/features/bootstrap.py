@@ -30,13 +30,15 @@ Side = Callable[[Tensor], float]
 class Figure:
     """One figure of generations, and of the same generations where they are corrected.
 
-    The interval is of the difference, at `CONFIDENCE`, if it was asked for.
+    The interval is of the difference, at `CONFIDENCE`, if it was asked for. The deviations, of one
+    or both sides, are the standard deviations over the generations of what realism is the mean of.
     """
 
     name: str  # "frechet", "precision", "recall" or "realism"
     uncorrected: float
     corrected: float | None = None
     interval: tuple[float, float] | None = field(default=None, kw_only=True)
+    deviations: tuple[float, ...] = field(default=(), kw_only=True)
 
     @property
     def difference(self) -> float | None:
@@ -46,12 +48,14 @@ class Figure:
     def values(self) -> dict[str, float]:
         """All its values, by the names under which records keep them."""
         low, high = self.interval or (None, None)
+        deviations = dict(zip(("uncorrected_sd", "corrected_sd"), self.deviations))
         values = {
             "uncorrected": self.uncorrected,
             "corrected": self.corrected,
             "difference": self.difference,
             "difference_low": low,
             "difference_high": high,
+            **deviations,
         }
         return {name: value for name, value in values.items() if value is not None}
 
@@ -100,7 +104,10 @@ def mean(name: str, real: Manifold, sides: Sequence[Tensor], how: Bootstrap) -> 
     """
     numbers = [_NUMBERS[name](real, side).double().cpu() for side in sides]
     interval = how.interval(len(numbers[0]), *map(_weighted, numbers))
-    return Figure(name, *(float(side.mean()) for side in numbers), interval=interval)
+    means = [float(side.mean()) for side in numbers]
+    # The others are shares of yes and no, whose deviation says nothing more.
+    deviations = tuple(float(side.std()) for side in numbers) if name == "realism" else ()
+    return Figure(name, *means, interval=interval, deviations=deviations)
 
 
 def _weighted(numbers: Tensor) -> Side:

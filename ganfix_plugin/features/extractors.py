@@ -3,7 +3,7 @@
 An extractor turns images into feature maps; their spatial mean is the feature vector. That is all
 that a linear head, Grad-CAM and the Fréchet distance need.
 
-[T21]: Tousi et al., CVPR 2021.
+[K19]: Kynkäänniemi et al., NeurIPS 2019. [T21]: Tousi et al., CVPR 2021.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn.functional import interpolate
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features import resnet
+from ganfix_plugin.features import nvidia, resnet
 from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
@@ -211,21 +211,39 @@ def efficientnet_lite0() -> Extractor:
 
 
 def inception() -> Extractor:
-    """Inception as FID is defined by, 2048 features, of torch-fidelity or else of clean-fid."""
+    """Inception as FID is defined by, 2048 features: NVIDIA's file if it is there, else that of
+    torch-fidelity or clean-fid if one is installed, else NVIDIA's is downloaded."""
+    packages = [package for package in _INCEPTIONS if importlib.util.find_spec(package)]
     failed = []
-    for package, build in _INCEPTIONS.items():
-        if importlib.util.find_spec(package):
-            try:
-                return Extractor("inception", Adapted(build(), _of_pixels))
-            except (OSError, ImportError) as error:  # it may have to be downloaded first
-                failed.append(f"{package} cannot load it ({error})")
-    what = "; ".join(failed) or "install torch-fidelity or clean-fid"
-    raise GanfixError(f"extractor inception: {what}; or use another --extractor")
+    if not packages or nvidia.cached(nvidia.INCEPTION):
+        try:
+            return Extractor("inception", Adapted(nvidia.detector(nvidia.INCEPTION), _of_nvidia))
+        except GanfixError as error:
+            failed.append(str(error))
+    for package in packages:
+        try:
+            return Extractor("inception", Adapted(_INCEPTIONS[package](), _of_pixels))
+        except (OSError, ImportError) as error:  # it may have to be downloaded first
+            failed.append(f"{package} cannot load it ({error})")
+    raise GanfixError(f"extractor inception: {'; '.join(failed)}; or use another --extractor")
 
 
 def has_inception() -> bool:
-    """Whether a package with Inception is installed."""
-    return any(importlib.util.find_spec(package) for package in _INCEPTIONS)
+    """Whether Inception is at hand: NVIDIA's file, or an installed package with it."""
+    packages = any(importlib.util.find_spec(package) for package in _INCEPTIONS)
+    return packages or nvidia.cached(nvidia.INCEPTION) is not None
+
+
+def vgg16() -> Extractor:
+    """NVIDIA's VGG-16, whose 4096 features [K19] takes for precision, recall and realism."""
+    try:
+        network = nvidia.detector(nvidia.VGG16)
+    except GanfixError as error:
+        raise GanfixError(
+            f"extractor vgg16: {error}; without it, measure by --extractor resnet18 or "
+            "efficientnet-lite0, for comparing rows of one table only"
+        ) from error
+    return Extractor("vgg16", Adapted(network, _of_nvidia))
 
 
 def _torch_fidelity() -> nn.Module:
@@ -252,6 +270,11 @@ def _of_pixels(network: nn.Module, x: Tensor) -> Any:
     """Calls a network that takes images as uint8 from 0 to 255."""
     output = network(to_pixels(x))
     return output[0] if isinstance(output, tuple) else output
+
+
+def _of_nvidia(network: Any, x: Tensor) -> Any:
+    """Calls a detector of NVIDIA's; it resizes images itself."""
+    return network(to_pixels(x), return_features=True)
 
 
 def _as_imagenet(network: nn.Module, x: Tensor) -> Any:

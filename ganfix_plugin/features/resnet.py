@@ -7,17 +7,14 @@ exchange the user's. Modules are named as in the weights that torchvision publis
 from __future__ import annotations
 
 import pickle
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.download import impatient
 
 URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
-_PATIENCE = 10  # seconds without an answer
 
 
 def resnet18() -> nn.Module:
@@ -30,7 +27,7 @@ def resnet18() -> nn.Module:
     """
     network = _network()
     try:
-        with _impatient():
+        with impatient():
             weights = torch.hub.load_state_dict_from_url(
                 URL, map_location="cpu", check_hash=True, weights_only=True
             )
@@ -83,14 +80,3 @@ def _network() -> nn.Sequential:
         network.add_module(f"layer{number}", nn.Sequential(first, _Block(out, out, 1)))
         channels = out
     return network
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """In here, a connection that does not answer is given up; torch.hub would wait for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_PATIENCE)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

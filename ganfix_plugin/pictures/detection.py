@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,29 @@ def draw(
         title = f"The {count:,} {end} artifact-like of {total:,} seeds"
         line = f"{note} · below each: its seed and score"
         save(contact(title, line, [images, heats], captions), out / f"{name}.png")
+
+
+def draw_beside(
+    generator: Generator,
+    rankings: Mapping[str, Ranking],
+    out: Path,
+    subject: str,
+    top: int,
+    class_index: int | None = None,
+) -> None:
+    """Write rates.png: both ends of several rankings of the same seeds, one below the other."""
+    first = next(iter(rankings.values()))
+    count, bands = min(top, len(first.seeds), 12), []
+    for end, way in (("Most", 1), ("Least", -1)):
+        rows = []
+        for name, ranking in rankings.items():
+            seeds = ranking.seeds[::way][:count]
+            batches = seed_batches(generator, seeds, class_index=class_index)
+            images = [image for z, c in batches for image in pictured(render(generator, z, c))]
+            rows.append(Row(name, "", images, [f"seed {seed}" for seed in seeds]))
+        bands.append(Band(f"{end} artifact-like", (), rows))
+    note = f"{subject} · {len(first.seeds):,} seeds by LR count · R: the largest rate that is low"
+    save(sheet("The same seeds by other rates", note, bands), out / "rates.png")
 
 
 def _seen(

@@ -1,6 +1,7 @@
 """By which criteria people judge: a text file, one criterion per line.
 
-The templates are those of Tousi et al., CVPR 2021, supplement, Table 6. A line is ``name: what to
+The templates are those of Tousi et al., CVPR 2021, supplement, Table 6; ``ffhq`` is that of Choi,
+Chang, Choi, IJCAI 2022, Appendix A. A line is ``name: what to
 look for``; empty lines and lines that begin with # do not count.
 """
 
