@@ -66,6 +66,8 @@ def test_the_table_holds_the_mean_over_splits_of_what_was_measured(modules: dict
     head, _, row = compare.table(splits).splitlines()
     assert head == "| system | artifacts left, gated | recall of all |"
     assert row == "| `steer` | 15% | 0.500 |"
+    both = compare.summary({"faces": dict(enumerate(splits)), "pggan": {}})
+    assert both.splitlines()[2] == "| `steer` | – / 15% / – / 0.500 | – / – / – / – |"
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -61,6 +61,8 @@ COLUMNS = {
     "distance": ("distance of all", ".1f"),
     "recall": ("recall of all", ".3f"),
 }
+SUMMED = ("left", "gated", "untouched", "recall")
+ALL = (*SYSTEMS, TRUNCATION, REJECTION)
 Results = dict[str, dict[str, Figures]]
 """By split, and by system."""
 
@@ -85,13 +87,14 @@ def compare(
     picture: str | None,
 ) -> None:
     """Print what correctors leave of artifacts, and what they cost, as tables in Markdown."""
-    systems = [s for s in (*SYSTEMS, TRUNCATION, REJECTION) if not only or s.startswith(only)]
+    systems = [system for system in ALL if not only or system.startswith(only)]
+    subjects: dict[str, Results] = {}
     with TemporaryDirectory() as folder:
         # Labels are stored for gates: not among the user's own.
         os.environ["GANFIX_CACHE"] = str(out.resolve() / "cache" if out else folder)
         for name in names or SUBJECTS:
             kept = out / f"{name}.json" if out else None
-            results = read_results(kept)
+            results = subjects[name] = read_results(kept)
             for split in range(splits):
                 done = results.setdefault(str(split), {})
                 missing = [s for s in systems if s not in done and (name, s) not in NOT_POSSIBLE]
@@ -103,10 +106,13 @@ def compare(
                     prepare(subject, samples, num, top)
                 for system in missing:
                     done[system] = task.measure(system)
-                    click.echo(f"{name}, split {split}: {system}: {cells(done[system])}")
+                    click.echo(
+                        f"{name}, split {split}: {system}: {' | '.join(cells(done[system]))}"
+                    )
                     if kept:
                         keep_results(kept, results)
             click.echo(f"\n{TITLES[name]}\n\n{table(list(results.values()))}\n")
+        click.echo(f"{', '.join(COLUMNS[key][0] for key in SUMMED)}\n\n{summary(subjects)}\n")
         if picture:
             faces(samples, num, top, Path(folder)).save(picture)
 
@@ -127,25 +133,45 @@ def read_results(path: Path | None) -> Results:
 
 def table(splits: Sequence[dict[str, Figures]]) -> str:
     """The means over splits, as Markdown; columns that nothing was measured for are left out."""
-    systems = [s for s in (*SYSTEMS, TRUNCATION, REJECTION) if any(s in split for split in splits)]
-    means = {s: averaged([split[s] for split in splits if s in split]) for s in systems}
+    means = averaged(splits)
     shown = [key for key in COLUMNS if any(getattr(row, key) is not None for row in means.values())]
-    head = " | ".join(COLUMNS[key][0] for key in shown)
-    lines = [f"| system | {head} |", "|---" * (1 + len(shown)) + "|"]
-    lines += [f"| `{name}` | {cells(row, shown)} |" for name, row in means.items()]
-    return "\n".join(lines)
+    rows = [(f"`{name}`", *cells(row, shown)) for name, row in means.items()]
+    return markdown(("system", *(COLUMNS[key][0] for key in shown)), rows)
 
 
-def cells(figures: Figures, keys: Sequence[str] = tuple(COLUMNS)) -> str:
-    """As they stand in a line of the table."""
+def summary(subjects: dict[str, Results]) -> str:
+    """What matters most of several subjects, side by side: `SUMMED`, with slashes between."""
+    means = {name: averaged(list(results.values())) for name, results in subjects.items()}
+    rows = []
+    for system in ALL:
+        figures = [of.get(system, Figures()) for of in means.values()]
+        if any(system in of for of in means.values()):
+            rows.append((f"`{system}`", *(" / ".join(cells(each, SUMMED)) for each in figures)))
+    return markdown(("system", *(TITLES[name].partition(",")[0] for name in subjects)), rows)
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cells(figures: Figures, keys: Sequence[str] = tuple(COLUMNS)) -> list[str]:
+    """As they stand in a line of a table."""
     values = [(getattr(figures, key), COLUMNS[key][1]) for key in keys]
-    return " | ".join("–" if value is None else format(value, form) for value, form in values)
+    return ["–" if value is None else format(value, form) for value, form in values]
 
 
-def averaged(rows: Sequence[Figures]) -> Figures:
-    """The means over splits."""
-    columns = {field.name: [getattr(row, field.name) for row in rows] for field in fields(Figures)}
-    return Figures(**{k: None if None in values else mean(values) for k, values in columns.items()})
+def averaged(splits: Sequence[dict[str, Figures]]) -> dict[str, Figures]:
+    """The means over splits, by system."""
+    means = {}
+    for system in ALL:
+        if rows := [split[system] for split in splits if system in split]:
+            columns = {key: [getattr(row, key) for row in rows] for key in COLUMNS}
+            means[system] = Figures(
+                **{key: None if None in values else mean(values) for key, values in columns.items()}
+            )
+    return means
 
 
 def faces(samples: int, num: int, top: int, folder: Path, shown: int = 12) -> Image.Image:
