@@ -271,7 +271,7 @@ def _bundle(
     measure_on: Any,
 ) -> Profile:
     """The numbers that some specs read, and the specs, as a profile file."""
-    measured = [measured_for(generator, spec, measure_on) for spec in specs]
+    measured = [measured_for(generator, spec, measure_on)[0] for spec in specs]
     profiles = {profile.settings: profile for profile in measured if profile}
     if len(profiles) > 1:
         raise GanfixError(

@@ -25,7 +25,9 @@ from ganfix_plugin.files import cache_folder, write_text
 
 ARTIFACT, NORMAL = "artifact", "normal"
 KINDS = (ARTIFACT, NORMAL)
-LR_COUNT = "lr-count"  # the rater of labels that the LR count stood in for
+# The raters of automatic labels, which are never taken for those of people: the LR count, and the
+# realism score.
+LR_COUNT, REALISM = AUTOMATIC = ("lr-count", "realism")
 LAST_SEED = 2**32 - 1  # numpy's
 
 Sample = int | tuple[float, ...]  # a seed, or the values of a latent
@@ -179,10 +181,20 @@ def stored_path(generator: str) -> Path:
     return cache_folder() / "labels" / f"{generator[:16]}.csv"
 
 
+def stored(generator: str) -> Labels | None:
+    """The labels by people that the store has of a generator, by its fingerprint; None if none."""
+    path = stored_path(generator)
+    if not path.exists():
+        return None
+    labels = read(path).check(generator)
+    items = tuple(item for item in labels.items if item.rater not in AUTOMATIC)
+    return Labels(generator, items) if items else None
+
+
 def keep(labels: Labels) -> None:
-    """Add labels to those that the store has of their generator, but none by the LR count, which
-    are no more than what a probe finds by itself."""
-    if items := tuple(item for item in labels.items if item.rater != LR_COUNT):
+    """Add labels to those that the store has of their generator, but no automatic ones, which are
+    no more than what ganfix finds by itself."""
+    if items := tuple(item for item in labels.items if item.rater not in AUTOMATIC):
         path = stored_path(labels.generator)
         before = [read(path)] if path.exists() else []
         write(merge([*before, Labels(labels.generator, items)]), path)

@@ -214,6 +214,9 @@ class Options:
         "[default: resnet18 if its weights are there or can be downloaded, else "
         "efficientnet-lite0, else discriminator]",
     )
+    real: Path | None = option(
+        None, Path, "real images, a folder or zip: the classifier's third class"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -192,6 +192,54 @@ def gate(drawing: Drawing) -> Iterator[Fact]:
         yield text, f" {changed} of {N} samples corrected" in drawing.said
 
 
+def first_use(bench: Bench) -> Iterator[Fact]:
+    """`--correct seqc` where nothing is prepared: it is done without another command."""
+    if bench.kind == "genforce":
+        script, network = "synthesize.py", "pggan_footwear32"
+        line = [network, f"--num={N}", "--trunc_psi=1", "--save_raw_synthesis=true", "--save_dir"]
+    else:
+        script, network = "generate.py", str(bench.work / "net" / "net.pkl")
+        line = [f"--network={network}", f"--seeds=0-{N - 1}", "--outdir"]
+
+    def files(name: str, *correct: str) -> tuple[dict[str, bytes], str]:
+        out = bench.work / "first-use" / name
+        done = succeeded(bench.launched(script, *line, str(out), *correct))
+        pictures = (file for file in out.rglob("*") if file.suffix in (".png", ".jpg"))
+        return {file.name: file.read_bytes() for file in pictures}, done.stderr
+
+    plain, _ = files("plain")
+    first, said = files("first", "--correct=seqc")
+    announced = [part for part in said.splitlines() if part.startswith("ganfix: first use on this")]
+    yield (
+        "unprepared --correct=seqc: one line says what it does, and it is done",
+        (len(announced) == 1 and "stopped, it goes on from there" in announced[0]),
+    )
+    if bench.kind == "genforce":
+        yield f"… and corrects {N} of {N} samples", f"{N} of {N} samples corrected" in said
+        first, said = files("artifacts", "--correct=seqc:rows=artifacts")
+        what = "rows=artifacts: "
+    else:
+        what = ""
+    changed = sum(first[name] != content for name, content in plain.items())
+    yield (
+        f"… {what}{changed} of {N} files change and the others are byte-identical",
+        0 < changed < N and f" {changed} of {N} samples corrected" in said,
+    )
+    again, said = files("again", "--correct=seqc" + (":rows=artifacts" if what else ""))
+    yield (
+        "… the second use measures nothing and gives the same files",
+        (again == first and "first use" not in said),
+    )
+    if bench.kind == "ada":
+        network = f"--network={bench.work / 'micro' / 'net.pkl'}"
+        metric = [network, f"--data={bench.work / 'data.zip'}", "--metrics=fid", "--num-gen=60"]
+        done = succeeded(bench.launched("calc_metrics.py", *metric, "--correct=seqc"))
+        yield (
+            "calc_metrics.py --metrics=fid, unprepared --correct=seqc",
+            ("first use on this" in done.stderr and "samples corrected" in done.stderr),
+        )
+
+
 def screening(bench: Bench, script: str) -> Iterator[Fact]:
     """Screened seeds are not rendered; the others keep their names and their pixels."""
     network = f"--network={bench.work / 'net' / 'net.pkl'}"
@@ -541,6 +589,8 @@ def groups(bench: Bench) -> Iterator[tuple[str, Iterator[Fact]]]:
     yield f"{bench.kind} {script}", gate(first)
     yield f"{bench.kind} {script}, constant noise", gate(Drawing(bench, script, noisy))
     yield f"{bench.kind} {script}, random noise", gate(Drawing(bench, script, noisy, (noise,)))
+    if bench.kind != "sg3":
+        yield f"{bench.kind} {script}, first use", first_use(bench)
     yield bench.kind, {"ada": ada, "sg3": sg3, "genforce": genforce}[bench.kind](bench)
     if bench.kind != "genforce":
         yield f"{bench.kind} {script}", screening(bench, script)

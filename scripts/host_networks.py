@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.torch_version import TorchVersion
 
@@ -191,6 +192,15 @@ def genforce(out: Path) -> None:
             pixels = np.clip((image[0].double().numpy() + 1) * 255 / 2 + 0.5, 0, 255)
             bgr = pixels.astype(np.uint8).transpose(1, 2, 0)[:, :, ::-1]
             cv2.imwrite(str(out / name / f"{index:06d}.jpg"), bgr)
+
+    # The trained PGGAN of examples/pggan_small, registered as the codebase would have it.
+    small = Path(__file__).resolve().parents[1] / "examples" / "pggan_small"
+    weights = load_file(small / "checkpoints" / "pggan_footwear32.safetensors")
+    weights = {name: tensor.float() for name, tensor in weights.items()}
+    torch.save({"generator_smooth": weights}, out / "checkpoints" / "pggan_footwear32.pth")
+    shape = dict(resolution=32, z_space_dim=64, fmaps_base=1024, fmaps_max=64, url=None)
+    with Path("models/model_zoo.py").open("a") as file:
+        file.write(f"\nMODEL_ZOO['pggan_footwear32'] = dict(gan_type='pggan', **{shape})\n")
 
     model = dict(gan_type="stylegan2", resolution=32, fmaps_base=512, fmaps_max=16)
     images = out / "images"

@@ -208,11 +208,13 @@ def make_small() -> None:
     """Cut down how much the commands in this process measure and generate."""
     import prepared  # and so PyTorch and most of ganfix
 
+    from ganfix_plugin.artifacts import prepare as preparing
     from ganfix_plugin.cli import main
     from ganfix_plugin.features import extractors
     from ganfix_plugin.features.extractors import Extractor
     from ganfix_plugin.profiling.profile import Settings
 
+    preparing.NUM, preparing.TOP = SMALL["num"], SMALL["top"]
     extractors.resnet18 = lambda: Extractor("resnet18", prepared.look)
     initialise = Settings.__init__
 

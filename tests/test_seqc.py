@@ -565,20 +565,15 @@ def test_a_classifier_of_another_generator_needs_neither_labels_nor_scores_of_th
         assert shares.mean() == pytest.approx(0.005, abs=0.002)  # tau, on other latents
 
 
-def test_without_scores_the_error_names_the_three_commands(own_cache: Path, G: nn.Module) -> None:
-    with pytest.raises(GanfixError) as caught:
-        attach(G, "seqc")
-    for command in ("ganfix labels auto", "ganfix fit", "ganfix score", "ganfix prepare"):
-        assert command in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_without_a_classifier_the_error_names_the_command(
-    own_cache: Path, pggan: nn.Module
+def test_a_named_profile_without_thresholds_is_refused(
+    tmp_path: Path, stylegan2: nn.Module
 ) -> None:
-    for spec in ("random:gate=artifact:0.5", "units:units=1:0,gate=artifact:0.5"):
-        with pytest.raises(GanfixError, match="classifier .*no such file; make it by ganfix fit"):
-            attach(pggan, spec)
+    path = tmp_path / "empty.safetensors"
+    prepare(stylegan2)
+    Profile.of(Generator.of(stylegan2), Settings(SAMPLES)).save(path)
+    says = r"holds no unit thresholds of layer 1 .*, only of none; leave profile= out"
+    with pytest.raises(GanfixError, match=says):
+        attach(stylegan2, f"seqc:profile={path}")
 
 
 @pytest.mark.parametrize(

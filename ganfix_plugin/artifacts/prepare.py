@@ -26,7 +26,7 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents, seed_batches
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import random_state_kept
-from ganfix_plugin.labels import ARTIFACT, KINDS, LR_COUNT, NORMAL, Label, Labels
+from ganfix_plugin.labels import ARTIFACT, KINDS, LR_COUNT, NORMAL, REALISM, Label, Labels
 from ganfix_plugin.profiling.defective import TAU, Overlap, artifact_sums, mean_overlaps, thresholds
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import lr_counts
@@ -90,39 +90,48 @@ def prepared(
     head = Classifier.load(classifier) if classifier else _head(measured, settings, training)
     profile, _ = measured_thresholds(measured, layers, settings)
     if scores and not _has_scores(profile, layers, head):
-        labels = (
-            training.labels or _own_labels(measured) or _automatic(measured, settings, training)
-        )
+        labels = training.labels or own_labels(measured) or _automatic(measured, settings, training)
         profile, _ = _scored(measured, labels, head, layers, settings)
     return profile, head
 
 
+def kept_classifier(generator: Generator, training: Training) -> Classifier | None:
+    """The classifier of the store; None if there is none, or not the one that was asked for, or it
+    comes of automatic labels and there are now labels of the user's own."""
+    path = classifier_path(generator.fingerprint)
+    if not os.path.exists(path):
+        return None
+    head, labels = Classifier.load(path), training.labels or own_labels(generator)
+    outdated = head.made.startswith(_AUTOMATIC) and labels is not None
+    same = training.extractor in (None, head.extractor)
+    any_will_do = same and replace(training, extractor=None) == Training()
+    fits = head.made == _made(labels, training) or (any_will_do and not outdated)
+    return head if fits else None
+
+
+def _made(labels: Labels | None, training: Training) -> str:
+    what = f"labels {labels.digest()}" if labels else f"{_AUTOMATIC} {training.num} {training.top}"
+    return f"{what}, real={training.real}, extractor={training.extractor}"
+
+
 def _head(generator: Generator, settings: Settings, training: Training) -> Classifier:
     """The classifier of the store, fitted if there is none, or not the one that was asked for."""
-    path = classifier_path(generator.fingerprint)
-    labels = training.labels or _own_labels(generator)
-    what = f"labels {labels.digest()}" if labels else f"{_AUTOMATIC} {training.num} {training.top}"
-    made = f"{what}, real={training.real}, extractor={training.extractor}"
-    if os.path.exists(path):
-        head = Classifier.load(path)
-        outdated = head.made.startswith(_AUTOMATIC) and labels is not None
-        if head.made == made or (training == Training() and not outdated):
-            return head
+    if kept := kept_classifier(generator, training):
+        return kept
     load_extractor(training.extractor, generator.discriminator)  # before anything is measured
-    labels = labels or _automatic(generator, settings, training)
+    own = training.labels or own_labels(generator)
+    labels = own or _automatic(generator, settings, training)
     head = fit_classifier(generator, labels, real=training.real, extractor=training.extractor)
-    head = replace(head, made=made)
-    head.save(path)
+    head = replace(head, made=_made(own, training))
+    head.save(classifier_path(generator.fingerprint))
     return head
 
 
-def _own_labels(generator: Generator) -> Labels | None:
-    """The labels that the store has of a generator, if they are enough to learn from."""
-    path = label_files.stored_path(generator.fingerprint)
-    if not path.exists():
-        return None
-    labels = label_files.read(path)
-    return labels if all(len(labels.samples(kind)) >= FEWEST for kind in KINDS) else None
+def own_labels(generator: Generator) -> Labels | None:
+    """The labels by people that the store has of a generator, if enough to learn from."""
+    labels = label_files.stored(generator.fingerprint)
+    enough = labels and all(len(labels.samples(kind)) >= FEWEST for kind in KINDS)
+    return labels if enough else None
 
 
 def _automatic(generator: Generator, settings: Settings, training: Training) -> Labels:
@@ -176,7 +185,7 @@ def auto_labels(
         looking = load_extractor(extractor, generator.discriminator)
         generated = seed_features(generator, looking, range(num))
         scores = -Manifold.of(real_features(generator, real, looking)).realism(generated)
-        rater = "realism"
+        rater = REALISM
     order = scores.argsort(descending=True, stable=True).tolist()
     kinds = ((ARTIFACT, order[:top]), (NORMAL, order[-top:]))
     items = [Label(seed, kind, rater) for kind, seeds in kinds for seed in seeds]

@@ -8,13 +8,16 @@ from typing import Any
 import click
 
 from ganfix_plugin.artifacts import prepare as preparing
+from ganfix_plugin.artifacts.first_use import announce
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import FILE, Network, gathers, merged, preset, table
+from ganfix_plugin.correctors.seqc import SeqcOptions, unit_needs
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.files import ready
 from ganfix_plugin.labels import keep
+from ganfix_plugin.profiling.profile import Settings
 from ganfix_plugin.profiling.store import classifier_path
 
 
@@ -32,10 +35,12 @@ def fit(network: Network, files: tuple[Path, ...], out: Path | None, **how: Any)
         ready(out)
     with network.opened() as generator:
         head = preparing.fit_classifier(generator, labels, **how)
+        more_labels = generator.command("label")
     path = out or classifier_path(head.generator)
     head.save(path)
     keep(labels)
     _show(head)
+    head.warn(more_labels)
     click.echo(f"classifier: {path}")
 
 
@@ -80,22 +85,39 @@ def score(
 @options.network
 @options.real
 @options.extractor
-@preset("--num", 2000, "Generations to label.")
-@preset("--top", 300, "Labels of each kind.")
+@click.option("--num", type=int, help=f"Generations to label.  [default: {preparing.NUM}]")
+@click.option("--top", type=int, help=f"Labels of each kind.  [default: {preparing.TOP}]")
 @options.samples("Latents to measure on.")
-def prepare(network: Network, num: int, top: int, samples: int, **how: Any) -> None:
-    """Labels, classifier and scores in one go, without a person: a first result with seqc."""
+@click.option("--layers", help="all, auto, or as 1+2+3.  [default: those that seqc corrects]")
+@gathers(
+    training=lambda real, extractor, num, top: preparing.Training(None, real, extractor, num, top)
+)
+def prepare(
+    network: Network, training: preparing.Training, samples: int, layers: str | None
+) -> None:
+    """Make what --correct seqc needs beforehand, without a person.
+
+    \b
+    ganfix prepare --network ffhq.pkl
+
+    A corrector that finds nothing prepared does the same by itself, when it is first used. Labels
+    of your own, which ganfix fit has kept of this network, are used; else the generations with
+    most and fewest active low-rate neurons (with --real: the least and the most realistic) are
+    labelled. Each step is kept: stopped, it goes on from there.
+    """
+    settings = Settings(samples)
     with network.opened() as generator:
-        labels = preparing.auto_labels(generator, num, top, samples=samples, **how)
-        head = preparing.fit_classifier(generator, labels, **how)
-        head.save(classifier_path(head.generator))
+        needs = unit_needs(SeqcOptions(), generator.layers)
+        chosen = generator.choose(layers) if layers else needs.layers
+        announce(generator, chosen, settings, needs.scores, None, training)
+        _, head = preparing.prepared(
+            generator, chosen, settings, scores=needs.scores, training=training
+        )
         _show(head)
-        _, path = preparing.score_units(generator, labels, head, samples=samples)
-    extractor = how["extractor"]
-    keys = {} if samples == 10_000 else {"samples": samples}  # which profiles are kept by
-    keys |= {"extractor": extractor} if ":" in (extractor or "") else {}
-    spec = ":".join(filter(None, ("seqc", ",".join(f"{key}={keys[key]}" for key in keys))))
-    click.echo(f"profile: {path}\nready for --correct {spec}")
+        head.warn(generator.command("label"))
+    keys = [] if samples == 10_000 else [f"samples={samples}"]  # which profiles are kept by
+    keys += [f"extractor={head.extractor}"] if ":" in head.extractor else []
+    click.echo(f"ready for --correct {':'.join(filter(None, ('seqc', ','.join(keys))))}")
 
 
 def _show(head: Classifier) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import Options
 
@@ -31,6 +32,7 @@ class CorrectorContext:
         mean_latent: what that argument is on average; None where the generator normalises it.
         discriminator: the one that came with the generator, if any.
         probe: what scores calls by the first layers, if the corrector ``needs`` it.
+        classifier: what tells artifacts, if the corrector's `UnitNeeds` say so.
     """
 
     layers: tuple[Layer, ...]
@@ -39,6 +41,23 @@ class CorrectorContext:
     mean_latent: Tensor | None
     discriminator: nn.Module | None = None
     probe: ProbeScorer | None = None
+    classifier: Classifier | None = None
+
+
+@dataclass(frozen=True)
+class UnitNeeds:
+    """What a corrector must know of units.
+
+    Attributes:
+        layers: those whose units it corrects.
+        scores: whether it needs their defective scores over all artifacts; or else their thresholds
+            only, where it scores them by sample.
+        classifier: whether it asks the classifier while it corrects.
+    """
+
+    layers: Sequence[Layer]
+    scores: bool = True
+    classifier: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,10 +73,12 @@ class Corrector:
             latents.
         settle: called before that with the same: the options with all decided that depends on the
             generator. Console and records name these.
-        needs: what the profile must hold: "rates" (activation rates of the context's layers) and
-            "probe", which are measured on first use, "defective" or "unit_fid", which `ganfix
-            score` makes. Options of correctors that need a probe say which by a property ``probe``
-            (a `ProbeChoice`).
+        needs: what the profile must hold: "rates" (activation rates of the context's layers),
+            "probe", "defective" (unit thresholds and defective scores), which are measured on
+            first use, or "unit_fid", which `ganfix units` makes. Options of correctors that need a
+            probe say which by a property ``probe`` (a `ProbeChoice`).
+        units: called with (options, all layers) → what of "defective" is needed; by default
+            everything of all layers.
     """
 
     name: str
@@ -66,6 +87,7 @@ class Corrector:
     edits: Callable[[Any, CorrectorContext], Mapping[Layer, Edit] | SecondPass | Move]
     needs: tuple[str, ...] = ()
     settle: Callable[[Any, CorrectorContext], Any] = lambda options, context: options
+    units: Callable[[Any, Sequence[Layer]], UnitNeeds] = lambda options, layers: UnitNeeds(layers)
 
 
 def load(name: str) -> Corrector:

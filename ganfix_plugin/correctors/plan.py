@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from ganfix_plugin.artifacts.first_use import announce
+from ganfix_plugin.artifacts.prepare import Training, prepared
 from ganfix_plugin.artifacts.probes import ProbeChoice, ensure_probe
 from ganfix_plugin.correctors.bind import BoundSpec
-from ganfix_plugin.correctors.corrector import CorrectorContext
+from ganfix_plugin.correctors.corrector import CorrectorContext, UnitNeeds
 from ganfix_plugin.correctors.gates import ArtifactScorer, LRScorer, ProbeScorer
+from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.generators.generator import Generator
@@ -18,17 +23,17 @@ from ganfix_plugin.hooks.correction import Correction, kind_of
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import Gated
 from ganfix_plugin.profiling.profile import Profile, Settings
-from ganfix_plugin.profiling.store import checked, classifier_path, ensure
+from ganfix_plugin.profiling.store import checked, classifier_path, ensure, on_device
 from ganfix_plugin.spec import Options, Portion
+
+log = logging.getLogger("ganfix")
 
 
 def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any = None) -> Correction:
     """A spec's correction of a generator; what it reads is measured first, unless it is known."""
     options, entry = spec.options, generator.entry
-    if options.extractor:
-        load_extractor(options.extractor, generator.discriminator)
     layers = _chosen(generator, options)
-    profile = measured_for(generator, spec, measure_on)
+    profile, classifier = measured_for(generator, spec, measure_on)
     probe = None
     if reads_probe(spec):
         choice, file = getattr(options, "probe", ProbeChoice()), options.profile
@@ -37,27 +42,94 @@ def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any = None)
         )
         probe = ProbeScorer(reader, fitted)
     mean_latent, discriminator = generator.adapter.mean_latent(generator.G), generator.discriminator
-    context = CorrectorContext(layers, profile, entry, mean_latent, discriminator, probe)
+    context = CorrectorContext(
+        layers, profile, entry, mean_latent, discriminator, probe, classifier
+    )
     spec = replace(spec, options=spec.corrector.settle(options, context))
     edits = spec.corrector.edits(spec.options, context)
     gate = _gate(generator, options, context) if options.gate else None
     numbers = profile.text if profile else ""
     numbers += f",probe={probe.probe.request}" if probe else ""
+    numbers += f",classifier={classifier.digest()}" if classifier else ""
     prefix = f"{entry.name}." if entry.name else ""
     inside = tuple(layer.name for layer in generator.layers if layer.name.startswith(prefix))
     return kind_of(edits)(str(spec), entry, edits, gate, numbers, inside)
 
 
-def measured_for(generator: Generator, spec: BoundSpec, measure_on: Any = None) -> Profile | None:
-    """The profile that a spec's corrector and gate read, measured as far as they need; or None."""
-    options, (edited, counted) = spec.options, layers_read(generator, spec)
-    if not spec.corrector.needs and _score(options) not in ("lr", "probe"):
-        return None
+def measured_for(
+    generator: Generator, spec: BoundSpec, measure_on: Any = None
+) -> tuple[Profile | None, Classifier | None]:
+    """The profile and the classifier that a spec's corrector and gate read, or None of what they do
+    not; what the store lacks of them is measured, unless a profile is named."""
+    options, needs, score = spec.options, spec.corrector.needs, _score(spec.options)
+    units, reads_profile = _unit_needs(generator, spec), needs or score in ("lr", "probe")
+    if options.extractor:
+        load_extractor(options.extractor, generator.discriminator)
     if options.profile is not None:
-        return checked(options.profile, generator.fingerprint)
+        profile = checked(options.profile, generator.fingerprint) if reads_profile else None
+        return profile, Classifier.load(_file(generator, spec)) if units.classifier else None
+    classifier = _prepared(generator, spec, units, measure_on)
+    if not reads_profile:
+        return None, classifier
+    edited, counted = layers_read(generator, spec)
     by_quantile = options.gate and isinstance(options.gate.threshold, Portion)
     scored, needed = counted if by_quantile else (), (*edited, *counted)
-    return ensure(generator, _settings(options), needed, scored, measure_on=measure_on)[0]
+    profile, _ = ensure(generator, _settings(options), needed, scored, measure_on=measure_on)
+    if "unit_fid" in needs:
+        _check_fids(generator, spec, profile)
+    return profile, classifier
+
+
+def _unit_needs(generator: Generator, spec: BoundSpec) -> UnitNeeds:
+    """What a spec's corrector and gate must know of units and of artifacts."""
+    units = UnitNeeds((), scores=False)
+    if "defective" in spec.corrector.needs:
+        units = spec.corrector.units(spec.options, generator.layers)
+    return replace(units, classifier=units.classifier or _score(spec.options) == "artifact")
+
+
+def _prepared(
+    generator: Generator, spec: BoundSpec, units: UnitNeeds, measure_on: Any
+) -> Classifier | None:
+    """The classifier, after making it, thresholds and scores as far as the store lacks them."""
+    options, settings = spec.options, _settings(spec.options)
+    training = Training(real=options.real, extractor=options.extractor)
+    file: Path | None = getattr(options, "classifier", None)
+    if not (units.layers or units.classifier):
+        return None
+    if not (units.classifier or file or _file(generator, spec).exists()) and training == Training():
+        # Scores may be there of a classifier that is kept elsewhere.
+        profile, _ = ensure(generator, settings, ())
+        if all(layer.name in profile.defective for layer in units.layers):
+            return None
+    measured = on_device(generator, measure_on)
+    announce(measured, units.layers, settings, units.scores, file, training)
+    _, classifier = prepared(
+        measured, units.layers, settings, scores=units.scores, classifier=file, training=training
+    )
+    log.info("classifier on %s: %s", classifier.extractor, classifier.held_out.text)
+    classifier.warn(generator.command("label"))
+    return classifier
+
+
+def _file(generator: Generator, spec: BoundSpec) -> Path:
+    """Where a spec's classifier is."""
+    return getattr(spec.options, "classifier", None) or classifier_path(generator.fingerprint)
+
+
+def _check_fids(generator: Generator, spec: BoundSpec, profile: Profile) -> None:
+    missing = [
+        str(layer.index)
+        for layer in spec.corrector.units(spec.options, generator.layers).layers
+        if layer.name not in profile.unit_fid
+    ]
+    if missing:
+        words = f"units --layers {'+'.join(missing)} --real IMAGES"
+        words += "" if spec.options.samples == 10_000 else f" --samples {spec.options.samples}"
+        raise GanfixError(
+            f"{spec.corrector.name}: the FIDs of the units of layer {'+'.join(missing)} were not "
+            f"measured; run {generator.command(words)}"
+        )
 
 
 def layers_read(
@@ -98,7 +170,6 @@ def _gate(generator: Generator, options: Any, context: CorrectorContext) -> Gate
         low_rate = profile.low_rates(layers)
         entry = context.entry.name
         return Gated(LRScorer(tuple((layer.within(entry), x) for layer, x in low_rate)), threshold)
-    path = getattr(options, "classifier", None) or classifier_path(generator.fingerprint)
-    head = Classifier.load(path)
-    extractor = head.load_extractor(generator.discriminator)
-    return Gated(ArtifactScorer(head, extractor, context.entry), threshold)
+    assert context.classifier is not None
+    extractor = context.classifier.load_extractor(generator.discriminator)
+    return Gated(ArtifactScorer(context.classifier, extractor, context.entry), threshold)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
+from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext, UnitNeeds
 from ganfix_plugin.correctors.units import overlapping
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.classifier import Classifier
@@ -33,7 +33,6 @@ from ganfix_plugin.profiling.defective import (
     unit_overlap,
     upsampled_cams,
 )
-from ganfix_plugin.profiling.store import classifier_path
 from ganfix_plugin.spec import Options, Portion, choice, number, option, some, whole, yes_no
 
 
@@ -93,7 +92,9 @@ class SeqcOptions(Options):
     )
     cam: float = option(0.5, number(0, 1), "a sample is defective where its Grad-CAM reaches this")
     classifier: Path | None = option(
-        None, Path, "a classifier file [default: the one that ganfix fit made for this generator]"
+        None,
+        Path,
+        "a classifier file [default: the store's, of ganfix fit or of the first use]",
     )
 
 
@@ -112,18 +113,6 @@ def stopping_layer(options: SeqcOptions, layers: Sequence[Layer]) -> int:
     return stop
 
 
-def corrected_layers(options: SeqcOptions, layers: Sequence[Layer]) -> tuple[Layer, ...]:
-    """The layers from the first to the stopping one; raises as `stopping_layer`."""
-    stop = stopping_layer(options, layers)
-    return tuple(layer for layer in layers if options.start <= layer.index <= stop)
-
-
-def by_sample(options: SeqcOptions, layers: Sequence[Layer]) -> bool:
-    """Whether units of the corrected layers are scored in each sample by itself."""
-    differ = any(layer.by_sample for layer in layers)
-    return options.mode == "sample" or (options.mode == "auto" and differ)
-
-
 def corrected_units(scores: Tensor, top: float) -> Tensor:
     """The units of highest score, bool like ``scores`` [C] or [N, C]: a share of all, at least one,
     as far as so many overlap with artifacts at all."""
@@ -136,19 +125,29 @@ def factors(scores: Tensor, options: SeqcOptions) -> Tensor:
     return torch.where(corrected_units(scores, options.top), faded, 1).float()
 
 
+def unit_needs(options: SeqcOptions, layers: Sequence[Layer]) -> UnitNeeds:
+    """The corrected layers, and whether their units have one score for all samples."""
+    stop = stopping_layer(options, layers)
+    chosen = [layer for layer in layers if options.start <= layer.index <= stop]
+    differ = any(layer.by_sample for layer in chosen)
+    by_sample = options.mode == "sample" or (options.mode == "auto" and differ)
+    twice = by_sample or options.local or options.rows == "artifacts"
+    return UnitNeeds(chosen, scores=not by_sample, classifier=twice)
+
+
 def edits(options: SeqcOptions, context: CorrectorContext) -> Mapping[Layer, Edit] | SecondPass:
     """Edits by layer, or what decides about them after a first pass."""
     profile = context.profile
     assert profile is not None
-    layers = corrected_layers(options, context.layers)
-    each_sample = by_sample(options, layers)
-    numbers = "thresholds" if each_sample else "defective"
-    of_units = {layer.name: profile.of_units(numbers, layer) for layer in layers}
-    if not (each_sample or options.local or options.rows == "artifacts"):
-        return {layer: _scaled(layer, of_units[layer.name], options) for layer in layers}
-    classifier = Classifier.load(options.classifier or classifier_path(profile.fingerprint))
-    extractor = classifier.load_extractor(context.discriminator)
-    return ArtifactPass(layers, options, classifier, extractor, each_sample, of_units)
+    needs = unit_needs(options, context.layers)
+    numbers = "defective" if needs.scores else "thresholds"
+    of_units = {layer.name: profile.of_units(numbers, layer) for layer in needs.layers}
+    if not needs.classifier:
+        return {layer: _scaled(layer, of_units[layer.name], options) for layer in needs.layers}
+    assert context.classifier is not None
+    extractor = context.classifier.load_extractor(context.discriminator)
+    layers, each_sample = tuple(needs.layers), not needs.scores
+    return ArtifactPass(layers, options, context.classifier, extractor, each_sample, of_units)
 
 
 def _scaled(layer: Layer, scores: Tensor, options: SeqcOptions) -> Scale:
@@ -230,4 +229,5 @@ CORRECTOR = Corrector(
     options=SeqcOptions,
     edits=edits,
     needs=("defective",),
+    units=unit_needs,
 )

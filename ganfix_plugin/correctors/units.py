@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
+from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext, UnitNeeds
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import Edit, Scale
@@ -108,6 +108,15 @@ def _by_hand(options: UnitsOptions, context: CorrectorContext) -> dict[Layer, Ed
     return {layer: without(chosen[layer]) for layer in context.layers if layer in chosen}
 
 
+def _one_layer(options: TopUnitsOptions, layers: Sequence[Layer]) -> UnitNeeds:
+    layer = numbered(layers, options.layer)
+    if options.units > layer.channels:
+        raise GanfixError(
+            f"units={options.units}: layer {layer} has {layer.channels}; ask for fewer"
+        )
+    return UnitNeeds([layer])
+
+
 def _highest(
     what: str,
     choose: Callable[[Tensor, int], Tensor],
@@ -115,11 +124,7 @@ def _highest(
     context: CorrectorContext,
 ) -> dict[Layer, Edit]:
     assert context.profile is not None
-    layer = numbered(context.layers, options.layer)
-    if options.units > layer.channels:
-        raise GanfixError(
-            f"units={options.units}: layer {layer} has {layer.channels}; ask for fewer"
-        )
+    (layer,) = _one_layer(options, context.layers).layers
     units = choose(context.profile.of_units(what, layer), options.units)
     if (number := int(units.sum())) < options.units:
         warnings.warn(
@@ -139,6 +144,7 @@ DS = Corrector(
     options=TopUnitsOptions,
     edits=functools.partial(_highest, "defective", overlapping),
     needs=("defective",),
+    units=_one_layer,
 )
 FID_UNITS = Corrector(
     name="fid-units",
@@ -146,4 +152,5 @@ FID_UNITS = Corrector(
     options=TopUnitsOptions,
     edits=functools.partial(_highest, "unit_fid", highest),
     needs=("unit_fid",),
+    units=_one_layer,
 )

@@ -42,7 +42,7 @@ class Report:
     def text(self) -> str:
         """The AUC and its interval."""
         low, high = self.interval
-        return f"held-out AUC {self.auc:.3f} (95 % interval {low:.3f} to {high:.3f})"
+        return f"held-out AUC {self.auc:.3f}, 95 % interval {low:.3f} to {high:.3f}"
 
     @property
     def doubtful(self) -> bool:
@@ -137,7 +137,8 @@ class Classifier:
             warnings.warn(
                 f"the classifier hardly tells artifacts from normal images ({self.held_out.text}): "
                 "what is corrected by it may be no better than chance; give it real images "
-                f"(--real), or 100 to 200 labels of each kind: {more_labels}",
+                "(--real of ganfix fit and prepare, real= after --correct), or 100 to 200 labels "
+                f"of each kind: {more_labels}",
                 GanfixWarning,
                 stacklevel=3,
             )

@@ -23,15 +23,10 @@ from ganfix_plugin.profiling.probe import Probe
 
 FORMAT = "ganfix-profile-1"
 _GROUPS = ("counts", "thresholds", "defective", "unit_fid", "probes")  # tensors by name
-_BY_SCORE = (
-    "run ganfix labels auto, ganfix fit and ganfix score, or all three at once: "
-    "ganfix prepare --network X"
-)
-_BY_FID = "run ganfix units --network X --real IMAGES"
-_OF_UNITS = {  # what they are, and how to make them
-    "thresholds": ("unit thresholds", _BY_SCORE),
-    "defective": ("defective scores", _BY_SCORE),
-    "unit_fid": ("unit FIDs", _BY_FID),
+_OF_UNITS = {
+    "thresholds": "unit thresholds",
+    "defective": "defective scores",
+    "unit_fid": "unit FIDs",
 }
 GATE_RATE = 0.1  # The rate of the LR score; it separated hand labels best.
 
@@ -112,7 +107,7 @@ class Profile:
         if layer.name not in self.counts:
             raise GanfixError(
                 f"profile of {self.generator}: layer {layer} was not measured; measured are "
-                f"{', '.join(self.counts) or 'none'}; measure it by ganfix profile --layers"
+                f"{', '.join(self.counts) or 'none'}; leave profile= out to have it measured"
             )
         return self.counts[layer.name].float() / self.settings.samples
 
@@ -134,17 +129,14 @@ class Profile:
         """ "thresholds", "defective" or "unit_fid" of a layer's units, float64 [C].
 
         Raises:
-            GanfixError: if they were not made yet, with the commands that make them.
+            GanfixError: if they were not made.
         """
         by_layer: dict[str, Tensor] = getattr(self, what)
         if layer.name in by_layer:
             return by_layer[layer.name]
-        title, how_to_make = _OF_UNITS[what]
-        if not by_layer:
-            raise GanfixError(f"profile of {self.generator}: holds no {title}; {how_to_make}")
         raise GanfixError(
-            f"profile of {self.generator}: layer {layer} has no {title}, only "
-            f"{', '.join(by_layer)}; run ganfix score --layers"
+            f"profile of {self.generator}: holds no {_OF_UNITS[what]} of layer {layer}, only of "
+            f"{', '.join(by_layer) or 'none'}; leave profile= out"
         )
 
     def probe(self, name: str) -> Probe | None:

@@ -1,0 +1,140 @@
+"""What the first use of a correction by units is about to do, and about how long that takes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from ganfix_plugin.artifacts import prepare
+from ganfix_plugin.artifacts.prepare import Training
+from ganfix_plugin.features.classifier import FEWEST, Classifier
+from ganfix_plugin.features.extractors import Extractor, load_extractor
+from ganfix_plugin.features.render import render
+from ganfix_plugin.files import cache_folder
+from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.latents import Latents, like_parameters
+from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import random_state_kept
+from ganfix_plugin.labels import ARTIFACT, KINDS, stored
+from ganfix_plugin.profiling.profile import Profile, Settings
+from ganfix_plugin.profiling.store import profile_path
+from ganfix_plugin.workers import duration, rank
+
+log = logging.getLogger("ganfix")
+_TIMED = 4  # latents of a timed pass
+
+
+def announce(
+    generator: Generator,
+    layers: Sequence[Layer],
+    settings: Settings,
+    scores: bool,
+    file: Path | None,
+    training: Training,
+) -> None:
+    """Say in a line what `prepare.prepared`, called with the same, is about to make, and about how
+    long that takes, from a few timed passes; nothing where everything is there.
+
+    Raises:
+        GanfixError: if the extractor is not there that it will need.
+    """
+    kept = prepare.kept_classifier(generator, training)
+    classifier = Classifier.load(file) if file else kept
+    if classifier:
+        extractor = classifier.load_extractor(generator.discriminator)
+    else:
+        extractor = load_extractor(training.extractor, generator.discriminator)
+    steps = list(_steps(generator, layers, settings, scores, bool(classifier), training))
+    if not steps or rank():
+        return
+    seconds = sum(step.passes for step in steps) * _of_pass(generator, (*layers, *generator.auto))
+    if images := sum(step.images for step in steps):
+        seconds += images * _of_image(generator, extractor)
+    log.info(
+        "first use on this %s: %s; about %s on %s, kept in %s; stopped, it goes on from there",
+        generator.name,
+        ", ".join(step.does for step in steps),
+        duration(seconds),
+        generator.device.type,
+        cache_folder(),
+    )
+
+
+class _Step(NamedTuple):
+    """What is done, and how many latents are run through the early layers and rendered for it."""
+
+    does: str
+    passes: int = 0
+    images: int = 0
+
+
+def _steps(
+    generator: Generator,
+    layers: Sequence[Layer],
+    settings: Settings,
+    scores: bool,
+    trained: bool,
+    training: Training,
+) -> Iterator[_Step]:
+    """What of `prepare.prepared` is still to be done."""
+    num, top = training.num or prepare.NUM, training.top or prepare.TOP
+    samples, artifacts, labels = settings.samples, top, prepare.own_labels(generator)
+    if labels:
+        numbers = {kind: len(labels.samples(kind)) for kind in KINDS}
+        artifacts = numbers[ARTIFACT]
+        counts = " and ".join(f"{number:,} {kind}s" for kind, number in numbers.items())
+        if not trained:
+            does = f"trains the classifier on your labels ({counts})"
+            yield _Step(does, images=sum(numbers.values()))
+    elif not trained:
+        if few := stored(generator.fingerprint):
+            counts = " and ".join(f"{len(few.samples(kind))} {kind}s" for kind in KINDS)
+            log.info("your own labels, %s, are too few to learn from (%d of each)", counts, FEWEST)
+        does = f"labels {top} of {num:,} generations artifacts and {top} normals"
+        if training.real:
+            yield _Step(does, images=num)
+        else:
+            yield _Step(does, passes=num + samples)
+        yield _Step("trains the classifier on them", images=2 * top)
+    profile = _stored(generator, settings)
+    missing = [str(layer.index) for layer in layers if layer.name not in profile.thresholds]
+    if missing:
+        does = f"measures the units of layers {'+'.join(missing)} on {samples:,} latents"
+        yield _Step(does, passes=samples)
+    if scores and any(layer.name not in profile.defective for layer in layers):
+        yield _Step(f"scores them on {artifacts:,} artifacts", images=artifacts)
+
+
+def _stored(generator: Generator, settings: Settings) -> Profile:
+    path = profile_path(generator, settings)
+    return Profile.load(path) if os.path.exists(path) else Profile.of(generator, settings)
+
+
+def _of_pass(generator: Generator, layers: Sequence[Layer]) -> float:
+    """Seconds of a latent, to the deepest of the layers."""
+    return _timed(generator, lambda z, c: generator.observe(layers, z, c, lambda layer, x: None))
+
+
+def _of_image(generator: Generator, extractor: Extractor) -> float:
+    """Seconds of an image, rendered and looked at."""
+    extractor.to(generator.device)
+    return _timed(generator, lambda z, c: extractor.features(render(generator, z, c)))
+
+
+def _timed(generator: Generator, run: Callable[..., object]) -> float:
+    """Seconds per latent of what runs a batch, when it is warm."""
+    with random_state_kept(generator.G):
+        batches = Latents.of(generator).batches(2 * _TIMED, _TIMED, generator.device)
+        for batch in batches:
+            start = time.perf_counter()
+            run(*like_parameters(generator, *batch))
+            if generator.device.type == "cuda":
+                torch.cuda.synchronize(generator.device)
+            seconds = time.perf_counter() - start
+    return seconds / _TIMED
