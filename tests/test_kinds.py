@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ganfix_plugin.features.kinds import Kinds, explained, kept, thumbnails
+from ganfix_plugin.features.kinds import Kinds, explained, extremes, kept, thumbnails
 
 
 def groups(*sizes: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,3 +56,10 @@ def test_what_kinds_explain_is_a_share_of_the_variance() -> None:
 
 def test_kept_kinds_are_counted() -> None:
     assert kept(torch.tensor([0, 1, 2, 2]), torch.tensor([0, 1, 1, 2])) == 0.75
+
+
+def test_every_kind_has_as_large_a_share_of_the_lowest_and_of_the_highest() -> None:
+    kinds = torch.tensor([0] * 100 + [1] * 20)
+    low, high = extremes(torch.arange(120.0), kinds, 0.15, 0.5)
+    assert low.tolist() == [*range(15), *range(100, 103)]
+    assert high.tolist() == [*range(50, 100), *range(110, 120)]

@@ -180,16 +180,6 @@ def test_a_score_that_only_tells_kinds_of_content_is_at_chance_within_them(
     assert content.rank_correlation(defect, realism, kinds) == pytest.approx(-1)
 
 
-def test_every_kind_has_as_large_a_share_of_artifacts_and_of_normals(
-    modules: dict[str, Any],
-) -> None:
-    kinds = torch.tensor([0] * 100 + [1] * 20)
-    realism = torch.arange(120.0)
-    artifacts, normals = modules["content"].extremes(realism, kinds)
-    assert artifacts.tolist() == [*range(15), *range(100, 103)]
-    assert sorted(normals.tolist()) == [*range(50, 100), *range(110, 120)]
-
-
 def test_realism_s_labels_say_what_kinds_of_content_they_are_of(run: Run) -> None:
     done = run("t21-labels", *TINY["t21-labels"])
     (line,) = [text for text in done.output.splitlines() if text.startswith("kinds of content")]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ganfix_plugin.features.kinds import Kinds
+from ganfix_plugin.features.kinds import Kinds, extremes
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels
 
@@ -26,12 +26,11 @@ def balanced(generator: str, seeds: Sequence[int], features: Tensor, real: Tenso
         seeds: of its uncorrected images, whose ``features`` are [n, D].
         real: features [m, D] of real images.
     """
-    realism, kinds = Manifold.of(real).realism(features), Kinds.among(features)
-    numbers, items = kinds.of(features), []
-    for kind in range(len(kinds)):
-        members = (numbers == kind).nonzero()[:, 0]
-        order = members[realism[members].argsort(stable=True)].tolist()
-        worst, best = order[: round(WORST * len(order))], order[round(BEST * len(order)) :]
-        items += [Label(seeds[place], ARTIFACT, "realism", f"kind {kind}") for place in worst]
-        items += [Label(seeds[place], NORMAL, "realism", f"kind {kind}") for place in best]
+    kinds = Kinds.among(features).of(features)
+    ends = extremes(Manifold.of(real).realism(features), kinds, WORST, BEST)
+    items = [
+        Label(seeds[place], label, "realism", f"kind {int(kinds[place])}")
+        for label, places in zip((ARTIFACT, NORMAL), ends)
+        for place in places.tolist()
+    ]
     return Labels(generator, tuple(sorted(items, key=lambda item: item.sample)))

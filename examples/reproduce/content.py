@@ -11,25 +11,14 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin.features.classifier import auc
+from ganfix_plugin.features.kinds import extremes
 
 LOWEST, HIGHEST = 0.15, 0.5  # shares of realism that count as artifacts, and as normals
 
 
-def extremes(realism: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
-    """The places of artifacts and of normals, int64 each: the least and the most realistic of every
-    kind, of realism [n] and kinds [n]."""
-    artifacts, normals = [], []
-    for kind in kinds.unique():
-        places = (kinds == kind).nonzero()[:, 0]
-        order = places[realism[places].argsort(stable=True)]
-        artifacts.append(order[: round(LOWEST * len(order))])
-        normals.append(order[len(order) - round(HIGHEST * len(order)) :])
-    return torch.cat(artifacts), torch.cat(normals)
-
-
 def separation(scores: Tensor, realism: Tensor, kinds: Tensor) -> float:
     """ROC AUC of scores [n], high for artifacts, of which every kind has as large a share."""
-    artifacts, normals = extremes(realism, kinds)
+    artifacts, normals = extremes(realism, kinds, LOWEST, HIGHEST)
     return auc(scores[artifacts], scores[normals])
 
 

@@ -54,6 +54,21 @@ def thumbnails(images: Tensor) -> Tensor:
     return adaptive_avg_pool2d(images.float(), SIDE).flatten(1).cpu()
 
 
+def extremes(scores: Tensor, kinds: Tensor, lowest: float, highest: float) -> tuple[Tensor, Tensor]:
+    """The places, int64 each, of the lowest and of the highest scores [n] within every kind [n].
+
+    Args:
+        lowest, highest: which share of each kind they are.
+    """
+    low, high = [], []
+    for kind in kinds.unique():
+        members = (kinds == kind).nonzero()[:, 0]
+        order = members[scores[members].argsort(stable=True)]
+        low.append(order[: round(lowest * len(order))])
+        high.append(order[round((1 - highest) * len(order)) :])
+    return torch.cat(low), torch.cat(high)
+
+
 def explained(values: Tensor, kinds: Tensor) -> float:
     """The share of the variance of values [n] that their kinds [n] explain (eta squared)."""
     values = values.double()
