@@ -44,8 +44,14 @@ def ready(path: Path, folder: bool = False) -> Path:
     if not folder and path.is_dir():
         raise GanfixError(f"{path}: is a folder, expected the name of a file")
     if not os.access(where, os.W_OK):
-        raise GanfixError(f"{where}: cannot be written: permission denied")
+        raise GanfixError(f"{where}: cannot be written: {why_not(where)}")
     return path
+
+
+def why_not(folder: Path) -> str:
+    """Why a folder that may not be written may not."""
+    read_only = hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY
+    return "the file system is read-only" if read_only else "permission denied"
 
 
 @contextmanager

@@ -24,8 +24,10 @@ def split_spec(text: str) -> tuple[str, dict[str, str]]:
     White space around names, keys and values does not count.
 
     Raises:
-        GanfixError: on an empty name, a key without a value, or a key given twice.
+        GanfixError: on an empty name, a key without a value, a key given twice, or a line break.
     """
+    if len(text.splitlines()) > 1:
+        raise GanfixError(f"--correct {text!r}: holds a line break; write {_GRAMMAR}")
     name, colon, rest = (part.strip() for part in text.partition(":"))
     if not _NAME.fullmatch(name):
         raise GanfixError(f"--correct {text}: {name!r} is no corrector name; write {_GRAMMAR}")
@@ -102,11 +104,11 @@ def number(low: float, high: float) -> Callable[[str], float]:
 
 
 def whole(low: int) -> Callable[[str], int]:
-    """A parser of whole numbers of at least low."""
+    """A parser of whole numbers from low to 2³¹ − 1, which 32 bits hold."""
 
     def parse(text: str) -> int:
-        if not re.fullmatch(r"\d+", text) or int(text) < low:
-            raise ValueError(f"a whole number of at least {low}")
+        if not re.fullmatch(r"\d{1,10}", text) or not low <= int(text) < 2**31:
+            raise ValueError(f"a whole number of at least {low}, and less than 2³¹")
         return int(text)
 
     return parse

@@ -13,7 +13,7 @@ from ganfix_plugin.artifacts.ranking import Ranking, agreement, score_seeds, sep
 from ganfix_plugin.artifacts.scores import SCORES, Scoring, lr
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import FILE, FOLDER, Network, preset
+from ganfix_plugin.commands.options import FILE, FOLDER, Fraction, Network, preset
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready
 from ganfix_plugin.generators.generator import Generator
@@ -43,7 +43,7 @@ from ganfix_plugin.spec import layer_choice
     default=(GATE_RATE,),
     show_default=True,
     multiple=True,
-    type=click.FloatRange(0, 1),
+    type=Fraction(),
     help="lr counts neurons of at most this; 0.3 is the IJCAI 2022 paper's. Given twice, seeds are "
     "ranked by the first, and what the second says stands beside it.",
 )
@@ -54,7 +54,7 @@ from ganfix_plugin.spec import layer_choice
 @options.real
 @options.extractor
 @click.option("--labels", type=FILE, help="A label file: say how well the score separates it.")
-@preset("--top", 36, "Images on each contact sheet.", type=click.IntRange(1))
+@preset("--top", 36, "Images on each contact sheet.")
 def detect(
     network: Network,
     seeds: range,

@@ -49,6 +49,12 @@ class Main(Group):
     """Imports the modules of `commands`, which add theirs, when one of them is asked for: scripts
     under `ganfix run` do not wait for that."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        # Of a console that lacks ≤ or λ, as Windows' may: something else in its place.
+        if reconfigure := getattr(sys.stdout, "reconfigure", None):
+            reconfigure(errors="replace")
+        return super().main(*args, **kwargs)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.commands:
             _import_all()

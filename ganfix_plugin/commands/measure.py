@@ -70,7 +70,7 @@ def layers(network: Network) -> None:
 @preset("--layers", "auto", "auto, all, 0+1+3 or 4x4+8x8.")
 @options.samples("Number of latents.")
 @preset("--seed", 0, "Of the latents.")
-@click.option("--class", "class_index", type=int, help="Measure this class only.")
+@click.option("--class", "class_index", type=click.IntRange(0), help="Measure this class only.")
 @preset("--batch", 32, "Latents per pass.")
 @click.option(
     "--import-rates",

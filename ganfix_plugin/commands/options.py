@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -59,8 +60,28 @@ EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 PATH = click.Path(path_type=Path)
 
 
+class Fraction(click.FloatRange):
+    """A number from 0 to 1, or an open end of that; click's own range takes NaN for one."""
+
+    def __init__(self, low_open: bool = False, high_open: bool = False) -> None:
+        super().__init__(0, 1, low_open, high_open)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"found {value}, expected a number from 0 to 1", param, ctx)
+        return number
+
+
+COUNT = click.IntRange(1, 2**31 - 1)
+SEED = click.IntRange(0, 2**32 - 1)
+
+
 def preset(flag: str, default: Any, help: str, **more: Any) -> Decorator:
-    """An option whose help shows its default."""
+    """An option whose help shows its default. Of a whole number that is a `COUNT`, or a `SEED`,
+    unless another type is named."""
+    if type(default) is int:
+        more.setdefault("type", SEED if flag in ("--seed", "--first") else COUNT)
     return click.option(flag, default=default, show_default=True, help=help, **more)
 
 
@@ -132,7 +153,7 @@ real_required = click.option(
 )
 classifier = click.option("--classifier", type=FILE, help="[default: the one that ganfix fit left]")
 class_index = click.option(
-    "--class", "class_index", type=int, help="The class (conditional generators)."
+    "--class", "class_index", type=click.IntRange(0), help="The class (conditional generators)."
 )
 
 
@@ -149,8 +170,8 @@ def merged(files: Sequence[Path]) -> Labels:
 def seed_range(num: int) -> Decorator:
     """``--num`` and ``--first``: how many seeds to rank, and from which one on."""
     return several(
-        preset("--num", num, "How many seeds, from --first on.", type=click.IntRange(1)),
-        preset("--first", 0, "The first seed.", type=click.IntRange(0)),
+        preset("--num", num, "How many seeds, from --first on."),
+        preset("--first", 0, "The first seed."),
         gathers(seeds=lambda num, first: range(first, first + num)),
     )
 

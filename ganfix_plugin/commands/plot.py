@@ -13,7 +13,7 @@ import click
 from ganfix_plugin.artifacts.scores import Scoring, unrendered
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import PNG, Decorator, Network, gathers, preset
+from ganfix_plugin.commands.options import PNG, Decorator, Fraction, Network, gathers, preset
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready
@@ -121,7 +121,7 @@ class Shown:
 @options.network
 @options.seeds_option("0")
 @preset("--layers", "auto", "auto, 0+1+3 or 4x4+8x8.")
-@preset("--rate", 0.3, "R: neurons up to it are ablated.", type=click.FloatRange(0, 1))
+@preset("--rate", 0.3, "R: neurons up to it are ablated.", type=Fraction())
 @options.samples()
 @options.class_index
 @out_option

@@ -11,7 +11,7 @@ from ganfix_plugin.artifacts import prepare as preparing
 from ganfix_plugin.artifacts.first_use import announce
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import FILE, Network, gathers, merged, preset, table
+from ganfix_plugin.commands.options import FILE, Fraction, Network, gathers, merged, preset, table
 from ganfix_plugin.correctors.seqc import SeqcOptions, unit_needs
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import load_extractor
@@ -50,9 +50,9 @@ def fit(network: Network, files: tuple[Path, ...], out: Path | None, **how: Any)
 @options.classifier
 @preset("--layers", "all", "all, auto, or as 1+2+3.")
 @options.samples("Latents for the thresholds.")
-@preset("--tau", 0.005, "P(activation > threshold).")
-@preset("--cam", 0.5, "A mask is where Grad-CAM reaches it.")
-@preset("--active", 0.5, "As cam, for upsampled activations.")
+@preset("--tau", 0.005, "P(activation > threshold).", type=Fraction(True, True))
+@preset("--cam", 0.5, "A mask is where Grad-CAM reaches it.", type=Fraction())
+@preset("--active", 0.5, "As cam, for upsampled activations.", type=Fraction())
 @options.extractor
 @gathers(
     measured=lambda layers, samples: {"layers": layers, "samples": samples},

@@ -34,7 +34,7 @@ from ganfix_plugin.pictures import plots
 )
 @click.option("--real", type=PATH, help="Clean images to measure against. [default: normals]")
 @options.extractor
-@preset("--trials", 32, "Settings.", type=click.IntRange(1))
+@preset("--trials", 32, "Settings.")
 @preset("--seed", 0, "Of the split and of the search.")
 @preset("--num", 2000, "Without labels: seeds to rank.")
 @preset("--top", 300, "Without labels: images of each kind.")

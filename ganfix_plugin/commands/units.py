@@ -54,7 +54,7 @@ HEADER = ("layer", "rank", "by FID", "FID", "by DS", "DS")
     help="Of features: inception (FID's own), another one of 'ganfix list', or module:callable. "
     "[default: inception where it is at hand, else as for the other commands]",
 )
-@preset("--show", 10, "Units of each layer to print.", type=click.IntRange(1))
+@preset("--show", 10, "Units of each layer to print.")
 @click.option("--out", type=FILE, help="Write the ranks of all units here (.csv).")
 @gathers(way=lambda layers, samples: {"layers": layers, "samples": samples})
 def units(
@@ -169,7 +169,9 @@ def unit(network: Network, chosen: str, search: Search, out: Path) -> None:
 
 @plot.command("concepts")
 @options.network
-@click.option("--layer", "number", type=int, required=True, help="The layer's number.")
+@click.option(
+    "--layer", "number", type=click.IntRange(0), required=True, help="The layer's number."
+)
 @preset("--units", 60, "Units of highest DS to group.")
 @preset("--groups", 8, "At most so many groups.")
 @preset("--num", 20_000, "Generations to search.")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganfix_plugin._version import __version__
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.files import reading, save_tensors
+from ganfix_plugin.files import cache_folder, reading, save_tensors
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.probe import Probe
@@ -196,7 +196,9 @@ class Profile:
     @classmethod
     def load(cls, path: Path) -> Profile:
         """Read a profile file; see `files.reading` for what it raises."""
-        remedy = "; delete it and it will be measured again"
+        remedy = "; expected a profile or bundle of ganfix"
+        if cache_folder() in path.parents:  # else a file of the user, or a network
+            remedy = "; delete it and it will be measured again"
         with reading(path, "profile", FORMAT, remedy=remedy) as (meta, tensors):
             settings = Settings(**meta.pop("settings"))
             groups: dict[str, Any] = {group: {} for group in _GROUPS}

@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.files import cache_folder
+from ganfix_plugin.files import cache_folder, why_not
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, Latents, check_class, latent_batches
 from ganfix_plugin.hooks.layer import Layer
@@ -204,7 +204,7 @@ def _writable(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(path.parent, os.W_OK):
-            raise PermissionError(13, "Permission denied")
+            raise PermissionError(13, why_not(path.parent))
         yield
     except OSError as error:
         raise GanfixError(
