@@ -11,7 +11,16 @@ from ganfix_plugin.artifacts import prepare as preparing
 from ganfix_plugin.artifacts.first_use import announce
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import FILE, Fraction, Network, gathers, merged, preset, table
+from ganfix_plugin.commands.options import (
+    COUNT,
+    FILE,
+    Fraction,
+    Network,
+    gathers,
+    merged,
+    preset,
+    table,
+)
 from ganfix_plugin.correctors.seqc import SeqcOptions, unit_needs
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import load_extractor
@@ -85,8 +94,8 @@ def score(
 @options.network
 @options.real
 @options.extractor
-@click.option("--num", type=int, help=f"Generations to label.  [default: {preparing.NUM}]")
-@click.option("--top", type=int, help=f"Labels of each kind.  [default: {preparing.TOP}]")
+@click.option("--num", type=COUNT, help=f"Generations to label.  [default: {preparing.NUM}]")
+@click.option("--top", type=COUNT, help=f"Labels of each kind.  [default: {preparing.TOP}]")
 @options.samples("Latents to measure on.")
 @click.option("--layers", help="all, auto, or as 1+2+3.  [default: those that seqc corrects]")
 @gathers(
