@@ -121,10 +121,9 @@ class Task:
             f"samples={self.samples}",
         )
         artifacts, normals = self.labelled.artifacts, self.labelled.normals
-        with ganfix.attach(self.subject.generator, with_keys(spec, "gate=off")):
-            left = self.labelled.left(artifacts.now(self._judge))[JUDGE]
-            change = float(normals.changes(normals.now({})).mean())
-        gated = spec if spec.startswith(OWN_GATE) else with_keys(spec, GATE)
+        own_gate = spec.startswith(OWN_GATE)
+        left, change = (None, None) if own_gate else self._ungated(with_keys(spec, "gate=off"))
+        gated = spec if own_gate else with_keys(spec, GATE)
         with ganfix.attach(self.subject.generator, gated) as attachment:
             gate = attachment.corrections[0].gate
             after, clean, everything = artifacts.now(), normals.now({}), self._population.now()
@@ -143,6 +142,13 @@ class Task:
             auc=auc(*(self._scores(gate.scorer, bench) for bench in (artifacts, normals))),
             **self._of_all(everything.features[JUDGE]),
         )
+
+    def _ungated(self, spec: str) -> tuple[float, float]:
+        """What is left of the artifacts, and what clean images' pixels change by."""
+        artifacts, normals = self.labelled.artifacts, self.labelled.normals
+        with ganfix.attach(self.subject.generator, spec):
+            left = self.labelled.left(artifacts.now(self._judge))[JUDGE]
+            return left, float(normals.changes(normals.now({})).mean())
 
     def _scores(self, scorer: Callable[..., Tensor], bench: Bench) -> Tensor:
         """A gate's scores of uncorrected calls."""
