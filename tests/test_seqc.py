@@ -539,6 +539,20 @@ def test_a_classifier_of_another_generator_on_the_subject_may_be_used(
     assert not torch.equal(expected, artifacts(stylegan2, z))
 
 
+@pytest.mark.parametrize("spec", [SPEC, f"{SPEC},gate=artifact:0.5", "seqc:profile={profile}"])
+def test_a_classifier_on_the_discriminator_of_another_generator_is_refused_before_measuring(
+    own_cache: Path, stylegan2: nn.Module, pggan: nn.Module, tmp_path: Path, spec: str
+) -> None:
+    head, _, _ = prepare(pggan)
+    path, profile = tmp_path / "another.safetensors", tmp_path / "profile.safetensors"
+    replace(head, extractor="discriminator").save(path)
+    Profile.of(Generator.of(stylegan2), Settings(SAMPLES)).save(profile)
+    says = "sees by the discriminator of another generator; make one .* ganfix fit --extractor"
+    with pytest.raises(GanfixError, match=says):
+        attach(stylegan2, f"{spec.format(profile=profile)},classifier={path}")
+    assert not profile_path(Generator.of(stylegan2), Settings(SAMPLES)).exists()
+
+
 def test_a_classifier_of_another_generator_needs_neither_labels_nor_scores_of_this_one(
     own_cache: Path, stylegan2: nn.Module, pggan: nn.Module, tmp_path: Path
 ) -> None:

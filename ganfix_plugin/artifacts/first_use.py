@@ -45,7 +45,7 @@ def announce(
         GanfixError: if the extractor is not there that it will need.
     """
     kept = prepare.kept_classifier(generator, training)
-    classifier = Classifier.load(file) if file else kept
+    classifier = Classifier.load(file, generator.fingerprint) if file else kept
     if classifier:
         extractor = classifier.load_extractor(generator.discriminator)
     else:

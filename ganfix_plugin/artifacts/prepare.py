@@ -87,7 +87,10 @@ def prepared(
             functions here.
     """
     measured = on_device(generator, measure_on)
-    head = Classifier.load(classifier) if classifier else _head(measured, settings, training)
+    if classifier:
+        head = Classifier.load(classifier, measured.fingerprint)
+    else:
+        head = _head(measured, settings, training)
     profile, _ = measured_thresholds(measured, layers, settings)
     if scores and not _has_scores(profile, layers, head):
         labels = training.labels or own_labels(measured) or _automatic(measured, settings, training)

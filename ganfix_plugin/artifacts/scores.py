@@ -103,7 +103,8 @@ def lr(generator: Generator, scoring: Scoring) -> Score:
 
 def artifact(generator: Generator, scoring: Scoring) -> Score:
     """The classifier's probability of an artifact."""
-    head = Classifier.load(scoring.classifier or classifier_path(generator.fingerprint))
+    path = scoring.classifier or classifier_path(generator.fingerprint)
+    head = Classifier.load(path, generator.fingerprint)
     extractor = head.load_extractor(generator.discriminator).to(generator.device)
 
     def cam(z: Tensor, c: Tensor | None, size: int) -> Tensor:

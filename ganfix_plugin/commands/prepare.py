@@ -78,7 +78,8 @@ def score(
     """Score every unit by how well it overlaps with the artifacts that the classifier sees."""
     labels = merged(files)
     with network.opened() as generator:
-        head = Classifier.load(classifier or classifier_path(generator.fingerprint))
+        path = classifier or classifier_path(generator.fingerprint)
+        head = Classifier.load(path, generator.fingerprint)
         if extractor:
             load_extractor(extractor, generator.discriminator)
         profile, path = preparing.score_units(generator, labels, head, **masks, **measured)

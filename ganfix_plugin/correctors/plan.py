@@ -67,7 +67,9 @@ def measured_for(
         load_extractor(options.extractor, generator.discriminator)
     if options.profile is not None:
         profile = checked(options.profile, generator.fingerprint) if reads_profile else None
-        return profile, Classifier.load(_file(generator, spec)) if units.classifier else None
+        file = _file(generator, spec)
+        loaded = Classifier.load(file, generator.fingerprint) if units.classifier else None
+        return profile, loaded
     classifier = _prepared(generator, spec, units, measure_on)
     if not reads_profile:
         return None, classifier

@@ -113,15 +113,29 @@ class Classifier:
         save_tensors(path, tensors, {FORMAT: json.dumps(meta)}, "classifier")
 
     @classmethod
-    def load(cls, path: Path) -> Classifier:
-        """Read a file; raises GanfixError if it is missing, damaged or no classifier."""
+    def load(cls, path: Path, generator: str | None = None) -> Classifier:
+        """Read a file.
+
+        Args:
+            generator: fingerprint of the one whose images it is to judge, if it is to judge any: it
+                may be another than it learned from, but not by the discriminator of that.
+
+        Raises:
+            GanfixError: if the file is missing, damaged or no classifier, or cannot judge those.
+        """
         make = "; make it by ganfix fit"
         with reading(path, "classifier", FORMAT, how_to_make=make, remedy=make) as (meta, tensors):
             meta |= tensors
             meta["classes"] = tuple(meta["classes"])
             held_out = meta.pop("held_out")
             held_out["interval"] = tuple(held_out["interval"])
-            return cls(held_out=Report(**held_out), **meta)
+            head = cls(held_out=Report(**held_out), **meta)
+        if generator not in (None, head.generator) and head.extractor == "discriminator":
+            raise GanfixError(
+                f"classifier {path}: sees by the discriminator of another generator; make one that "
+                "any generator can use by ganfix fit --extractor resnet18 (or efficientnet-lite0)"
+            )
+        return head
 
     def load_extractor(self, D: nn.Module | None = None) -> Extractor:
         """The extractor that this head was trained on; the discriminator D, if it was that."""
