@@ -65,6 +65,18 @@ def test_layers_are_numbered_as_in_the_papers() -> None:
     }
 
 
+def test_units_of_style_based_and_conditioned_generators_differ_from_sample_to_sample() -> None:
+    differ = {
+        name: {layer.by_sample for layer in numbered(build())} for name, build in SHAPES.items()
+    }
+    assert differ == {
+        "biggan": {True},
+        "rosinality-stylegan2": {True},
+        "stylegan2-torch": {True},
+        "pro-gan-pth": {False},
+    }
+
+
 def test_default_layers_are_the_papers_or_the_first_three() -> None:
     auto = {}
     for name, build in SHAPES.items():

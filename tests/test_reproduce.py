@@ -207,6 +207,15 @@ def test_the_face_gan_brings_its_labels_along(run: Run, tmp_path: Path) -> None:
     assert done.output.count("by the labels, 7 artifacts and 7 normals") == 1
 
 
+def test_other_seeds_are_other_generations(run: Run, tmp_path: Path) -> None:
+    tables = []
+    for first in (0, 0, 300):
+        done = run("c22-table2", *TINY["c22-table2"], f"--first={first}")
+        assert done.exit_code == 0, done.output
+        tables.append((tmp_path / "c22-table2.md").read_text())
+    assert tables[0] == tables[1] != tables[2]
+
+
 def test_a_table_shows_the_papers_figure_beside_ours(run: Run, tmp_path: Path) -> None:
     run("t21-table1")
     text = (tmp_path / "t21-table1.md").read_text()
