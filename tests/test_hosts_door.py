@@ -213,3 +213,37 @@ def test_processes_that_load_a_generator_of_their_own_are_corrected_too(nvidia: 
     done = call(nvidia, *GANFIX, "spawning.py", f"--correct={SPEC}")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("3 of 3 samples corrected") == 1
+
+
+LOADING = """
+import multiprocessing
+import legacy
+import torch
+
+def load():
+    with open("run/footwear32.pkl", "rb") as file:
+        return legacy.load_network_pkl(file)["G_ema"].eval()
+
+def render(seed):
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        G(torch.randn(1, G.z_dim), None, noise_mode="const")
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "corrected"),
+    [
+        ("unused, G = load(), load()\nrender(0)\n", 1),
+        ("G = load()\nwith multiprocessing.get_context('fork').Pool(2) as pool:\n"
+         "    pool.map(render, range(5))\n", 5),
+    ],
+    ids=["only the second of two networks runs", "forked workers do the work"],
+)  # fmt: skip
+def test_images_are_counted_wherever_they_are_made(
+    source: str, corrected: int, nvidia: Path
+) -> None:
+    (nvidia / "loading.py").write_text(LOADING + source)
+    done = call(nvidia, *GANFIX, "loading.py", f"--correct={SPEC}")
+    assert done.returncode == 0, done.stderr
+    assert f"{corrected} of {corrected} samples corrected" in done.stderr

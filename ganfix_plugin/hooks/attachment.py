@@ -82,6 +82,11 @@ class Attachment(AbstractContextManager["Attachment"]):
             parts.append(f"{correction.text} · layers {numbers} · {share}")
         return "; ".join(parts)
 
+    @property
+    def ran(self) -> bool:
+        """Whether a layer of any correction ran, in this process."""
+        return any(count.runs for count in self.counts)
+
     def check(self) -> None:
         """Make sure that every correction had a chance to act.
 

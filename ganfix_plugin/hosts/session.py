@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import json
 import logging
 import os
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from multiprocessing.util import register_after_fork
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,7 @@ from ganfix_plugin import registry
 from ganfix_plugin._version import __version__
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.files import write_text
-from ganfix_plugin.hooks.counts import add_counts, process_counts
+from ganfix_plugin.hooks.counts import add_counts, leave_counts
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL, resolve_device
@@ -177,6 +176,7 @@ class Session:
             if workarounds or self.host.wrappers:
                 spawn = Wrapper("multiprocessing.spawn", "get_preparation_data", _with_session)
                 stack.enter_context(spawn.installed(self))
+                register_after_fork(self, Session.leave_counts)
             yield
 
     def __reduce__(self) -> Any:
@@ -195,9 +195,9 @@ class Session:
             )
         if not self.run.specs or self.left == 0:
             return
-        reports = list(self.run.reports.glob("[0-9]*.json")) if self.run.reports else []
+        reports = list(self.run.reports.iterdir()) if self.run.reports else []
         for file in reports:
-            add_counts(json.loads(file.read_text()))
+            add_counts(file)
             file.unlink()
         if not self.attachments and not reports:
             specs = " ".join(map(str, self.run.specs))
@@ -205,19 +205,22 @@ class Session:
                 f"--correct {specs}: nothing was corrected, because no generator was ever loaded "
                 "and run; see --help of the script for what it needs"
             )
-        for attached in self.attachments:
+        # A script may load networks that it never runs, as long as it runs one.
+        ran = [attached for attached in self.attachments if attached.ran]
+        for attached in ran or self.attachments:
             attached.check()
             log.info("%s", attached.summary())
         leave(self.run.line, self.run.provenance, self.attachments, self.seeds)
 
     def report(self) -> None:
-        """Say what was corrected by generators of this spawned process's own, and leave its counts
-        where the first process finds them."""
+        """Say what was corrected by generators of this spawned process's own."""
         for attached in self.attachments:
             log.info("%s", attached.summary())
-        counts = process_counts()
-        if counts and self.run.reports:
-            write_text(self.run.reports / f"{os.getpid()}.json", json.dumps(counts))
+
+    def leave_counts(self) -> None:
+        """In a process that the script started: leave counts where the first process finds them."""
+        if self.run.reports:
+            leave_counts(self.run.reports / str(os.getpid()))
 
 
 @around
@@ -229,6 +232,7 @@ def _continue(run: Run) -> Session:
     """Unpickle a session, which happens in a spawned process, and install it there for good."""
     speak()
     session = Session(run)
+    session.leave_counts()
     installed = session.installed()
     installed.__enter__()
     atexit.register(installed.__exit__, None, None, None)
