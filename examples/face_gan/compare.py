@@ -60,6 +60,7 @@ COLUMNS = {
     "auc": ("AUC of the gate", ".3f"),
     "distance": ("distance of all", ".1f"),
     "recall": ("recall of all", ".3f"),
+    "recall_by_labels": ("by the labels' network", ".3f"),
 }
 SUMMED = ("left", "gated", "untouched", "recall")
 ALL = (*SYSTEMS, TRUNCATION, REJECTION)

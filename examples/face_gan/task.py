@@ -5,7 +5,7 @@ Classifier, unit scores and probes see one half of the labels, the figures are o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,6 +74,7 @@ class Figures:
             between artifacts and clean images that it closes.
         auc: of its gate.
         distance, recall: of the whole population, gated, by the judge.
+        recall_by_labels: the same by the network that the labels came from.
     """
 
     left: float | None = None
@@ -88,6 +89,7 @@ class Figures:
     auc: float | None = None
     distance: float | None = None
     recall: float | None = None
+    recall_by_labels: float | None = None
 
 
 class Task:
@@ -140,7 +142,7 @@ class Task:
             pixels=self._closed(after, "pixels"),
             discriminator=self._closed(after, "discriminator"),
             auc=auc(*(self._scores(gate.scorer, bench) for bench in (artifacts, normals))),
-            **self._of_all(everything.features[JUDGE]),
+            **self._of_all(everything.features),
         )
 
     def _ungated(self, spec: str) -> tuple[float, float]:
@@ -174,24 +176,30 @@ class Task:
         gap = score(labelled.normals.plain.features[look]) - before
         return (score(after.features[look]) - before) / gap
 
-    def _of_all(self, features: Tensor) -> dict[str, float]:
-        """Distance and recall of a population, by the judge."""
-        recall = Manifold.of(features).contains(self._real).float().mean()
-        distance = Gaussian.of(self._real).distance_to_samples(features)
-        return {"distance": distance, "recall": float(recall)}
+    def _of_all(self, features: Mapping[str, Tensor]) -> dict[str, float | None]:
+        """Distance and recall of a population."""
+        recalls = {
+            name: float(Manifold.of(rows).contains(self._real[name]).float().mean())
+            for name, rows in features.items()
+        }
+        distance = Gaussian.of(self._real[JUDGE]).distance_to_samples(features[JUDGE])
+        by_labels = recalls[self.subject.label_look] if len(recalls) > 1 else None
+        return {"distance": distance, "recall": recalls[JUDGE], "recall_by_labels": by_labels}
 
     def _rejection(self) -> Figures:
         """The population without what steer would correct, and others in its place."""
-        judge, first = self._judge, FIRST + POPULATION
-        reserve = Bench(self.subject.generator, judge, range(first, first + RESERVE))
+        looks, first = self._population.looks, FIRST + POPULATION
+        reserve = Bench(self.subject.generator, looks, range(first, first + RESERVE))
         benches = (self._population, reserve)
         spec = with_keys(SYSTEMS["steer"].format(**self.files), f"samples={self.samples}")
         with ganfix.attach(self.subject.generator, spec):
             alone = [bench.changes(bench.now({})) == 0 for bench in benches]
-        features = [bench.plain.features[JUDGE] for bench in benches]
-        kept, again = (rows[mask] for rows, mask in zip(features, alone))
-        rejected = torch.cat([kept, again])[:POPULATION]
-        assert len(rejected) == POPULATION
+        rejected = {}
+        for name in looks:
+            features = (bench.plain.features[name] for bench in benches)
+            kept, again = (rows[mask] for rows, mask in zip(features, alone))
+            rejected[name] = torch.cat([kept, again])[:POPULATION]
+            assert len(rejected[name]) == POPULATION
         return Figures(**self._of_all(rejected))
 
     def _truncation(self) -> Figures:
@@ -210,7 +218,7 @@ class Task:
         click.echo(f"truncation: psi={psi:g} leaves {tried[psi]:.0%}, steer {goal:.0%}")
         with ganfix.attach(generator, f"truncation:psi={psi}"):
             everything = self._population.now()
-        return Figures(tried[psi], **self._of_all(everything.features[JUDGE]))
+        return Figures(tried[psi], **self._of_all(everything.features))
 
     @cached_property
     def _judge(self) -> dict[str, Look]:
@@ -218,14 +226,15 @@ class Task:
 
     @cached_property
     def _population(self) -> Bench:
-        """Seeds as they come."""
-        return Bench(self.subject.generator, self._judge, range(FIRST, FIRST + POPULATION))
+        """Seeds as they come, as the judge and the network of the labels see them."""
+        names = {JUDGE, self.subject.label_look}
+        looks = {name: look for name, look in self.subject.looks.items() if name in names}
+        return Bench(self.subject.generator, looks, range(FIRST, FIRST + POPULATION))
 
-    @cached_property
-    def _real(self) -> Tensor:
+    @property
+    def _real(self) -> Mapping[str, Tensor]:
         """Features of real images, or where there are none of clean ones."""
-        real = self.subject.real
-        return self.labelled.clean[JUDGE] if real is None else real[JUDGE]
+        return self.labelled.clean if self.subject.real is None else self.subject.real
 
     @cached_property
     def _manifolds(self) -> dict[str, Manifold]:
