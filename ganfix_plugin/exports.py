@@ -12,7 +12,8 @@ import json
 import pickle
 import pickletools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,31 @@ def export(
             bundle.save(temporary)
             return path
         _bake(source, attachment.corrections, make)
-        with temporary.open("wb") as file:
+        with _not_rebuilt(G), temporary.open("wb") as file:
             pickle.dump(networks, file)
     return path
+
+
+_REBUILT = "a_network_corrected_by_ganfix_cannot_be_rebuilt"
+
+
+@contextmanager
+def _not_rebuilt(G: nn.Module) -> Iterator[None]:
+    """In here, a generator remembers to have been built with an argument that its class has not.
+
+    Hosts that build it anew from its arguments and copy the weights (``force_fp16``, other sizes)
+    would lose the corrections without a word; so they fail, and the error says this name.
+    """
+    before = getattr(G, "_init_kwargs", None)
+    if before is None:
+        yield
+        return
+    # Not by setattr, which some classes watch.
+    vars(G)["_init_kwargs"] = {**before, _REBUILT: True}
+    try:
+        yield
+    finally:
+        vars(G)["_init_kwargs"] = before
 
 
 def contents(path: Path) -> list[About]:

@@ -149,6 +149,17 @@ def test_parameters_and_buffers_keep_their_names(stylegan2: nn.Module, exported:
     stylegan2.load_state_dict(alone.state_dict())
 
 
+def test_a_host_that_builds_it_anew_fails_rather_than_lose_the_correction(
+    stylegan2: Any, exported: Export
+) -> None:
+    before = stylegan2.init_kwargs
+    G: Any = exported(stylegan2, "truncation:psi=0.5")
+    with pytest.raises(TypeError, match="a_network_corrected_by_ganfix_cannot_be_rebuilt"):
+        type(G)(*G.init_args, **G.init_kwargs)
+    assert stylegan2.init_kwargs == before
+    type(stylegan2)(*stylegan2.init_args, **stylegan2.init_kwargs)
+
+
 @pytest.mark.parametrize("specs", [SPECS[0], SPECS[-1]], ids=" ".join)
 def test_synthesis_called_directly_is_corrected_and_gradients_are_those_of_attach(
     stylegan2: nn.Module, exported: Export, specs: tuple[str, ...]
