@@ -36,6 +36,7 @@ PARTS = {  # by name, the module whose `measure` it is
     "overhead": "overhead",
     "export": "export",
     "screening": "screening",
+    "steering": "steering",
     "growth": "growth",
     "memory": "memory",
 }

@@ -236,6 +236,11 @@ def _gate(correction: Correction, make: Make) -> Any:
         reader, probe = scorer.reader, scorer.probe
         if not reader.layers:
             return None
+        if probe.centres is not None:
+            raise GanfixError(
+                f"export: {correction.text} has thresholds by class, which an export cannot carry; "
+                "measure the one class that is wanted: class=N"
+            )
         weight = probe.weight / probe.deviation
         scoring = make(
             standalone.UnitScore,

@@ -24,7 +24,7 @@ import tempfile
 import time
 import venv
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,14 @@ class Bench:
         self, *command: str | Path, python: str | Path = sys.executable, **variables: str
     ) -> Done:
         """Run Python in the working folder, whose checkpoints/ genforce reads."""
+        line = [str(python), *map(str, command)]
+        env = self.env(**variables)
+        return subprocess.run(line, cwd=self.work, env=env, capture_output=True, text=True)
+
+    def env(self, **variables: str) -> dict[str, str]:
+        """Environment variables of a run, caches of its own among them."""
         env = {key: value for key, value in os.environ.items() if key != "GANFIX_DEVICE"}
-        env |= {
+        return env | {
             "GANFIX_CACHE": str(self.work / "cache"),
             "DNNLIB_CACHE_DIR": str(self.work / "dnnlib"),
             "TORCH_HOME": str(self.work / "torch"),
@@ -69,8 +75,6 @@ class Bench:
             "OMP_NUM_THREADS": "1",
             **variables,
         }
-        line = [str(python), *map(str, command)]
-        return subprocess.run(line, cwd=self.work, env=env, capture_output=True, text=True)
 
     def ganfix(self, *arguments: str | Path) -> Done:
         """The command, with a seed: random noise is otherwise different in every run."""
@@ -603,16 +607,21 @@ def groups(bench: Bench) -> Iterator[tuple[str, Iterator[Fact]]]:
 
 
 def kind_of(checkout: Path) -> str:
-    """ada, sg3 or genforce; empty for anything else."""
+    """ada, sg3, genforce or rosinality; empty for anything else."""
     found = find_host(checkout)
     if not found:
         return ""
-    if found[0].name == "genforce":
-        return "genforce"
+    if found[0].name != "nvidia":
+        return found[0].name
     return "sg3" if (checkout / "gen_images.py").is_file() else "ada"
 
 
-def benches(folder: Path, only: str | None = None, device: str = "cpu") -> Iterator[Bench]:
+def benches(
+    folder: Path,
+    only: str | None = None,
+    device: str = "cpu",
+    kinds: Sequence[str] = ("ada", "sg3", "genforce"),
+) -> Iterator[Bench]:
     """A bench of each kind that has a checkout in a folder, as long as it is used.
 
     Raises:
@@ -621,7 +630,7 @@ def benches(folder: Path, only: str | None = None, device: str = "cpu") -> Itera
     taken: set[str] = set()
     for checkout in sorted(path for path in folder.iterdir() if path.is_dir()):
         kind = kind_of(checkout)
-        if not kind or kind in taken or (only and kind != only):
+        if kind not in kinds or kind in taken or (only and kind != only):
             continue
         taken.add(kind)
         with tempfile.TemporaryDirectory(prefix=f"ganfix-{kind}-") as name:

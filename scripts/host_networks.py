@@ -1,7 +1,7 @@
 """Build tiny random networks with a host's own classes, and images of them without any ganfix.
 
 Run by check_hosts.py in the host's checkout, in plain Python on the CPU:
-``python host_networks.py KIND OUT`` with KIND one of ada, sg3, genforce.
+``python host_networks.py KIND OUT`` with KIND one of ada, sg3, genforce, rosinality.
 """
 
 from __future__ import annotations
@@ -227,6 +227,26 @@ def genforce(out: Path) -> None:
     torch.save(inception.state_dict(), folder / model_urls["tf_inception_v3"].rpartition("/")[2])
 
 
+class Biased(nn.Module):
+    """Stands in for rosinality's compiled activation, which has a bias, where none is run."""
+
+    def __init__(self, channel: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channel))
+
+
+def rosinality(out: Path) -> None:
+    """A checkpoint of the size that check_steer.py names."""
+    op = types.ModuleType("op")
+    vars(op).update(FusedLeakyReLU=Biased, conv2d_gradfix=None)
+    vars(op).update(fused_leaky_relu=None, upfirdn2d=None)
+    sys.modules["op"] = op
+    from model import Generator
+
+    G = Generator(32, 512, 8, channel_multiplier=1)
+    torch.save({"g_ema": G.state_dict()}, out / "net.pt")
+
+
 def main() -> None:
     kind, out = sys.argv[1], Path(sys.argv[2])
     sys.path[0] = os.getcwd()
@@ -242,8 +262,8 @@ def main() -> None:
     torch.manual_seed(3)
     (out / "anything.pt").write_bytes(scripted(Anything()))
     (out / "whole.pt").write_bytes(scripted(Whole()))
-    if kind == "genforce":
-        genforce(out)
+    if kind in ("genforce", "rosinality"):
+        {"genforce": genforce, "rosinality": rosinality}[kind](out)
     else:
         nvidia(kind, out)
 

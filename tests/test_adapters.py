@@ -25,6 +25,7 @@ from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.generators.find import find_adapter, unwrap
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.generators.layers import select
+from ganfix_plugin.generators.nvidia import unfused
 from ganfix_plugin.generators.plain import Plain
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import LayerChoice
@@ -282,3 +283,20 @@ def test_one_class_can_be_taken_with_the_same_latents() -> None:
     z, c = drawn(20, seed=0, classes=4, class_index=2)
     assert torch.equal(z, drawn(20, seed=0, classes=4)[0])
     assert c.argmax(1).unique().tolist() == [2]
+
+
+@pytest.mark.parametrize("demodulate", [True, False])
+def test_theunfused_convolution_of_stylegan3_is_the_fused_one(demodulate: bool) -> None:
+    chance = torch.Generator().manual_seed(0)
+    x, w = (torch.randn(*shape, generator=chance) for shape in ((3, 4, 5, 5), (6, 4, 3, 3)))
+    s, gain = (torch.randn(*shape, generator=chance) for shape in ((3, 4), (4,)))
+    if demodulate:
+        unit = w / w.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+        s = s / s.square().mean(dim=1, keepdim=True).sqrt()
+    kernels = (unit if demodulate else w) * s[:, None, :, None, None]
+    if demodulate:
+        kernels = kernels / kernels.square().sum(dim=(2, 3, 4), keepdim=True).sqrt()
+    kernels = kernels * gain[:, None, None]
+    expected = [nn.functional.conv2d(x[i : i + 1], kernels[i], padding=1) for i in range(3)]
+    found = unfused(x, w, s, demodulate, 1, gain)
+    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-4, atol=1e-4)

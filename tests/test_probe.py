@@ -19,11 +19,15 @@ from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
 from ganfix_plugin.artifacts.heatmap import probe_heatmap
+from ganfix_plugin.artifacts.probe_fit import Plan, Sorted, fit
+from ganfix_plugin.errors import GanfixWarning
 from ganfix_plugin.features.classifier import auc
+from ganfix_plugin.features.kinds import explained
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.forward import called_with
-from ganfix_plugin.profiling.probe import Probe, calibrated, cross_validated, fit_probe
-from ganfix_plugin.profiling.unit_means import Reader, read_batches
+from ganfix_plugin.profiling.probe import Probe, by_class, calibrated, cross_validated, fit_probe
+from ganfix_plugin.profiling.profile import Settings
+from ganfix_plugin.profiling.unit_means import Reader, Readings, read_batches
 
 
 def samples(n: int, seed: int, shift: float = 0.0) -> Tensor:
@@ -144,6 +148,69 @@ def test_does_not_depend_on_the_default_dtype() -> None:
     finally:
         torch.set_default_dtype(torch.float32)
     assert torch.equal(found.weight, expected.weight) and thresholds.dtype == torch.float32
+
+
+def test_a_probe_can_be_told_what_not_to_read() -> None:
+    artifacts, normals = samples(80, 0, shift=2), samples(80, 1)
+    apart = torch.eye(12)[:2] * torch.tensor([[3.0], [0.5]]) + 0.1
+    probe = fit_probe(artifacts, normals, samples(100, 2), apart=apart)
+    along = (apart / probe.deviation) @ probe.weight
+    assert along.abs().max() < 1e-4 * probe.weight.norm()
+    assert fit_probe(artifacts, normals, samples(100, 2)).weight[0].abs() > 1e-2
+
+
+PLAN = Plan("labels", (), Settings(100))
+
+
+def by_kind(defect: float) -> tuple[Sorted, Tensor, Tensor]:
+    """Most artifacts are of one kind, which is a place on one axis; a defect shifts others."""
+    chance = torch.Generator().manual_seed(0)
+
+    def drawn(n: int, of_kind: float, shift: float) -> tuple[Tensor, Tensor]:
+        kinds = (torch.rand(n, generator=chance) < of_kind).long()
+        x = torch.randn(n, 12, generator=chance)
+        x[:, 0] += 6 * kinds
+        x[:, 4:] += shift
+        return x, kinds
+
+    (artifacts, _), (normals, _) = drawn(300, 0.9, defect), drawn(300, 0.1, 0)
+    x, kinds = drawn(200, 0.5, 0)
+    return Sorted(artifacts, normals, "samples", (x, kinds)), x, kinds
+
+
+def test_what_tells_kinds_apart_is_left_out() -> None:
+    in_order, x, kinds = by_kind(defect=0.7)
+    with pytest.warns(GanfixWarning, match="kinds of content explain .*label the worst of each"):
+        probe = fit(PLAN, in_order, Readings(x, 0.0))
+    plain = fit_probe(in_order.artifacts, in_order.normals, x)
+    assert explained(plain.score(x), kinds) > 0.5 > 0.05 > explained(probe.score(x), kinds)
+    assert "apart from 2 kinds of content, which explained" in probe.text
+    same_kind = torch.randn(2, 500, 12, generator=torch.Generator().manual_seed(1))
+    same_kind[0, :, 4:] += 0.7
+    areas = [auc(*(each.score(x) for x in same_kind)) for each in (probe, plain)]
+    assert areas[0] > areas[1] + 0.01
+
+
+def test_kinds_that_are_the_defect_stay() -> None:
+    in_order, x, _ = by_kind(defect=0)
+    with pytest.warns(GanfixWarning, match="apart from them it tells little"):
+        probe = fit(PLAN, in_order, Readings(x, 0.0))
+    assert torch.equal(probe.weight, fit_probe(in_order.artifacts, in_order.normals, x).weight)
+
+
+def test_scores_are_made_comparable_within_classes() -> None:
+    chance = torch.Generator().manual_seed(0)
+    classes = torch.arange(600) % 3
+    means = torch.randn(600, 12, generator=chance) * (1 + classes[:, None]) + 5 * classes[:, None]
+    conditions = torch.eye(4)[classes] + 0.1 * torch.randn(600, 4, generator=chance)
+    probe = fit_probe(samples(50, 0, shift=2), samples(50, 1), means)
+    probe = by_class(probe, means, conditions, classes)
+    features = torch.cat([means, torch.eye(3)[classes]], dim=1)
+    above = probe.score(features) > probe.threshold(torch.tensor([0.8]))
+    shares = torch.stack([above[classes == number].float().mean() for number in range(3)])
+    assert (shares - 0.2).abs().max() < 0.06
+    again = Probe.of(probe.tensors(), probe.note())
+    assert torch.equal(again.score(features), probe.score(features))
 
 
 def test_too_few_labels_are_refused() -> None:

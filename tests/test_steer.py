@@ -17,6 +17,7 @@ from prepared import judged
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
+from examples import importing
 from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.correctors.moving import portions
 from ganfix_plugin.errors import GanfixWarning
@@ -86,7 +87,7 @@ def steered(
         if not styled:
             gradient = gradient - x * (gradient * x).sum() / (x * x).sum()
         slope = float(gradient.norm())
-        size = min(max((float(score) - stop) / slope, 0.005 * scale), 0.3 * scale)
+        size = min(max(1.2 * (float(score) - stop) / slope, 0.005 * scale), 0.3 * scale)
         x = x - size * gradient / slope
         if not styled:
             x = x * length / x.norm()
@@ -235,19 +236,45 @@ def test_gradients_of_the_latent_are_refused(
             stylegan2.synthesis(ws, noise_mode="const")
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_keeps_its_type(
-    labelled: Callable[[nn.Module], str], face: nn.Module
+    labelled: Callable[[nn.Module], str], face: nn.Module, dtype: torch.dtype
 ) -> None:
     labels, z = labelled(face), latents(face, 12)
     with attach(face, f"steer:{labels}"):
         expected = images(face, z)
-    G = copy.deepcopy(face).bfloat16()
+    G = copy.deepcopy(face).to(dtype)
     path = Path(labels.split(",")[0].partition("=")[2])
     write(replace(judged(face), generator=fingerprint(G)), path)
     with attach(G, f"steer:{labels}"):
-        found = images(G, z.bfloat16())
-    assert found.dtype == torch.bfloat16 and torch.isfinite(found).all()
+        found = images(G, z.to(dtype))
+    before = images(copy.deepcopy(face).to(dtype), z.to(dtype))
+    assert found.dtype == dtype and torch.isfinite(found).all()
+    assert 0 < (found != before).flatten(1).any(dim=1).sum() < 12
     assert (found.float() - expected).abs().mean() < 0.1
+
+
+def test_strength_says_how_much_of_the_way_is_gone(
+    labelled: Callable[[nn.Module], str], G: nn.Module
+) -> None:
+    z, keys = latents(G, 16), labelled(G)
+    entry, args = G, (z,)
+    if hasattr(G, "mapping"):
+        entry, args = G.synthesis, (G.mapping(z, None),)
+    rows = torch.arange(16) % 2 == 0
+    whole, half, nothing = (
+        fitted(G, f"steer:strength={share},gate=off,{keys}")[0](entry, args, {}, rows)[0][0]
+        for share in ("100%", "50%", "0%")
+    )
+    assert torch.equal(nothing, args[0])
+    middle = (args[0] + whole) / 2
+    if entry is G:
+        norms = [x.flatten(1).norm(dim=1).view(-1, *(1,) * (z.dim() - 1)) for x in (z, middle)]
+        middle = middle * norms[0] / norms[1]
+    torch.testing.assert_close(half[rows], middle[rows])
+    with attach(G, f"steer:strength=0%,{keys}"):
+        corrected = images(G, z)
+    assert torch.equal(corrected, images(G, z))
 
 
 def test_any_gate_goes_with_it(labelled: Callable[[nn.Module], str], face: nn.Module) -> None:
@@ -292,6 +319,58 @@ def test_classes_stay_with_their_samples() -> None:
     rows = (found != before).flatten(1).any(dim=1)
     assert 0 < rows.sum() < 16 and torch.equal(found[~rows], before[~rows])
     torch.testing.assert_close(alone, found, rtol=1e-3, atol=1e-4)
+
+
+def test_each_class_has_thresholds_of_its_own() -> None:
+    G, call = conditional()
+    classes, z = torch.arange(300) % 3, latents(G, 300, seed=5)
+    with pytest.warns(GanfixWarning), attach(G, "steer:samples=900,from=lr") as attachment:
+        move = attachment.corrections[0].edits
+        found = call(z, classes)
+        alone = torch.cat([call(z[n : n + 1], classes[n : n + 1]) for n in range(6)])
+    changed = (found != call(z, classes)).flatten(1).any(dim=1)
+    shares = [float(changed[classes == number].float().mean()) for number in range(3)]
+    assert all(0.17 < share < 0.43 for share in shares), shares
+    torch.testing.assert_close(alone, found[:6], rtol=1e-3, atol=1e-3)
+    # What is usual for a class differs by more than that: one threshold would not do.
+    units = move.scorer.reader.units(G.synthesis, (G.mapping(z, one_hot(classes)),), {})
+    raw = replace(move.scorer.probe, offsets=None).score(units)
+    high = raw > raw.quantile(0.7)
+    pooled = [float(high[classes == number].float().mean()) for number in range(3)]
+    assert max(pooled) - min(pooled) > max(shares) - min(shares)
+
+
+def test_classes_are_told_by_their_embeddings() -> None:
+    G = BigGANShaped().requires_grad_(False)
+    z, classes = latents(G, 16), torch.arange(16) % 3
+    with pytest.warns(GanfixWarning):
+        move, _ = fitted(G, "steer:samples=900,from=lr")
+    latent = move.scorer.reader.adapter.latent(G, (z, G.shared(classes)), {})
+    assert torch.equal(move.scorer.reader.classes(latent), one_hot(classes))
+
+
+def one_hot(classes: Tensor) -> Tensor:
+    return nn.functional.one_hot(classes, 3).float()
+
+
+def conditional() -> tuple[nn.Module, Callable[[Tensor, Tensor], Tensor]]:
+    """NVIDIA's StyleGAN2 with three classes, which its synthesis knows by their ws only."""
+    with importing("stylegan2_small"):
+        from training.networks import Generator as StyleGAN2
+
+        torch.manual_seed(0)
+        widths = {"channel_base": 256, "channel_max": 16}
+        G = StyleGAN2(8, 3, 16, 32, 3, mapping_kwargs={"num_layers": 2}, synthesis_kwargs=widths)
+    G = G.eval().requires_grad_(False)
+    return G, lambda z, classes: G(z, one_hot(classes), noise_mode="const")
+
+
+def test_thresholds_by_class_cannot_be_exported(tmp_path: Path) -> None:
+    with importing("stylegan2_small"):
+        G, _ = conditional()
+        message = "has thresholds by class, which an export cannot carry"
+        with pytest.warns(GanfixWarning), pytest.raises(GanfixError, match=message):
+            ganfix.export(G, "seqabl:samples=900,gate=probe:70%", out=tmp_path / "out.pkl")
 
 
 def test_w_of_genforce_is_moved() -> None:
@@ -373,7 +452,10 @@ def test_labels_of_the_store_come_first(own_cache: Path, face: nn.Module) -> Non
 
 
 def test_the_lr_count_is_the_last_resort_and_says_so(own_cache: Path, face: nn.Module) -> None:
-    with pytest.warns(GanfixWarning, match="100 to 200 labels over all kinds of content"):
+    with pytest.warns(
+        GanfixWarning,
+        match="100 to 200 labels over all kinds of content.*ganfix label --network MODULE",
+    ):
         _, probe = fitted(face, f"steer:{SAMPLES}")
     assert "by LR count" in probe.text
     with attach(face, f"steer:{SAMPLES},gate=probe:20%") as attachment:
@@ -398,18 +480,18 @@ def test_is_fitted_once_and_again_for_other_labels(
     face: nn.Module,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from ganfix_plugin.artifacts import probes
+    from ganfix_plugin.artifacts import probe_fit
 
     spec = f"steer:{labelled(face)}"
     _, first = fitted(face, spec)
-    fit = probes.fit_probe
-    monkeypatch.setattr(probes, "fit_probe", lambda *_, **__: 1 / 0)
+    fit = probe_fit.fit_probe
+    monkeypatch.setattr(probe_fit, "fit_probe", lambda *_, **__: 1 / 0)
     _, again = fitted(face, spec)
     assert torch.equal(first.weight, again.weight) and first.text == again.text
     write(judged(face, 60), Path(labelled(face).split(",")[0].partition("=")[2]))
     with pytest.raises(ZeroDivisionError):
         fitted(face, spec)
-    monkeypatch.setattr(probes, "fit_probe", fit)
+    monkeypatch.setattr(probe_fit, "fit_probe", fit)
     assert "30 artifacts" in fitted(face, spec)[1].text
 
 

@@ -84,5 +84,8 @@ def probe_heatmap(
         units = slice(start, start := start + x.shape[1])
         terms = torch.einsum("nc,nchw->nhw", chosen[:, units], x - mean[units, None, None])
         heat += interpolate(terms[:, None], (size, size), mode="bilinear", align_corners=False)
-    sure = probe.score(means) > probe.threshold(torch.tensor([SURE])).to(means)
+    classes = reader.classes(generator.adapter.latent(*call)).to(means)
+    sure = probe.score(torch.cat([means, classes], dim=1)) > probe.threshold(
+        torch.tensor([SURE])
+    ).to(means)
     return (heat[:, 0].relu() * sure[:, None, None]).cpu()

@@ -6,11 +6,9 @@ real; else the LR count of [C22], which needs neither (Choi, Chang, Choi, IJCAI 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +17,21 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin import labels as label_files
-from ganfix_plugin.artifacts.discriminator import d_values, discriminator_of
+from ganfix_plugin.artifacts.probe_fit import Plan, fitted
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.classifier import FEWEST
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, Latents, latent_batches, seed_batches
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, Sample
-from ganfix_plugin.profiling.probe import Probe, calibrated, fit_probe
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Sample
+from ganfix_plugin.profiling.probe import Probe
 from ganfix_plugin.profiling.profile import Profile, Settings
-from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import checked, ensure, on_device, update
-from ganfix_plugin.profiling.unit_means import Reader, read_batches
+from ganfix_plugin.profiling.unit_means import Reader
 from ganfix_plugin.spec import LayerChoice
 
 log = logging.getLogger("ganfix")
 
 SOURCES = ("labels", "discriminator", "lr")  # the first that there is, is taken
-POPULATION = 4000
-JUDGED = 800  # generations that the discriminator looks at
-# Of a score's own order: the share of the worst that stand for artifacts, of the best for normals.
-TAILS = {"discriminator": (0.25, 0.5), "lr": (0.1, 0.3)}
 DOUBTFUL = 0.75  # an AUC below which little is repaired
 
 
@@ -60,33 +52,6 @@ class ProbeChoice:
     direction: Path | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """What a probe is to be fitted on, here and now."""
-
-    source: str
-    layers: tuple[Layer, ...]
-    settings: Settings
-    labels: Labels | None = None
-    origin: str = ""
-    direction: Tensor | None = None
-
-    @property
-    def name(self) -> str:
-        """Under which the profile keeps it."""
-        return f"{self.source}:{'+'.join(str(layer.index) for layer in self.layers) or 'latent'}"
-
-    @property
-    def request(self) -> str:
-        """A hash of all that the probe depends on beside the generator and the settings."""
-        labelled: Any = None
-        if self.labels:
-            labelled = [self.labels.samples(kind) for kind in (ARTIFACT, NORMAL)]
-        along = None if self.direction is None else self.direction.tolist()
-        what = f"{self.name} {labelled} {along} {POPULATION} {JUDGED} {TAILS}"
-        return hashlib.sha256(what.encode()).hexdigest()[:16]
-
-
 def ensure_probe(
     generator: Generator,
     choice: ProbeChoice,
@@ -98,7 +63,7 @@ def ensure_probe(
     """The stored probe of a generator, after fitting it if it is not there.
 
     Args:
-        settings: of the stored profile; the probe's population is at most as large as `POPULATION`.
+        settings: of the stored profile; the probe's population is at most `probe_fit.POPULATION`.
         profile: read this file instead, and fit nothing.
         measure_on: measure a copy of the generator on this device.
 
@@ -109,7 +74,7 @@ def ensure_probe(
     reader = Reader.of(generator, layers)
     if profile is not None:
         kept = checked(profile, generator.fingerprint)
-        return reader, _any(kept, choice, layers), kept
+        return _telling(reader, _any(kept, choice, layers), kept)
     plan = _planned(generator, choice, layers, settings)
     if plan.source == "lr":
         kept, _ = ensure(generator, settings, generator.auto, measure_on=measure_on)
@@ -122,14 +87,19 @@ def ensure_probe(
             # Another process may have fitted the same one while this one waited.
             if _is_there(profile, plan):
                 return profile
-            return profile.with_probe(plan.name, _fitted(measured, plan, profile))
+            return profile.with_probe(plan.name, fitted(measured, plan, profile))
 
         kept, _ = update(generator, settings, with_probe)
     probe = kept.probe(plan.name)
     assert probe is not None
     log.info("probe: %s", probe.text)
-    _warn(plan, probe)
-    return reader, probe, kept
+    _warn(generator, plan, probe)
+    return _telling(reader, probe, kept)
+
+
+def _telling(reader: Reader, probe: Probe, profile: Profile) -> tuple[Reader, Probe, Profile]:
+    """The reader told how classes are told apart, if the probe needs them."""
+    return replace(reader, centres=probe.centres), probe, profile
 
 
 def at_hand(generator: Generator, settings: Settings) -> bool:
@@ -157,18 +127,18 @@ def _layers(generator: Generator, choice: ProbeChoice) -> tuple[Layer, ...]:
 
 def _planned(
     generator: Generator, choice: ProbeChoice, layers: tuple[Layer, ...], settings: Settings
-) -> _Plan:
+) -> Plan:
     """Find out what there is to fit a probe on."""
     if choice.direction is not None:
         direction = _direction(choice.direction)
-        return _Plan("direction", layers, settings, None, choice.direction.name, direction)
+        return Plan("direction", layers, settings, None, choice.direction.name, direction)
     if choice.source in ("auto", "labels"):
         path = choice.labels or label_files.stored_path(generator.fingerprint)
         if choice.labels or path.exists():
             labels = label_files.read(path).check(generator.fingerprint)
             counts = [len(labels.samples(kind)) for kind in (ARTIFACT, NORMAL)]
             if min(counts) >= FEWEST:
-                return _Plan("labels", layers, settings, labels, path.name)
+                return Plan("labels", layers, settings, labels, path.name)
             if choice.labels or choice.source == "labels":
                 raise GanfixError(
                     f"labels {path}: found {counts[0]} artifacts and {counts[1]} normals, expected "
@@ -177,15 +147,15 @@ def _planned(
         elif choice.source == "labels":
             raise GanfixError(
                 f"from=labels: no labels of this {generator.name} in the store ({path}); give "
-                "labels=FILE, or make some by ganfix label"
+                f"labels=FILE, or make some by: {generator.command('label')}"
             )
     source = choice.source
     if source == "auto":
         source = "discriminator" if generator.discriminator is not None else "lr"
-    return _Plan(source, layers, settings)
+    return Plan(source, layers, settings)
 
 
-def _is_there(profile: Profile, plan: _Plan) -> bool:
+def _is_there(profile: Profile, plan: Plan) -> bool:
     probe = profile.probe(plan.name)
     return probe is not None and probe.request == plan.request
 
@@ -193,7 +163,7 @@ def _is_there(profile: Profile, plan: _Plan) -> bool:
 def _any(profile: Profile, choice: ProbeChoice, layers: tuple[Layer, ...]) -> Probe:
     """The preferred one of the probes that a profile holds of some layers."""
     for source in ("direction",) if choice.direction else SOURCES:
-        probe = profile.probe(_Plan(source, layers, profile.settings).name)
+        probe = profile.probe(Plan(source, layers, profile.settings).name)
         if probe and (choice.source in ("auto", source) or choice.direction):
             return probe
     held = ", ".join(sorted({key.partition("/")[0] for key in profile.probes})) or "none"
@@ -201,64 +171,6 @@ def _any(profile: Profile, choice: ProbeChoice, layers: tuple[Layer, ...]) -> Pr
         f"profile of {profile.generator}: holds no such probe, only {held}; leave profile= out to "
         "have it fitted"
     )
-
-
-def _fitted(generator: Generator, plan: _Plan, profile: Profile) -> Probe:
-    settings, reader = plan.settings, Reader.of(generator, plan.layers)
-    if plan.source == "discriminator":
-        discriminator_of(generator)  # before anything is measured
-    number = min(POPULATION, settings.samples)
-    numbers = "+".join(str(layer.index) for layer in plan.layers)
-    what = f"the units of layers {numbers}" if plan.layers else "the latents"
-    log.info("fitting a probe by %s: reading %s of %d generations", plan.source, what, number)
-    # Other latents than those that low-rate neurons were counted on.
-    latents = Latents.of(generator, settings.seed + 1, settings.class_index)
-    batches = latent_batches(generator, latents, number, BATCH, "the probe")
-    population = read_batches(generator, reader, batches)
-
-    def means(samples: Sequence[Sample]) -> Tensor:
-        batches = seed_batches(generator, samples, class_index=settings.class_index)
-        return read_batches(generator, reader, batches).means
-
-    if plan.direction is not None:
-        if len(plan.direction) != population.means.shape[1]:
-            raise GanfixError(
-                f"direction {plan.origin}: found {len(plan.direction)} values, expected "
-                f"{population.means.shape[1]} for this {generator.name}"
-            )
-        return calibrated(
-            plan.direction, population.means, population.scale, plan.origin, plan.request
-        )
-    if plan.labels is not None:
-        artifacts, normals = (means(plan.labels.samples(kind)) for kind in (ARTIFACT, NORMAL))
-        made = f"{len(artifacts)} artifacts and {len(normals)} normals of {plan.origin}"
-    elif plan.source == "discriminator":
-        seeds = range(min(JUDGED, number))
-        log.info("asking the network's discriminator about %d generations", len(seeds))
-        scores = -d_values(generator, seeds, settings.class_index)
-        artifacts, normals = _tails(means(seeds), scores, plan.source)
-        made = f"both ends of {len(seeds)} generations by the discriminator, which its AUC is of"
-    else:
-        batches = latent_batches(generator, latents, number, BATCH, "LR counts")
-        scores = lr_counts(generator, profile.low_rates(generator.auto), batches)
-        artifacts, normals = _tails(population.means, scores, plan.source)
-        made = f"both ends of {number} generations by LR count, which its AUC is of"
-    return fit_probe(
-        artifacts,
-        normals,
-        population.means,
-        scale=population.scale,
-        source=plan.source,
-        made=f"fitted on {made}",
-        request=plan.request,
-    )
-
-
-def _tails(means: Tensor, scores: Tensor, source: str) -> tuple[Tensor, Tensor]:
-    """The unit means of what a score puts highest and lowest."""
-    order = scores.argsort(descending=True, stable=True)
-    worst, best = (round(share * len(order)) for share in TAILS[source])
-    return means[order[:worst]], means[order[len(order) - best :]]
 
 
 def _direction(path: Path) -> Tensor:
@@ -272,19 +184,26 @@ def _direction(path: Path) -> Tensor:
     return direction
 
 
-def _warn(plan: _Plan, probe: Probe) -> None:
+def _warn(generator: Generator, plan: Plan, probe: Probe) -> None:
+    label = generator.command("label")
     if plan.source == "lr":
         warnings.warn(
             "this probe is fitted on the LR count, which says little of artifacts on some "
-            "networks: there are no labels of this one, and its file has no discriminator; 100 to "
-            "200 labels over all kinds of content do better: ganfix label --network X",
+            "networks: there are no labels of this one, and its file has no discriminator. With "
+            "100 to 200 labels over all kinds of content, 10 to 20 % of what artifacts lack "
+            f"remained on our networks; make them by: {label}",
             GanfixWarning,
             stacklevel=3,
+        )
+    elif plan.source == "discriminator":
+        log.info(
+            "probe: 100 to 200 labels over all kinds of content do better than a discriminator: %s",
+            label,
         )
     if probe.auc is not None and probe.auc < DOUBTFUL:
         warnings.warn(
             f"the probe hardly tells artifacts from normal images ({probe.text}); label more, over "
-            "all kinds of content: ganfix label --network X",
+            f"all kinds of content: {label}",
             GanfixWarning,
             stacklevel=3,
         )

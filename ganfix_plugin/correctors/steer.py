@@ -20,10 +20,14 @@ from ganfix_plugin.artifacts.probes import ProbeChoice
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.correctors.moving import Moving, MovingOptions
 from ganfix_plugin.generators.entry import Latent, of_rows
-from ganfix_plugin.spec import LayerChoice, Portion, option, some, whole
+from ganfix_plugin.spec import LayerChoice, Portion, option, portion, some, whole
 
 SHORTEST = 0.005  # of a step, as a share of the scale
+OVERSHOT = (
+    1.2  # the score bends upwards along its gradient, so that a plain Newton step falls short
+)
 _HALF_GAIN = 1024.0  # keeps gradients through half precision from vanishing
+_FEW = 0.6  # of a batch: a second pass of so few rows costs less than going back through all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,12 @@ class SteerOptions(MovingOptions):
         "the longest step, as a share of the norm of z, or of the mean distance of ws from their "
         "mean",
     )
+    strength: Portion = option(
+        Portion(1),
+        portion,
+        "how much of the way flagged samples go: 100% to the target, 0% none of it",
+        tune=("25%", "50%", "75%"),
+    )
 
     @property
     def probe(self) -> ProbeChoice:
@@ -57,44 +67,61 @@ class Steering(Moving):
         steps: at most so many.
         cap: the longest step, as a share of the scale: the norm of a z, and the mean distance of
             ws from their mean.
+        strength: of the way that the steps come to, how much is gone.
     """
 
     steps: int
     cap: float
+    strength: float
 
     def _moved(self, entry: nn.Module, latent: Latent) -> Tensor:
-        stops = self.stops(latent)
-        x = latent.x.to(torch.promote_types(latent.x.dtype, torch.float32), copy=True)
-        norms = x.flatten(1).norm(dim=1)
+        start = latent.x.to(torch.promote_types(latent.x.dtype, torch.float32))
+        if not self.strength:
+            return start
+        x, norms = start.clone(), start.flatten(1).norm(dim=1)
         scales = torch.full_like(norms, self.scorer.probe.scale) if latent.styled else norms
+        stops, classes = self.stops(latent), self.scorer.reader.classes(latent)
+
+        def placed(rows: Tensor, here: Tensor) -> Tensor:
+            """Some rows, a z back on its sphere."""
+            if latent.styled:
+                return here
+            return here * _rows_like(norms[rows] / here.flatten(1).norm(dim=1), here)
+
         left = torch.arange(len(x), device=x.device)
         for _ in range(self.steps):
-            score, shift = self._scored(entry, latent, x, left)
+            score, shift = self._scored(entry, latent, x, left, classes)
             above = score.detach() > stops[left]
-            if not above.all():
-                left = left[above]
-                if not len(left):
-                    break
-                score, shift = self._scored(entry, latent, x, left)
+            if not above.any():
+                break
+            if above.float().mean() < _FEW:
+                left, above = left[above], above[above]
+                score, shift = self._scored(entry, latent, x, left, classes)
             gain = _HALF_GAIN if latent.x.dtype == torch.float16 else 1.0
-            (gradient,) = torch.autograd.grad(score, shift, torch.full_like(score, gain))
-            gradient = gradient.flatten(1) / gain
-            here = x[left]
-            if not latent.styled:
-                outward = here.flatten(1) / norms[left, None]
-                gradient = gradient - outward * (gradient * outward).sum(dim=1, keepdim=True)
-            slope = gradient.norm(dim=1).clamp(min=1e-12)
-            length = (score.detach() - stops[left]) / slope
-            length = length.clamp(SHORTEST * scales[left], self.cap * scales[left])
-            step = (gradient * (length / slope)[:, None]).view_as(shift)
-            here = here - step
-            if not latent.styled:
-                here = here * _rows_like(norms[left] / here.flatten(1).norm(dim=1), here)
-            x[left] = here
+            (gradient,) = torch.autograd.grad(score, shift, gain * above.to(score))
+            left, score = left[above], score.detach()[above]
+            here, gradient = x[left], gradient[above] / gain
+            step = self._step(latent, here, gradient.flatten(1), score - stops[left], scales[left])
+            x[left] = placed(left, here - step.view_as(gradient))
+        if self.strength < 1:
+            everything = torch.arange(len(x), device=x.device)
+            x = placed(everything, start.lerp(x, self.strength))
         return x
 
+    def _step(
+        self, latent: Latent, x: Tensor, gradient: Tensor, excess: Tensor, scales: Tensor
+    ) -> Tensor:
+        """Along the gradient [n, d] of rows x, to take off an excess [n] of their scores."""
+        if not latent.styled:
+            outward = x.flatten(1) / scales[:, None]
+            gradient = gradient - outward * (gradient * outward).sum(dim=1, keepdim=True)
+        slope = gradient.norm(dim=1).clamp(min=1e-12)
+        length = OVERSHOT * excess / slope
+        length = length.clamp(SHORTEST * scales, self.cap * scales)
+        return gradient * (length / slope)[:, None]
+
     def _scored(
-        self, entry: nn.Module, latent: Latent, x: Tensor, rows: Tensor
+        self, entry: nn.Module, latent: Latent, x: Tensor, rows: Tensor, classes: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Scores [n] of some rows at x, and the shift from there that they can be derived by."""
         here = x[rows]
@@ -104,8 +131,9 @@ class Steering(Moving):
             call = of_rows(latent.call(latent.x), rows, len(latent.x))
             part = self._opened(entry, *call)
             args, kwargs = part.call((here + shift).to(part.x.dtype))
-            units = self.scorer.reader.read(entry, args, kwargs, gradients=True)
-            score = self.scorer.probe.score(units)
+            units = self.scorer.reader.units(entry, args, kwargs, gradients=True)
+            # A sample stays of its class, wherever its w goes.
+            score = self.scorer.probe.score(torch.cat([units, classes[rows].to(units)], dim=1))
         return score, shift
 
 
@@ -118,7 +146,8 @@ def edits(options: SteerOptions, context: CorrectorContext) -> Steering:
     """What moves the latents of a call."""
     assert context.probe is not None
     target = options.target.of(context.probe.probe, options.below)
-    return Steering(context.probe, target, options.below, options.steps, options.cap)
+    how = (options.steps, options.cap, options.strength)
+    return Steering(context.probe, target, options.below, *how)
 
 
 CORRECTOR = Corrector(

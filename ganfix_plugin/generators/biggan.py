@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ganfix_plugin.generators.entry import Latent
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.layer import Layer
 
@@ -35,6 +38,12 @@ class BigGAN(Adapter):
 
     def mean_latent(self, G: Any) -> Tensor | None:
         return torch.zeros(G.dim_z)
+
+    def latent(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
+        """z, with the embedding of the class that comes after it."""
+        bound = inspect.signature(entry.forward).bind(*args, **kwargs).arguments
+        embedding = next((x for name, x in bound.items() if name == "y"), None)
+        return replace(super().latent(entry, args, kwargs), embedding=embedding)
 
     def num_classes(self, G: Any) -> int:
         return 0 if getattr(G, "unconditional", False) else int(G.n_classes)

@@ -24,11 +24,18 @@ class Latent:
         x: z [N, …], or with ``styled`` one w [N, d] or several ws [N, …, d] of each sample.
         styled: it is a w, which has no sphere to stay on.
         call: the arguments of the call with another latent of that shape.
+        embedding: of each sample's class [N, e], where the entry is called with one.
     """
 
     x: Tensor
     styled: bool
     call: Callable[[Tensor], Call]
+    embedding: Tensor | None = None
+
+    @property
+    def condition(self) -> Tensor:
+        """What tells a sample's class, float32 [N, e]: an embedding, or its w itself."""
+        return self.vectors if self.embedding is None else self.embedding.detach().float()
 
     @property
     def vectors(self) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import auc, auc_interval, moments, regression
@@ -22,6 +23,7 @@ QUANTILES = 1001
 FOLDS = 5
 REGULARISATION = 0.01  # C of a support vector machine's or scikit-learn's logistic regression
 _TENSORS = ("weight", "mean", "deviation", "quantiles")
+_OF_CLASSES = ("centres", "offsets", "spreads")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,9 @@ class Probe:
         source: what it was fitted on: "labels", "discriminator", "lr", or "direction" if elsewhere.
         made: how it was fitted, for people.
         request: what it was fitted on, to know whether it must be fitted again.
+        centres: [K, e], where thresholds go by class: the mean of what tells each class.
+        offsets, spreads: [K], mean and standard deviation of each class's scores, by which scores
+            are made comparable.
     """
 
     weight: Tensor
@@ -50,12 +55,19 @@ class Probe:
     source: str
     made: str
     request: str
+    centres: Tensor | None = None
+    offsets: Tensor | None = None
+    spreads: Tensor | None = None
 
     def score(self, features: Tensor) -> Tensor:
-        """Of unit means [N, D]: [N], higher is more artifact-like."""
+        """Of unit means [N, D], followed by one-hot classes [N, K] where thresholds go by class:
+        [N], higher is more artifact-like."""
+        units, classes = features[:, : len(self.weight)], features[:, len(self.weight) :]
         mean, deviation = self.mean.to(features), self.deviation.to(features)
-        score: Tensor = ((features - mean) / deviation) @ self.weight.to(features)
-        return score
+        score: Tensor = ((units - mean) / deviation) @ self.weight.to(features)
+        if self.offsets is None or self.spreads is None:
+            return score
+        return (score - classes @ self.offsets.to(score)) / (classes @ self.spreads.to(score))
 
     def threshold(self, shares: Tensor) -> Tensor:
         """The scores below which shares [N] from 0 to 1 of the population lie: float32 [N]."""
@@ -71,7 +83,8 @@ class Probe:
 
     def tensors(self) -> dict[str, Tensor]:
         """What it consists of, by name."""
-        return {name: getattr(self, name).contiguous() for name in _TENSORS}
+        named = {name: getattr(self, name) for name in (*_TENSORS, *_OF_CLASSES)}
+        return {name: x.contiguous() for name, x in named.items() if x is not None}
 
     def note(self) -> str:
         """Everything else of it, as JSON."""
@@ -85,6 +98,7 @@ class Probe:
         numbers: dict[str, Any] = json.loads(note)
         numbers["interval"] = numbers["interval"] and tuple(numbers["interval"])
         numbers |= {name: tensors[name] for name in _TENSORS}
+        numbers |= {name: tensors.get(name) for name in _OF_CLASSES}
         return cls(**numbers)
 
 
@@ -93,6 +107,7 @@ def fit_probe(
     normals: Tensor,
     population: Tensor,
     *,
+    apart: Tensor | None = None,
     scale: float = 0.0,
     source: str = "labels",
     made: str = "",
@@ -104,6 +119,9 @@ def fit_probe(
 
     Args:
         population: unit means [N, D] of anything that the generator makes.
+        apart: directions [m, D] of unit means that the probe is not to read, such as those from one
+            kind of content to another. The weight is orthogonal to them, as InterFaceGAN's
+            conditional directions are to one another (Shen et al., CVPR 2020).
 
     Raises:
         GanfixError: on fewer of a kind than there are folds of the cross-validation.
@@ -113,8 +131,8 @@ def fit_probe(
             f"probe: found {len(artifacts)} artifacts and {len(normals)} normals, expected at "
             f"least {FOLDS} of each; label more"
         )
-    mean, deviation, weight, _ = _fitted(artifacts, normals)
-    area = cross_validated(artifacts, normals)
+    mean, deviation, weight, _ = _fitted(artifacts, normals, apart)
+    area = cross_validated(artifacts, normals, apart)
     probe = calibrated(weight, (population - mean) / deviation, scale, made, request)
     return replace(
         probe,
@@ -137,13 +155,41 @@ def calibrated(
     weight: Tensor, population: Tensor, scale: float = 0.0, made: str = "", request: str = ""
 ) -> Probe:
     """A probe of weights [D] that were found elsewhere, on features [N, D] as they are."""
-    shares = torch.linspace(0, 1, QUANTILES, dtype=torch.float64)
-    quantiles = torch.quantile((population @ weight).double(), shares).float()
+    quantiles = _quantiles(population @ weight)
     mean, deviation = torch.zeros_like(weight), torch.ones_like(weight)
     return Probe(weight, mean, deviation, quantiles, scale, None, None, "direction", made, request)
 
 
-def cross_validated(artifacts: Tensor, normals: Tensor) -> float:
+def by_class(probe: Probe, means: Tensor, conditions: Tensor, classes: Tensor) -> Probe:
+    """The same probe with thresholds by class: what is usual for one may be rare for another.
+
+    Scores are standardised within each class, so that a share of the population above a threshold
+    is about that share of every class.
+
+    Args:
+        means, conditions, classes: unit means [N, D], what tells a class [N, e] and the classes
+            int64 [N] of a population.
+    """
+    present = classes.unique()
+    centres = torch.stack([conditions[classes == number].mean(dim=0) for number in present])
+    # As they will be told where nobody says which class a call is of.
+    nearest = torch.cdist(conditions, centres).argmin(dim=1)
+    scores = probe.score(means)
+    offsets, spreads = torch.zeros(len(present)), torch.ones(len(present))
+    for number in nearest.unique():
+        offsets[number], spreads[number] = _location(scores[nearest == number])
+    probe = replace(probe, centres=centres, offsets=offsets, spreads=spreads)
+    scores = probe.score(torch.cat([means, one_hot(nearest, len(present)).to(means)], dim=1))
+    return replace(probe, quantiles=_quantiles(scores))
+
+
+def _location(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation, which is 1 where there is none."""
+    deviation = scores.std(correction=0)
+    return scores.mean(), torch.where(deviation > 0, deviation, 1)
+
+
+def cross_validated(artifacts: Tensor, normals: Tensor, apart: Tensor | None = None) -> float:
     """The mean AUC of probes on the fold of samples that each did not see."""
     areas = []
     chance = torch.Generator().manual_seed(0)
@@ -151,18 +197,29 @@ def cross_validated(artifacts: Tensor, normals: Tensor) -> float:
     folds = [torch.randperm(len(kind), generator=chance) % FOLDS for kind in kinds]
     for fold in range(FOLDS):
         seen = [kind[place != fold] for kind, place in zip(kinds, folds)]
-        mean, deviation, weight, _ = _fitted(*seen)
+        mean, deviation, weight, _ = _fitted(seen[0], seen[1], apart)
         held_out = [kind[place == fold] for kind, place in zip(kinds, folds)]
         areas.append(auc(*(((kind - mean) / deviation) @ weight for kind in held_out)))
     return sum(areas) / FOLDS
 
 
-def _fitted(artifacts: Tensor, normals: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _quantiles(scores: Tensor) -> Tensor:
+    shares = torch.linspace(0, 1, QUANTILES, dtype=torch.float64)
+    return torch.quantile(scores.double(), shares).float()
+
+
+def _fitted(
+    artifacts: Tensor, normals: Tensor, apart: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Mean, deviation and weight [D], and bias."""
     x = torch.cat([normals, artifacts]).float()
     y = torch.cat([torch.zeros(len(normals)), torch.ones(len(artifacts))]).long()
     mean, deviation = moments(x)
     # The softmax of two classes halves the norm that a single weight vector would have.
     penalty = 1 / (REGULARISATION * len(y))
-    weight, bias = regression((x - mean) / deviation, y, 2, penalty)
+    x = (x - mean) / deviation
+    if apart is not None:
+        basis, _ = torch.linalg.qr((apart / deviation).T)
+        x = x - (x @ basis) @ basis.T
+    weight, bias = regression(x, y, 2, penalty)
     return mean, deviation, weight[1] - weight[0], bias[1] - bias[0]

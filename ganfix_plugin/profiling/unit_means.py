@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.entry import Latent, with_keywords
@@ -26,10 +27,13 @@ class Reader:
     Attributes:
         adapter: of the generator.
         layers: whose units, named relative to the entry; none to read the latent itself.
+        centres: [K, e], by class the mean of what tells it (`Latent.condition`); None where classes
+            are none, or not told apart.
     """
 
     adapter: Adapter
     layers: tuple[Layer, ...]
+    centres: Tensor | None = None
 
     @classmethod
     def of(cls, generator: Generator, layers: Iterable[Layer]) -> Reader:
@@ -55,10 +59,30 @@ class Reader:
         random state stays as it was.
 
         Returns:
-            float32 [N, units of all layers]; of latents [N, d], the mean of a sample's ws.
+            float32 [N, units of all layers], and with ``centres`` the one-hot classes [N, K] after
+            them; of latents [N, d], the mean of a sample's ws.
         """
         if not self.layers:
             return self.adapter.latent(entry, args, kwargs).vectors
+        units = self.units(entry, args, kwargs, gradients)
+        return torch.cat([units, self.classes(self.adapter.latent(entry, args, kwargs))], dim=1)
+
+    def classes(self, latent: Latent) -> Tensor:
+        """One-hot classes, float32 [N, K], by the nearest of the centres; [N, 0] without them."""
+        condition = latent.condition
+        if self.centres is None:
+            return condition.new_zeros(len(condition), 0)
+        centres = self.centres.to(condition)
+        return one_hot(torch.cdist(condition, centres).argmin(dim=1), len(centres)).float()
+
+    def units(
+        self,
+        entry: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        gradients: bool = False,
+    ) -> Tensor:
+        """What `read` reads, without classes."""
         means: dict[str, Tensor] = {}
 
         def add(layer: Layer, x: Tensor) -> None:
@@ -93,10 +117,14 @@ class Readings:
     Attributes:
         means: [N, D], float32.
         scale: the mean distance of ws from their mean; 0 where the entry takes z.
+        conditions: [N, e], what tells the classes; None without any.
+        classes: int64 [N]; None without any.
     """
 
     means: Tensor
     scale: float
+    conditions: Tensor | None = None
+    classes: Tensor | None = None
 
 
 def entry_call(
@@ -117,7 +145,9 @@ def read_batches(generator: Generator, reader: Reader, batches: Iterable[Batch])
     """
     means: list[Tensor] = []
     latents: list[Latent] = []
+    classes: list[Tensor] = []
     for z, c in batches:
+        classes += [] if c is None else [c.argmax(dim=1).cpu()]
         entry, args, kwargs = entry_call(generator, lambda view: generator.synthesize(z, c, view))
         with torch.no_grad():
             means.append(reader.read(entry, args, kwargs).cpu())
@@ -126,4 +156,8 @@ def read_batches(generator: Generator, reader: Reader, batches: Iterable[Batch])
         raise GanfixError(f"{generator.name}: found NaN or infinity in the units of its layers")
     vectors = torch.cat([latent.vectors.cpu() for latent in latents])
     distances = (vectors - vectors.mean(dim=0)).norm(dim=1)
-    return Readings(torch.cat(means), float(distances.mean()) if latents[0].styled else 0.0)
+    scale = float(distances.mean()) if latents[0].styled else 0.0
+    if not classes:
+        return Readings(torch.cat(means), scale)
+    conditions = torch.cat([latent.condition.cpu() for latent in latents])
+    return Readings(torch.cat(means), scale, conditions, torch.cat(classes))
