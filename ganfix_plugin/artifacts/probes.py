@@ -103,8 +103,8 @@ def _telling(reader: Reader, probe: Probe, profile: Profile) -> tuple[Reader, Pr
 
 
 def at_hand(generator: Generator, settings: Settings) -> bool:
-    """Whether a probe is fitted already that knows better than the LR count, or can be without
-    rendering anything, since the store has labels."""
+    """Whether a probe is fitted already that knows better than the LR count, or can be at
+    the price of a few hundred images, since the store has labels."""
     choice = ProbeChoice()
     plan = _planned(generator, choice, _layers(generator, choice), settings)
     stored, _ = ensure(generator, settings, ())
