@@ -33,6 +33,7 @@ from ganfix_plugin.profiling.store import classifier_path
 SYSTEMS = {
     "none": "none",
     "random:of=neurons": "random:of=neurons",
+    "random:of=activated": "random:of=activated",
     "random:of=units,portion=10%": "random:of=units,portion=10%",
     "fid-units:layer=0": "fid-units:layer=0",
     "ds:layer=0": "ds:layer=0",
@@ -40,6 +41,7 @@ SYSTEMS = {
     "seqc:start=0,stop=1": "seqc:start=0,stop=1",
     "seqc:start=0,stop=1,normalize=rank": "seqc:start=0,stop=1,normalize=rank",
     "seqc:start=0,stop=1,local=yes": "seqc:start=0,stop=1,local=yes",
+    "seqc:start=0,stop=1,local=yes,mask=binary": "seqc:start=0,stop=1,local=yes,mask=binary",
     "seqabl": "seqabl",
     "seqabl:rate=0.3": "seqabl:rate=0.3",
     "seqabl:lowest=30%,layers=4x4+8x8": "seqabl:lowest=30%,layers=4x4+8x8",
