@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "stylegan2_small"
 DATA = EXAMPLE / "data" / "footwear32_test.zip"
-SPEC = "seqabl:samples=200"
+SPEC = "seqabl:samples=200,rate=0.3"
 SEEDS = range(0, 120, 2)
 Done = subprocess.CompletedProcess[str]
 
@@ -132,7 +132,7 @@ def test_a_record_says_what_was_corrected_from_which_measurements_by_which_versi
     corrected: dict[int, list[dict[str, Any]]], stylegan2: nn.Module
 ) -> None:
     for record in (*corrected[1], *corrected[2]):
-        assert record["correct"] == f"{SPEC},layers=auto,lowest=30%,side=low,dead=with"
+        assert record["correct"] == "seqabl:samples=200,layers=auto,rate=0.3,side=low,dead=with"
         assert record["profile"].startswith(f"{fingerprint(stylegan2)}:samples=200,seed=0")
         assert record["ganfix"] == ganfix.__version__
 
