@@ -169,9 +169,9 @@ class Labelled:
 
     @cached_property
     def kinds(self) -> dict[str, Kinds]:
-        """Of content among the uncorrected ones, by network."""
-        both = (self.artifacts.plain.features, self.normals.plain.features)
-        return {name: Kinds.among(torch.cat([side[name] for side in both])) for name in both[0]}
+        """Of content among the clean images, by network: artifacts may be a cluster of their own,
+        and to leave that one is no change of content."""
+        return {name: Kinds.among(features) for name, features in self.clean.items()}
 
     def warn(self) -> None:
         """Say so where labels go with kinds of content, by the first network."""
