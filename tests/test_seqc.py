@@ -601,6 +601,7 @@ def test_a_named_profile_without_thresholds_is_refused(
         ("mode=both", "mode is 'both', expected auto or global or sample"),
         ("local=maybe", "local is 'maybe', expected yes or no"),
         ("mask=hard", "mask is 'hard', expected soft or binary"),
+        ("mask=binary", "mask=binary says how local=yes fades; give both, or neither"),
         ("rows=some", "rows is 'some', expected auto or artifacts or all"),
         ("cam=2", "cam is '2', expected a number"),
         ("layers=1", "seqc has no key layers"),

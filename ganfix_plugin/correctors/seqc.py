@@ -97,6 +97,10 @@ class SeqcOptions(Options):
         "a classifier file [default: the store's, of ganfix fit or of the first use]",
     )
 
+    def __post_init__(self) -> None:
+        if self.mask == "binary" and not self.local:
+            raise ValueError("mask=binary says how local=yes fades; give both, or neither")
+
 
 def stopping_layer(options: SeqcOptions, layers: Sequence[Layer]) -> int:
     """The number of the last corrected layer.
