@@ -247,3 +247,35 @@ def test_images_are_counted_wherever_they_are_made(
     done = call(nvidia, *GANFIX, "loading.py", f"--correct={SPEC}")
     assert done.returncode == 0, done.stderr
     assert f"{corrected} of {corrected} samples corrected" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("G = load()\nrender(0)\nG = type(G)(*G.init_args, **G.init_kwargs).eval()\nrender(1)\n",
+         "runs uncorrected"),
+        ("import pickle\nG = load()\nrender(0)\n"
+         "with open('run/footwear32.pkl', 'rb') as file:\n"
+         "    G = pickle.load(file)['G_ema'].eval()\nrender(1)\n", "runs uncorrected"),
+        ("G = load()\nrender(0)\nother = {k: v + 1 for k, v in G.state_dict().items()}\n"
+         "G.load_state_dict(other)\nrender(1)\n", "other weights were loaded"),
+    ],
+    ids=["built anew", "unpickled again", "other weights"],
+)  # fmt: skip
+def test_what_runs_uncorrected_is_refused(source: str, message: str, nvidia: Path) -> None:
+    (nvidia / "loading.py").write_text(LOADING + source)
+    done = call(nvidia, *GANFIX, "loading.py", f"--correct={SPEC}")
+    assert done.returncode == 1
+    (error,) = (line for line in done.stderr.splitlines() if line.startswith("Error: "))
+    assert message in error and "Traceback" not in done.stderr
+
+
+def test_copies_and_moves_of_what_was_corrected_are_no_others(nvidia: Path) -> None:
+    source = "import copy, pickle\nfirst = load()\nG = copy.deepcopy(first).to('cpu')\nrender(0)\n"
+    source += (
+        "G = pickle.loads(pickle.dumps(first))\nrender(1)\nG = first.double().float()\nrender(2)\n"
+    )
+    (nvidia / "loading.py").write_text(LOADING + source)
+    done = call(nvidia, *GANFIX, "loading.py", f"--correct={SPEC}")
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 samples corrected" in done.stderr

@@ -221,7 +221,7 @@ def bare(module: nn.Module, keep: tuple[type, ...] = ()) -> nn.Module:
         original = uncompiled(original)  # compiled code would run the original's hooks
         if id(original) not in views:
             copy = views[id(original)] = object.__new__(type(original))
-            vars(copy).update(vars(original), _compiled_call_impl=None)
+            vars(copy).update(vars(original), _compiled_call_impl=None, _ganfix_bare=True)
             for name, hooks in vars(original).items():
                 if "_hooks" in name and name.startswith(("_forward", "_backward")):
                     kept = ((key, hook) for key, hook in hooks.items() if stays(hook))

@@ -35,6 +35,7 @@ from ganfix_plugin.spec import Options
 if TYPE_CHECKING:
     from ganfix_plugin.hooks.attachment import Attachment
     from ganfix_plugin.hosts.screening import Screen
+    from ganfix_plugin.hosts.watch import Weights
 
 log = logging.getLogger("ganfix")
 
@@ -94,6 +95,8 @@ class Session:
         run: what all processes share.
         screen: ``--screen``, if it was given. Only the first process screens.
         attachments: what was corrected so far in this process.
+        until_end: what is undone when the session is not installed any longer.
+        weights: of what was corrected, as they were then.
         seeds: of the images that the script will render, in their order, where they are known.
         left: how many images remain to be rendered after screening.
         notes: what a metric's record says besides, by the metric's name.
@@ -102,6 +105,8 @@ class Session:
     run: Run
     screen: Screen | None = None
     attachments: list[Attachment] = field(default_factory=list)
+    until_end: ExitStack = field(default_factory=ExitStack)
+    weights: list[Weights] = field(default_factory=list)
     seeds: Sequence[int] = ()
     left: int | None = None
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -129,6 +134,7 @@ class Session:
         from ganfix_plugin.api import attach
         from ganfix_plugin.correctors.plan import reads_probe
         from ganfix_plugin.generators.generator import Generator
+        from ganfix_plugin.hosts.watch import Weights, uncorrected_refused
 
         device = self.run.situation.device
         with random_state_kept(G):
@@ -139,6 +145,10 @@ class Session:
             if self.run.specs:
                 attached = attach(generator, *self.run.specs, measure_on=device)
                 self.attachments.append(attached)
+                if any(correction.layers for correction in attached.corrections):
+                    specs = " ".join(map(str, self.run.specs))
+                    self.until_end.enter_context(uncorrected_refused(generator, specs))
+                    self.weights.append(Weights.of(generator))
                 profiles = {correction.profile for correction in attached.corrections}
                 provenance = {
                     "correct": " ".join(correction.text for correction in attached.corrections),
@@ -165,7 +175,7 @@ class Session:
     def installed(self) -> Iterator[None]:
         """Apply the workarounds and wrap the host's functions, in this process and its children."""
         workarounds = self.host.active(self.run.situation)
-        with ExitStack() as stack:
+        with self.until_end as stack:
             for workaround, _ in workarounds:
                 stack.enter_context(workaround.apply(self.run.situation))
             for wrapper in self.host.wrappers:
@@ -205,6 +215,8 @@ class Session:
                 f"--correct {specs}: nothing was corrected, because no generator was ever loaded "
                 "and run; see --help of the script for what it needs"
             )
+        for weights in self.weights:
+            weights.check()
         # A script may load networks that it never runs, as long as it runs one.
         ran = [attached for attached in self.attachments if attached.ran]
         for attached in ran or self.attachments:
