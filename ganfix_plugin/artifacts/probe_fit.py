@@ -68,7 +68,7 @@ class Plan:
     @property
     def number(self) -> int:
         """How many generations make up its population."""
-        return min(POPULATION, self.settings.samples)
+        return min(POPULATION, self.settings.samples or POPULATION)
 
     @property
     def request(self) -> str:

@@ -190,7 +190,8 @@ def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[i
 
 def samples(help: str = "Latents of the profile.") -> Decorator:
     """``--samples``."""
-    return preset("--samples", 10_000, help)
+    until = "[default: until two halves of them agree, at most 10000]"
+    return click.option("--samples", type=int, help=f"{help} {until}")
 
 
 def table(*rows: Sequence[object]) -> str:

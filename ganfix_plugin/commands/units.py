@@ -124,7 +124,7 @@ class Search:
 
     num: int
     top: int
-    samples: int
+    samples: int | None
 
     def layer(self, generator: Generator, number: int) -> tuple[Layer, Tensor | None]:
         """The layer of a number and its units' defective scores [C], if the store has them."""
