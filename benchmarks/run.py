@@ -35,7 +35,6 @@ PARTS = {  # by name, the module whose `measure` it is
     "ops": "ops",
     "overhead": "overhead",
     "export": "export",
-    "prepare": "preparing",
     "screening": "screening",
     "steering": "steering",
     "growth": "growth",

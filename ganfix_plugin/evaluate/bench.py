@@ -180,8 +180,7 @@ class Labelled:
         labels = torch.cat(
             [torch.full((len(side),), 1.0 - place) for place, side in enumerate(sides)]
         )
-        both = torch.cat(sides)
-        share = explained(labels, Kinds.among(both).of(both))
+        share = explained(labels, self.kinds[name].of(torch.cat(sides)))
         if share > MUCH:
             warnings.warn(
                 f"the labels go with what images show: kinds of content explain {share:.0%} of "
