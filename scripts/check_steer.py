@@ -163,7 +163,7 @@ def rosinality(bench: Bench) -> Iterator[Fact]:
 
 def killed(bench: Bench, script: str) -> Iterator[Fact]:
     """A run that is killed while it measures, and the same once more."""
-    out, spec = bench.work / "out", "--correct=steer:samples=3000,from=lr"
+    out, spec = bench.work / "out", "--correct=steer:samples=600,from=lr"
     line = [f"--network={pickled(bench, 'net')}", f"--seeds=0-{SEEDS - 1}", f"--outdir={out}"]
     begun = [sys.executable, "-c", SEEDED, "run", "--device=cpu", str(bench.checkout / script)]
     caches = {name: str(bench.work / f"cache-{name}") for name in ("whole", "killed")}
