@@ -27,13 +27,9 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.standalone import Scale
-from ganfix_plugin.profiling.defective import (
-    TAU,
-    UnitHistogram,
-    exceeding,
-    thresholds,
-    unit_overlap,
-)
+from ganfix_plugin.profiling.defective import exceeding, unit_overlap
+from ganfix_plugin.profiling.quantiles import UnitHistogram
+from ganfix_plugin.profiling.sweep import TAU, Wanted, sweep
 
 
 class Dissection:
@@ -122,6 +118,8 @@ def _generator(theirs: Dissection, setup: Setup) -> Results:
     model = theirs.retaining(_ByLatent(G).eval(), [f"G.{layer.name}" for layer in layers])
     latents: Any = FixedLatents(z)
 
+    wanted = Wanted(thresholds=layers, samples=n, batch=batch)
+
     def retained() -> None:
         with torch.no_grad():
             model(z)
@@ -132,7 +130,7 @@ def _generator(theirs: Dissection, setup: Setup) -> Results:
     turns = side_by_side(
         {
             "theirs": lambda: theirs.thresholds(model, z, batch),
-            "ours": lambda: thresholds(generator, layers, latents, n, batch=batch),
+            "ours": lambda: sweep(generator, wanted, latents),
             "retained": retained,
             "observed": observed,
         },

@@ -58,9 +58,11 @@ class FixedLatents:
 
     z: Tensor
 
-    def batches(self, samples: int, size: int, device: Any) -> Iterator[tuple[Tensor, None]]:
-        for start in range(0, samples, size):
-            yield self.z[start : min(start + size, samples)].to(device), None
+    def batches(
+        self, samples: int, size: int, device: Any, first: int = 0
+    ) -> Iterator[tuple[Tensor, None]]:
+        for start in range(first, first + samples, size):
+            yield self.z[start : min(start + size, first + samples)].to(device), None
 
 
 def _importable(checkout: Path) -> None:

@@ -35,6 +35,7 @@ PARTS = {  # by name, the module whose `measure` it is
     "ops": "ops",
     "overhead": "overhead",
     "export": "export",
+    "prepare": "preparing",
     "screening": "screening",
     "steering": "steering",
     "growth": "growth",

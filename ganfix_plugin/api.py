@@ -80,12 +80,12 @@ def profile(
     G: nn.Module,
     *,
     layers: str | Sequence[str] = "auto",
-    samples: int = 10_000,
+    samples: int | None = None,
     seed: int = 0,
     class_index: int | None = None,
     scores: bool = True,
     adapter: str | None = None,
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> Profile:
     """Measure a generator, or read what the store knows of it already.
 
@@ -93,12 +93,14 @@ def profile(
         G: the generator, in evaluation mode; measured at psi 1 and constant noise.
         layers: ``auto``, ``all``, a choice such as ``0+1+3`` or ``4x4+8x8``, or, for a generator
             that no adapter knows, a list of module names.
-        samples: number of latents.
+        samples: number of latents; by default as many as it takes until two halves of them agree,
+            at most 10,000.
         seed: of the latents.
         class_index: measure this class only (conditional generators); by default all of them.
         scores: also measure the LR scores that gates are set by.
         adapter: an adapter's name, where none or several recognise G.
-        batch: latents per pass.
+        batch: latents per pass; by default what suits the device, or 32 for a given number of
+            latents.
 
     Returns:
         What is known of the generator, these layers' activation rates included; the store keeps it.
@@ -119,7 +121,7 @@ def detect(
     *,
     rate: float = GATE_RATE,
     layers: str | Sequence[str] = "auto",
-    samples: int = 10_000,
+    samples: int | None = None,
     adapter: str | None = None,
     batch: int = BATCH,
 ) -> Tensor:
@@ -132,7 +134,7 @@ def detect(
         rate: neurons of at most this activation rate are counted.
         layers: whose neurons are counted: ``auto``, ``all``, a choice such as ``0+1+3`` or
             ``4x4+8x8``, or, for a generator that no adapter knows, a list of module names.
-        samples: latents to measure the rates on, unless the store has them.
+        samples: latents to measure the rates on, unless the store has them; as in `profile`.
         adapter: an adapter's name, where none or several recognise G.
         batch: latents per pass.
 

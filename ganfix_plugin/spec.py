@@ -204,7 +204,12 @@ class Options:
         "active low-rate neurons, lr:COUNT of them, or artifact:PROBABILITY by the classifier",
         tune=("lr:50%", "lr:60%", "lr:70%", "lr:80%", "lr:90%"),
     )
-    samples: int = option(10_000, whole(2), "latents to measure the generator on, if need be")
+    samples: int | None = option(
+        None,
+        whole(2),
+        "latents to measure the generator on, if need be [default: as many as it takes until two "
+        "halves of them agree, at most 10000]",
+    )
     class_index: int | None = option(
         None, whole(0), "measure on this class only (conditional generators)", key="class"
     )

@@ -14,7 +14,8 @@ import torch
 from click.testing import CliRunner, Result
 from torch import Tensor, nn
 
-from ganfix_plugin.artifacts.prepare import fit_classifier, score_units
+from ganfix_plugin.artifacts.defective_scores import score_units
+from ganfix_plugin.artifacts.prepare import fit_classifier
 from ganfix_plugin.cli import main
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import load_extractor

@@ -13,12 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.artifacts import prepare as preparing
-from ganfix_plugin.artifacts.prepare import score_units
+from ganfix_plugin.artifacts.defective_scores import score_units
 from ganfix_plugin.features.classifier import Classifier, Report
 from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels
-from ganfix_plugin.profiling import defective
+from ganfix_plugin.profiling import defective, measure
 from ganfix_plugin.profiling.defective import (
     Overlap,
     artifact_sums,
@@ -226,7 +225,7 @@ def test_thresholds_are_measured_once(
 ) -> None:
     labels = judged(pggan, 60)
     first, _ = score_units(Generator.of(pggan), labels, head, samples=60)
-    monkeypatch.setattr(preparing, "thresholds", None)  # calling it again would fail
+    monkeypatch.setattr(measure, "sweep", None)  # calling it again would fail
     second, _ = score_units(Generator.of(pggan), labels, head, samples=60, cam=0.3)
     assert all(torch.equal(second.thresholds[n], x) for n, x in first.thresholds.items())
     assert any(not torch.equal(second.defective[n], x) for n, x in first.defective.items())

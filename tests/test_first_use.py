@@ -60,7 +60,7 @@ def test_unprepared_seqc_by_sample_prepares_itself_and_corrects_some_rows(
     (line,) = said()
     assert re.fullmatch(
         rf"first use on this {type(stylegan2).__name__}: labels 40 of 100 generations artifacts "
-        "and 40 normals, trains the classifier on them, measures the units of layers 1\\+2\\+3 on "
+        r"and 40 normals, trains the classifier on them, measures layers 0\+1\+2\+3 on "
         r"100 latents; about \d+ \w+ on cpu, kept in (.*); stopped, it goes on from there",
         line,
     )
@@ -138,7 +138,7 @@ def test_a_gate_by_the_classifier_prepares_it_and_measures_no_units(
 ) -> None:
     with attach(pggan, f"units:units=1:0,gate=artifact:0.5,{KEYS}"):
         pass
-    assert "trains the classifier" in said()[0] and "the units of" not in said()[0]
+    assert "trains the classifier" in said()[0] and "measures layers 1+3+5 on" in said()[0]
     assert not stored(pggan)[1].thresholds
 
 

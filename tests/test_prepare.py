@@ -18,7 +18,7 @@ from torch import nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.artifacts.prepare import auto_labels, fit_classifier
+from ganfix_plugin.artifacts.prepare import MOST_REAL, auto_labels, fit_classifier
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.images import read_images
 from ganfix_plugin.features.manifold import Manifold
@@ -64,7 +64,8 @@ def features(x: torch.Tensor) -> torch.Tensor:
 
 def test_with_real_images_the_least_realistic_seeds_are_artifacts(stylegan2: nn.Module) -> None:
     found = auto_labels(Generator.of(stylegan2), 60, 15, real=REAL, extractor=EXTRACTOR)
-    real = torch.cat([features(each) for each in read_images(REAL, 32)])
+    sampled = read_images(REAL, 32, num=MOST_REAL)
+    real = torch.cat([features(each) for each in sampled])
     realism = Manifold.of(real).realism(features(uncorrected(stylegan2, range(60))))
     artifacts, normals = found.seeds(ARTIFACT), found.seeds(NORMAL)
     assert len(artifacts) == len(normals) == 15

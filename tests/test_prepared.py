@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,30 @@ import torch
 from prepared import EXTRACTOR, judged
 from torch import nn
 
-from ganfix_plugin import GanfixError
+from ganfix_plugin import GanfixError, partial
+from ganfix_plugin.artifacts import defective_scores
 from ganfix_plugin.artifacts import prepare as preparing
 from ganfix_plugin.artifacts.prepare import Training, prepared
+from ganfix_plugin.features import render as rendering
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.labels import Labels, stored_path, write
+from ganfix_plugin.profiling import measure
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.store import classifier_path
+from ganfix_plugin.profiling.sweep import Wanted
 
 pytestmark = pytest.mark.slow
 
+REAL = Path(__file__).parents[1] / "examples/stylegan2_small/data/footwear32_test.zip"
 FEW = Training(extractor=EXTRACTOR, num=80, top=30)
 SETTINGS = Settings(60)
+STAGES = [  # in their order
+    (measure, "sweep"),
+    (preparing, "auto_labels"),
+    (preparing, "fit_classifier"),
+    (defective_scores, "artifact_sums"),
+]
 
 
 def done(
@@ -54,8 +66,8 @@ def test_what_is_there_is_not_made_again(
     pggan: nn.Module, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     profile, head = done(pggan, scores=True)
-    for name in ("auto_labels", "fit_classifier", "thresholds", "artifact_sums"):
-        monkeypatch.setattr(preparing, name, refused)
+    for module, name in STAGES:
+        monkeypatch.setattr(module, name, refused)
     for training in (FEW, Training()):
         again, same = done(pggan, training, scores=True)
         assert same.digest() == head.digest()
@@ -69,13 +81,12 @@ def test_a_run_that_failed_after_a_stage_does_not_do_that_stage_again(
     for path in own_cache.rglob("*"):
         if path.is_file():
             path.unlink()
-    stages = ("fit_classifier", "thresholds", "artifact_sums")
-    for before, stage in zip(("auto_labels", *stages), stages):
+    for before, stage in zip(STAGES, STAGES[1:]):
         with monkeypatch.context() as broken:
-            broken.setattr(preparing, stage, refused)
+            broken.setattr(*stage, refused)
             with pytest.raises(AssertionError):
                 done(pggan, scores=True)
-        monkeypatch.setattr(preparing, before, refused)
+        monkeypatch.setattr(*before, refused)
     again, same = done(pggan, scores=True)
     assert same.digest() == head.digest()
     assert all(torch.equal(again.thresholds[n], x) for n, x in whole.thresholds.items())
@@ -130,3 +141,83 @@ def test_an_extractor_that_is_not_there_is_said_before_anything_is_measured(
     with pytest.raises(GanfixError, match="nowhere"):
         done(pggan, Training(extractor="nowhere:look"))
     assert not own_cache.exists()
+
+
+class Interrupted(Exception):
+    pass
+
+
+def failing_after(calls: int, function: Any) -> Any:
+    def fails(*args: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls -= 1
+        if calls < 0:
+            raise Interrupted
+        return function(*args, **options)
+
+    return fails
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "calls"),
+    [
+        (preparing, "lr_counts", 1),  # while seeds are ranked
+        (preparing, "lr_counts", 2),
+        (rendering, "render", 1),  # while labelled artifacts are looked at
+        (rendering, "render", 5),  # and normal images
+    ],
+)
+def test_stopped_within_a_stage_it_goes_on_there_to_the_same_numbers(
+    pggan: nn.Module,
+    own_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    module: Any,
+    name: str,
+    calls: int,
+) -> None:
+    monkeypatch.setattr(rendering, "rendering_batch", lambda layers: 8)
+    whole, head = done(pggan)
+    for path in own_cache.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    monkeypatch.setattr(partial, "EVERY", 0)
+    monkeypatch.setattr(partial, "_SHARE", 0)
+    with monkeypatch.context() as broken, pytest.raises(Interrupted):
+        broken.setattr(module, name, failing_after(calls, getattr(module, name)))
+        done(pggan)
+    assert list(own_cache.rglob("*.measuring"))
+    again, same = done(pggan)
+    assert same.digest() == head.digest()
+    assert all(torch.equal(again.thresholds[n], x) for n, x in whole.thresholds.items())
+    assert not list(own_cache.rglob("*.measuring"))
+
+
+def test_rates_and_thresholds_are_measured_in_one_sweep(
+    pggan: nn.Module, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweeps: list[Wanted] = []
+    sweep = measure.sweep
+    monkeypatch.setattr(
+        measure, "sweep", lambda G, wanted, *more: sweeps.append(wanted) or sweep(G, wanted, *more)
+    )
+    done(pggan)
+    (wanted,) = sweeps
+    assert [layer.index for layer in wanted.rates] == [1, 3, 5]
+    assert [layer.index for layer in wanted.thresholds] == [1, 2]
+
+
+def test_of_many_real_images_some_are_read_chosen_by_a_seed(
+    pggan: nn.Module, own_cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(REAL) as archive:
+        archive.extractall(tmp_path / "real", archive.namelist()[:90])
+    monkeypatch.setattr(preparing, "MOST_REAL", 40)
+    generator, labels = Generator.of(pggan), judged(pggan)
+    real = tmp_path / "real"
+    head = preparing.fit_classifier(generator, labels, real=real, extractor=EXTRACTOR)
+    assert head.counts["real/train"] + head.counts["real/held out"] == 40
+    again = preparing.fit_classifier(generator, labels, real=real, extractor=EXTRACTOR)
+    assert again.digest() == head.digest()
+    monkeypatch.setattr(preparing, "MOST_REAL", 1000)
+    head = preparing.fit_classifier(generator, labels, real=real, extractor=EXTRACTOR)
+    assert head.counts["real/train"] + head.counts["real/held out"] == 90

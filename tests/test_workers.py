@@ -16,7 +16,7 @@ from torch import nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError, workers
-from ganfix_plugin.artifacts.prepare import score_units
+from ganfix_plugin.artifacts.defective_scores import score_units
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.profiling.profile import Profile
 

@@ -16,7 +16,8 @@ from subjects import JUDGE, Subject, some
 from torch import Tensor
 
 import ganfix_plugin as ganfix
-from ganfix_plugin.artifacts.prepare import fit_classifier, score_units
+from ganfix_plugin.artifacts.defective_scores import score_units
+from ganfix_plugin.artifacts.prepare import fit_classifier
 from ganfix_plugin.artifacts.unit_scores import score_units_by_fid
 from ganfix_plugin.evaluate.alternatives import PSIS
 from ganfix_plugin.evaluate.bench import Bench, Labelled, Rendered

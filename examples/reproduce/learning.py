@@ -11,7 +11,8 @@ from functools import cached_property
 
 from case import Case
 
-from ganfix_plugin.artifacts.prepare import fit_classifier, score_units
+from ganfix_plugin.artifacts.defective_scores import score_units
+from ganfix_plugin.artifacts.prepare import fit_classifier
 from ganfix_plugin.artifacts.unit_scores import score_units_by_fid
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.seqc import SeqcOptions, stopping_layer

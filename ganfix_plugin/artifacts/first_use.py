@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,12 +21,13 @@ from ganfix_plugin.generators.latents import Latents, like_parameters
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.labels import ARTIFACT, KINDS, stored
-from ganfix_plugin.profiling.profile import Profile, Settings
-from ganfix_plugin.profiling.store import profile_path
+from ganfix_plugin.profiling.profile import Settings
+from ganfix_plugin.profiling.store import ensure
 from ganfix_plugin.workers import duration, rank
 
 log = logging.getLogger("ganfix")
 _TIMED = 4  # latents of a timed pass
+_USUAL = 2000  # latents on which halves agree as a rule, where no number is given
 
 
 def announce(
@@ -84,7 +84,7 @@ def _steps(
 ) -> Iterator[_Step]:
     """What of `prepare.prepared` is still to be done."""
     num, top = training.num or prepare.NUM, training.top or prepare.TOP
-    samples, artifacts, labels = settings.samples, top, prepare.own_labels(generator)
+    artifacts, labels = top, prepare.own_labels(generator)
     if labels:
         numbers = {kind: len(labels.samples(kind)) for kind in KINDS}
         artifacts = numbers[ARTIFACT]
@@ -97,23 +97,21 @@ def _steps(
             counts = " and ".join(f"{len(few.samples(kind))} {kind}s" for kind in KINDS)
             log.info("your own labels, %s, are too few to learn from (%d of each)", counts, FEWEST)
         does = f"labels {top} of {num:,} generations artifacts and {top} normals"
-        if training.real:
-            yield _Step(does, images=num)
-        else:
-            yield _Step(does, passes=num + samples)
+        yield _Step(does, images=num) if training.real else _Step(does, passes=num)
         yield _Step("trains the classifier on them", images=2 * top)
-    profile = _stored(generator, settings)
-    missing = [str(layer.index) for layer in layers if layer.name not in profile.thresholds]
-    if missing:
-        does = f"measures the units of layers {'+'.join(missing)} on {samples:,} latents"
-        yield _Step(does, passes=samples)
+    profile, _ = ensure(generator, settings, ())
+    counted: Sequence[Layer] = ()
+    if not trained and prepare.needs_rates(generator, settings, training):
+        counted = [layer for layer in generator.auto if layer.name not in profile.counts]
+    missing = [layer for layer in layers if layer.name not in profile.thresholds]
+    if missing or counted:
+        indices = sorted({layer.index for layer in (*missing, *counted)})
+        number = settings.samples or _USUAL
+        latents = f"{number:,} latents" if settings.samples else f"some {number:,} latents"
+        does = f"measures layers {'+'.join(map(str, indices))} on {latents}"
+        yield _Step(does, passes=number)
     if scores and any(layer.name not in profile.defective for layer in layers):
         yield _Step(f"scores them on {artifacts:,} artifacts", images=artifacts)
-
-
-def _stored(generator: Generator, settings: Settings) -> Profile:
-    path = profile_path(generator, settings)
-    return Profile.load(path) if os.path.exists(path) else Profile.of(generator, settings)
 
 
 def _of_pass(generator: Generator, layers: Sequence[Layer]) -> float:

@@ -1,4 +1,4 @@
-"""From a generator to labels, a classifier and unit scores: what [T21] does before correcting.
+"""From a generator to labels, a classifier and what it takes: what [T21] does before correcting.
 
 [C22]: Choi, Chang, Choi, IJCAI 2022. [K19]: Kynkäänniemi et al., NeurIPS 2019. [T21]: Tousi et al.,
 CVPR 2021.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,25 +16,27 @@ from pathlib import Path
 import torch
 
 from ganfix_plugin import labels as label_files
-from ganfix_plugin.errors import GanfixError, GanfixWarning
+from ganfix_plugin.artifacts.defective_scores import has_scores, scored_units
+from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import FEWEST, Classifier, fit
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import real_features, seed_features
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, Latents, seed_batches
+from ganfix_plugin.generators.latents import fitting_batch, seed_batches
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.labels import ARTIFACT, KINDS, LR_COUNT, NORMAL, REALISM, Label, Labels
-from ganfix_plugin.profiling.defective import TAU, Overlap, artifact_sums, mean_overlaps, thresholds
+from ganfix_plugin.partial import Partial, rows
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import lr_counts
-from ganfix_plugin.profiling.store import classifier_path, ensure, on_device, update
-from ganfix_plugin.workers import Tensors, meeting_folder, shared, world
+from ganfix_plugin.profiling.store import classifier_path, ensure, on_device
+from ganfix_plugin.workers import progress
 
 log = logging.getLogger("ganfix")
 REAL = "real"
-NUM, TOP = 2000, 300  # generations that are looked at, and labels of each kind
+NUM, TOP = 1000, 150  # generations that are looked at, and labels of each kind
+MOST_REAL = 2000  # of real images, chosen by a seed
 _AUTOMATIC = "automatic labels"
 
 
@@ -88,13 +89,20 @@ def prepared(
     """
     measured = on_device(generator, measure_on)
     if classifier:
-        head = Classifier.load(classifier, measured.fingerprint)
+        head: Classifier | None = Classifier.load(classifier, measured.fingerprint)
     else:
-        head = _head(measured, settings, training)
-    profile, _ = measured_thresholds(measured, layers, settings)
-    if scores and not _has_scores(profile, layers, head):
-        labels = training.labels or own_labels(measured) or _automatic(measured, settings, training)
-        profile, _ = _scored(measured, labels, head, layers, settings)
+        head = kept_classifier(measured, training)
+    rates: tuple[Layer, ...] = ()
+    if head is None:
+        # Before anything is measured.
+        load_extractor(training.extractor, generator.discriminator)
+        if needs_rates(measured, settings, training):
+            rates = measured.auto  # in the same sweep as the thresholds
+    profile, _ = ensure(measured, settings, rates, thresholds=layers)
+    head = head or _fitted(measured, settings, training)
+    if scores and not has_scores(profile, layers, head):
+        labels = _labels(measured, training) or _automatic(measured, settings, training)
+        profile, _ = scored_units(measured, labels, head, layers, settings)
     return profile, head
 
 
@@ -104,7 +112,7 @@ def kept_classifier(generator: Generator, training: Training) -> Classifier | No
     path = classifier_path(generator.fingerprint)
     if not os.path.exists(path):
         return None
-    head, labels = Classifier.load(path), training.labels or own_labels(generator)
+    head, labels = Classifier.load(path), _labels(generator, training)
     outdated = head.made.startswith(_AUTOMATIC) and labels is not None
     same = training.extractor in (None, head.extractor)
     any_will_do = same and replace(training, extractor=None) == Training()
@@ -112,22 +120,11 @@ def kept_classifier(generator: Generator, training: Training) -> Classifier | No
     return head if fits else None
 
 
-def _made(labels: Labels | None, training: Training) -> str:
-    what = f"labels {labels.digest()}" if labels else f"{_AUTOMATIC} {training.num} {training.top}"
-    return f"{what}, real={training.real}, extractor={training.extractor}"
-
-
-def _head(generator: Generator, settings: Settings, training: Training) -> Classifier:
-    """The classifier of the store, fitted if there is none, or not the one that was asked for."""
-    if kept := kept_classifier(generator, training):
-        return kept
-    load_extractor(training.extractor, generator.discriminator)  # before anything is measured
-    own = training.labels or own_labels(generator)
-    labels = own or _automatic(generator, settings, training)
-    head = fit_classifier(generator, labels, real=training.real, extractor=training.extractor)
-    head = replace(head, made=_made(own, training))
-    head.save(classifier_path(generator.fingerprint))
-    return head
+def needs_rates(generator: Generator, settings: Settings, training: Training) -> bool:
+    """Whether labels by LR count are to be made, by rates of these settings."""
+    by_count = training.real is None and _labels(generator, training) is None
+    kept = _automatic_path(generator, settings, training)
+    return by_count and settings == Settings(settings.samples) and not os.path.exists(kept)
 
 
 def own_labels(generator: Generator) -> Labels | None:
@@ -137,23 +134,44 @@ def own_labels(generator: Generator) -> Labels | None:
     return labels if enough else None
 
 
+def _labels(generator: Generator, training: Training) -> Labels | None:
+    """The labels that were given, or else those of the store."""
+    return training.labels or own_labels(generator)
+
+
+def _made(labels: Labels | None, training: Training) -> str:
+    """From what a classifier is made, in a line that changes with it."""
+    what = f"labels {labels.digest()}" if labels else f"{_AUTOMATIC} {training.num} {training.top}"
+    return f"{what}, real={training.real}, extractor={training.extractor}"
+
+
+def _fitted(generator: Generator, settings: Settings, training: Training) -> Classifier:
+    own = _labels(generator, training)
+    labels = own or _automatic(generator, settings, training)
+    head = fit_classifier(generator, labels, real=training.real, extractor=training.extractor)
+    head = replace(head, made=_made(own, training))
+    head.save(classifier_path(generator.fingerprint))
+    return head
+
+
 def _automatic(generator: Generator, settings: Settings, training: Training) -> Labels:
     """`auto_labels`, kept beside the classifier and not among the labels of people."""
-    num, top = training.num or NUM, training.top or TOP
-    real, extractor = training.real, training.extractor if training.real else None
-    digest = hashlib.sha256(f"{settings} {num} {top} {real} {extractor}".encode()).hexdigest()[:8]
-    kept = classifier_path(generator.fingerprint).with_suffix(f".{digest}.csv")
+    kept = _automatic_path(generator, settings, training)
     if os.path.exists(kept):
         return label_files.read(kept).check(generator.fingerprint)
+    num, top = training.num or NUM, training.top or TOP
+    real, extractor = training.real, training.extractor
     samples = settings.samples
     labels = auto_labels(generator, num, top, real=real, extractor=extractor, samples=samples)
     label_files.write(labels, kept)
     return labels
 
 
-def _has_scores(profile: Profile, layers: Sequence[Layer], head: Classifier) -> bool:
-    by_head = profile.made.get("defective", "").startswith(f"classifier={head.digest()},")
-    return by_head and all(layer.name in profile.defective for layer in layers)
+def _automatic_path(generator: Generator, settings: Settings, training: Training) -> Path:
+    extractor = training.extractor if training.real else None
+    key = repr((settings.samples, training.num, training.top, training.real, extractor))
+    digest = hashlib.sha256(key.encode()).hexdigest()[:8]
+    return classifier_path(generator.fingerprint).with_suffix(f".{digest}.csv")
 
 
 def auto_labels(
@@ -163,12 +181,13 @@ def auto_labels(
     *,
     real: Path | None = None,
     extractor: str | None = None,
-    samples: int = 10_000,
+    samples: int | None = None,
 ) -> Labels:
     """Label the extremes of ``num`` seeds, ``top`` of each kind.
 
     By LR count, [C22], 4.1, of rates measured on ``samples`` latents; or, when real images are
-    given, by the realism score of [K19].
+    given, by the realism score of [K19] against at most `MOST_REAL` of them. Stopped on the way, it
+    goes on from there the next time.
 
     Raises:
         GanfixError: if there are not twice as many generations as labels of a kind, or none.
@@ -180,18 +199,23 @@ def auto_labels(
     if real is None:
         layers = generator.choose("auto")
         profile, _ = ensure(generator, Settings(samples), layers)
+        size, low_rate = fitting_batch(layers, generator.device), profile.low_rates(layers)
+        batches = progress(seed_batches(generator, range(num), size), -(-num // size), "labelling")
+        kept = _partial(generator, "LR counts", num, profile.text, profile.extents)
         with random_state_kept(generator.G, seed=0):
-            batches = seed_batches(generator, range(num))
-            scores = lr_counts(generator, profile.low_rates(layers), batches)
+            scores = rows(batches, lambda batch: lr_counts(generator, low_rate, [batch]), kept)
         rater = LR_COUNT
     else:
         looking = load_extractor(extractor, generator.discriminator)
-        generated = seed_features(generator, looking, range(num))
-        scores = -Manifold.of(real_features(generator, real, looking)).realism(generated)
+        kept = _partial(generator, "features", num, looking.name)
+        generated = seed_features(generator, looking, range(num), partial=kept)
+        manifold = Manifold.of(real_features(generator, real, looking, most=MOST_REAL))
+        scores = -manifold.realism(generated)
         rater = REALISM
     order = scores.argsort(descending=True, stable=True).tolist()
     kinds = ((ARTIFACT, order[:top]), (NORMAL, order[-top:]))
     items = [Label(seed, kind, rater) for kind, seeds in kinds for seed in seeds]
+    kept.remove()
     return Labels(generator.fingerprint, tuple(sorted(items, key=lambda item: item.sample)))
 
 
@@ -203,7 +227,8 @@ def fit_classifier(
     extractor: str | None = None,
     seed: int = 0,
 ) -> Classifier:
-    """Train the artifact classifier on labelled generations, and real images if given.
+    """Train the artifact classifier on labelled generations, and at most `MOST_REAL` real images
+    if given. Stopped on the way, it goes on from there the next time.
 
     Raises:
         GanfixError: on labels of another generator, a class that is missing or too small.
@@ -213,121 +238,22 @@ def fit_classifier(
     for kind in KINDS:
         if not labels.samples(kind):
             raise GanfixError(f"labels: found none of class {kind}, expected at least {FEWEST}")
-    features = [seed_features(generator, looking, labels.samples(kind)) for kind in KINDS]
+    kinds = [labels.samples(kind) for kind in KINDS]
+    partials = [_partial(generator, "features", samples, looking.name) for samples in kinds]
+    features = [
+        seed_features(generator, looking, samples, partial=partial)
+        for samples, partial in zip(kinds, partials)
+    ]
     if real is not None:
-        features.append(real_features(generator, real, looking))
+        features.append(real_features(generator, real, looking, most=MOST_REAL))
     classes = (*KINDS, REAL)[: len(features)]
-    return fit(features, classes, looking.name, generator.fingerprint, seed=seed)
+    head = fit(features, classes, looking.name, generator.fingerprint, seed=seed)
+    for partial in partials:
+        partial.remove()
+    return head
 
 
-def score_units(
-    generator: Generator,
-    labels: Labels,
-    classifier: Classifier,
-    *,
-    layers: str = "all",
-    samples: int = 10_000,
-    tau: float = TAU,
-    cam: float = 0.5,
-    active: float = 0.5,
-    batch: int = BATCH,
-) -> tuple[Profile, Path]:
-    """Thresholds and defective scores of units, into the stored profile.
-
-    Ranks that are started together (torchrun) score a part of the artifacts each, with the result
-    of one process, bit for bit. The thresholds are one rank's work: their histograms depend on
-    the order of what they have seen.
-
-    Raises:
-        GanfixError: on labels of another generator, or without any labelled artifact.
-    """
-    labels.check(generator.fingerprint)
-    return _scored(
-        generator,
-        labels,
-        classifier,
-        generator.choose(layers),
-        Settings(samples),
-        tau=tau,
-        cam=cam,
-        active=active,
-        batch=batch,
-    )
-
-
-def measured_thresholds(
-    generator: Generator,
-    layers: Sequence[Layer],
-    settings: Settings,
-    tau: float = TAU,
-    batch: int = BATCH,
-) -> tuple[Profile, Path]:
-    """The stored profile with the thresholds T_u of the units of some layers."""
-    limits = _limits(settings, tau)
-
-    def with_thresholds(profile: Profile) -> Profile:
-        kept = profile.thresholds if profile.made.get("thresholds") == limits else {}
-        missing = [layer for layer in layers if layer.name not in kept]
-        if not missing:
-            return profile
-        samples = settings.samples
-        log.info("measuring unit thresholds: %d latents, %d layers", samples, len(missing))
-        latents = Latents.of(generator, settings.seed, settings.class_index)
-        new = thresholds(generator, missing, latents, samples, tau, batch)
-        return replace(profile, thresholds=kept | new, made=profile.made | {"thresholds": limits})
-
-    # Saved by themselves, so that scoring that is interrupted goes on from here.
-    return update(generator, settings, with_thresholds)
-
-
-def _limits(settings: Settings, tau: float) -> str:
-    return f"samples={settings.samples},tau={tau:g}"
-
-
-def _scored(
-    generator: Generator,
-    labels: Labels,
-    classifier: Classifier,
-    layers: Sequence[Layer],
-    settings: Settings,
-    tau: float = TAU,
-    cam: float = 0.5,
-    active: float = 0.5,
-    batch: int = BATCH,
-) -> tuple[Profile, Path]:
-    """The stored profile with the defective scores of some layers, and the thresholds for them."""
-    artifacts = labels.samples(ARTIFACT)
-    if not artifacts:
-        raise GanfixError("labels: found no artifacts; label some, or run ganfix labels auto")
-    profile, path = measured_thresholds(generator, layers, settings, tau, batch)
-    extractor = classifier.load_extractor(generator.discriminator).to(generator.device)
-    number = len(artifacts)
-    log.info("scoring the units of %d layers on %d artifacts", len(layers), number)
-    made = f"classifier={classifier.digest()},artifacts={number},cam={cam:g},active={active:g}"
-    names = [layer.name for layer in layers]
-    key = f"{made},{_limits(settings, tau)},{artifacts},{names},{batch}"
-    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
-    overlap = Overlap(profile.thresholds, classifier, extractor, cam, active)
-    batches = [artifacts[start : start + batch] for start in range(0, number, batch)]
-
-    def sums(part: int, parts: int) -> Tensors:
-        partial = path.with_suffix(f".{digest}-{part}-{parts}.partial")
-        return artifact_sums(generator, layers, overlap, batches[part::parts], partial)
-
-    parts = shared(meeting_folder(path, digest), sums) if world() > 1 else []
-
-    def with_scores(profile: Profile) -> Profile:
-        scores = mean_overlaps(parts or [sums(0, 1)], layers, number)
-        for layer in layers:
-            if not scores[layer.name].any():
-                warnings.warn(
-                    f"defective scores of layer {layer} are all 0: no unit overlaps with what the "
-                    "classifier sees; lower --cam or --active, or label more artifacts",
-                    GanfixWarning,
-                    stacklevel=2,
-                )
-        kept = profile.defective if profile.made.get("defective") == made else {}
-        made_by = profile.made | {"defective": made}
-        return replace(profile, defective=kept | scores, made=made_by)
-
-    return update(generator, settings, with_scores)
+def _partial(generator: Generator, *depends_on: object) -> Partial:
+    """Where what is to become a part of a classifier is kept until it is complete."""
+    digest = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:16]
+    return Partial(classifier_path(generator.fingerprint).with_suffix(f".{digest}.measuring"))

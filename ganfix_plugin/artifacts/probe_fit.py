@@ -38,7 +38,9 @@ JUDGED = 800  # generations that the discriminator looks at
 SHOWN = 400  # generations whose kinds of content are looked at, where labels say what is wrong
 # Of a score's own order: the share of the worst that stand for artifacts, of the best for normals.
 TAILS = {"discriminator": (0.25, 0.5), "lr": (0.1, 0.3)}
-MUCH = 0.2  # of the variance of a probe's scores: more than this, and kinds were learned
+# Of the variance of a probe's scores: where kinds explain more than this, they were learned. What
+# labels mean shows in kinds too, up to 0.35 where labels were balanced over better kinds.
+MUCH = {"discriminator": 0.2, "labels": 0.5}
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,7 @@ class Plan:
     @property
     def number(self) -> int:
         """How many generations make up its population."""
-        return min(POPULATION, self.settings.samples)
+        return min(POPULATION, self.settings.samples or POPULATION)
 
     @property
     def request(self) -> str:
@@ -174,7 +176,7 @@ def fit(plan: Plan, samples: Sorted, population: Readings) -> Probe:
         return probe
     means, kinds = samples.shown
     share = explained(probe.score(means), kinds)
-    if share <= MUCH:
+    if share <= MUCH[plan.source]:
         return probe
     centres = [means[kinds == kind].mean(dim=0) for kind in kinds.unique()]
     text = f"{made}, apart from {len(centres)} kinds of content, which explained {share:.0%} of it"

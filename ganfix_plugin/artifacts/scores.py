@@ -40,7 +40,7 @@ class Scoring:
 
     Attributes:
         rate, layers, samples: of the LR count: neurons of at most this activation rate, in these
-            layers, of a profile of this many latents.
+            layers, of a profile of this many latents, or of as many as it takes.
         class_index: of conditional generators.
         classifier: a file; None takes the one that `ganfix fit` left.
         real: real images, a folder or zip, for realism; ``extractor``: whose features.
@@ -48,7 +48,7 @@ class Scoring:
 
     rate: float = GATE_RATE
     layers: LayerChoice = LayerChoice()
-    samples: int = 10_000
+    samples: int | None = None
     class_index: int | None = None
     classifier: Path | None = None
     real: Path | None = None
@@ -93,7 +93,7 @@ def lr(generator: Generator, scoring: Scoring) -> Score:
     return Score(
         "lr",
         "active low-rate neurons (LR count)",
-        f"LR count, rate ≤ {scoring.rate:g}, layers {numbers}, {scoring.samples} latents",
+        f"LR count, rate ≤ {scoring.rate:g}, layers {numbers}, {profile.latents_of(layers)}",
         lambda z, c: lr_counts(generator, low_rate, [(z, c)]).float(),
         lambda z, c, size: lr_heatmap(generator, low_rate, z, c, size),
         "low-rate neurons",

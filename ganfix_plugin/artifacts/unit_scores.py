@@ -38,7 +38,7 @@ def score_units_by_fid(
     *,
     extractor: str | None = None,
     layers: str = "all",
-    samples: int = 10_000,
+    samples: int | None = None,
     num: int = 200_000,
     top: int = 10_000,
 ) -> tuple[Profile, Path]:

@@ -62,7 +62,7 @@ artifacts_options = several(
 @options.samples()
 @out_option
 def sweep(
-    network: Network, artifacts: Artifacts, rates: list[float], samples: int, out: Path
+    network: Network, artifacts: Artifacts, rates: list[float], samples: int | None, out: Path
 ) -> None:
     """Distance of ablated artifacts to real images by rate and layers (IJCAI 2022, Table 1)."""
     plots.needed()
@@ -79,7 +79,7 @@ def sweep(
         _show(distances, uncorrected)
         words = plots.Words(
             "Fréchet distance of ablated artifacts to real images",
-            f"{artifacts.note(network, people)} · {samples} latents · {uncorrected}",
+            f"{artifacts.note(network, people)} · {uncorrected}",
             "ablated layers",
             "ablated neurons",
         )

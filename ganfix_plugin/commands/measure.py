@@ -71,7 +71,11 @@ def layers(network: Network) -> None:
 @options.samples("Number of latents.")
 @preset("--seed", 0, "Of the latents.")
 @click.option("--class", "class_index", type=click.IntRange(0), help="Measure this class only.")
-@preset("--batch", 32, "Latents per pass.")
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    help="Latents per pass. [default: what suits the device; 32 with --samples]",
+)
 @click.option(
     "--import-rates",
     type=EXISTING_FOLDER,
@@ -107,14 +111,14 @@ def profile(
         else:
             raise GanfixError("--import-rates: say by --out FILE where to write the profile")
         header = ("layer", "resolution", "never active", "rate ≤ 0.1", "≤ 0.3", "≤ 0.5")
+        shown = [layer for layer in generator.layers if layer.name in measured.counts]
         rows = []
-        for layer in generator.layers:
-            if layer.name in measured.counts:
-                rates = measured.rates(layer)
-                shares = ((rates <= limit).float().mean() for limit in (0, 0.1, 0.3, 0.5))
-                size = "x".join(map(str, layer.resolution))
-                rows.append((layer.index, size, *(f"{float(share):.1%}" for share in shares)))
-        latents = f"{measured.settings.samples} latents"
+        for layer in shown:
+            rates = measured.rates(layer)
+            shares = ((rates <= limit).float().mean() for limit in (0, 0.1, 0.3, 0.5))
+            size = "x".join(map(str, layer.resolution))
+            rows.append((layer.index, size, *(f"{float(share):.1%}" for share in shares)))
+        latents = measured.latents_of(shown)
         click.echo(f"{measured.generator} {measured.fingerprint[:16]}, {latents}")
         click.echo(table(header, *rows))
         if out:

@@ -76,7 +76,7 @@ def corrections(
     network: Network,
     specs: tuple[str, ...],
     seeds: list[int],
-    samples: int,
+    samples: int | None,
     class_index: int | None,
     out: Path,
 ) -> None:
@@ -97,7 +97,7 @@ class Shown:
 
     seeds: Sequence[int]
     layers: str
-    samples: int
+    samples: int | None
     class_index: int | None
 
     def profile(self, generator: Generator) -> tuple[Profile, tuple[Layer, ...]]:
@@ -129,9 +129,9 @@ class Shown:
 def ablation(network: Network, shown: Shown, rate: float, out: Path) -> None:
     """Sequential ablation layer by layer: heat maps and images (IJCAI 2022, Figure 4)."""
     with drawing(network, out) as generator:
-        profile, batch = shown.profile(generator), shown.batch(generator)
-        note = f"{network.title} · LR-neurons at R = {rate:g} · {shown.samples} latents"
-        save(layer_by_layer(generator, *profile, rate, *batch, note), out)
+        (profile, layers), batch = shown.profile(generator), shown.batch(generator)
+        note = f"{network.title} · LR-neurons at R = {rate:g} · {profile.latents_of(layers)}"
+        save(layer_by_layer(generator, profile, layers, rate, *batch, note), out)
 
 
 @plot.command("rates")
@@ -146,6 +146,6 @@ def ablation(network: Network, shown: Shown, rate: float, out: Path) -> None:
 def rates(network: Network, shown: Shown, rates: list[float], out: Path) -> None:
     """HR- against LR-ablation over rates, at each layer (IJCAI 2022, Figures 5 and 14)."""
     with drawing(network, out) as generator:
-        profile, batch = shown.profile(generator), shown.batch(generator)
-        note = f"{network.title} · {shown.samples} latents"
-        save(over_rates(generator, *profile, rates, *batch, note), out)
+        (profile, layers), batch = shown.profile(generator), shown.batch(generator)
+        note = f"{network.title} · {profile.latents_of(layers)}"
+        save(over_rates(generator, profile, layers, rates, *batch, note), out)

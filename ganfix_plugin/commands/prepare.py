@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ganfix_plugin.artifacts import prepare as preparing
+from ganfix_plugin.artifacts.defective_scores import score_units
 from ganfix_plugin.artifacts.first_use import announce
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
@@ -82,7 +83,7 @@ def score(
         head = Classifier.load(path, generator.fingerprint)
         if extractor:
             load_extractor(extractor, generator.discriminator)
-        profile, path = preparing.score_units(generator, labels, head, **masks, **measured)
+        profile, path = score_units(generator, labels, head, **masks, **measured)
     rows = [
         (name, f"{float(scores.max()):.4f}", f"{float(scores.median()):.4f}", len(scores))
         for name, scores in profile.defective.items()
@@ -103,7 +104,7 @@ def score(
     training=lambda real, extractor, num, top: preparing.Training(None, real, extractor, num, top)
 )
 def prepare(
-    network: Network, training: preparing.Training, samples: int, layers: str | None
+    network: Network, training: preparing.Training, samples: int | None, layers: str | None
 ) -> None:
     """Make what --correct seqc needs beforehand, without a person.
 
@@ -125,7 +126,7 @@ def prepare(
         )
         _show(head)
         head.warn(generator.command("label"))
-    keys = [] if samples == 10_000 else [f"samples={samples}"]  # which profiles are kept by
+    keys = [] if samples is None else [f"samples={samples}"]  # which profiles are kept by
     keys += [f"extractor={head.extractor}"] if ":" in head.extractor else []
     click.echo(f"ready for --correct {':'.join(filter(None, ('seqc', ','.join(keys))))}")
 

@@ -87,7 +87,7 @@ def report(
 
 
 def _commands(
-    context: click.Context, latents: str, result: Study, samples: int
+    context: click.Context, latents: str, result: Study, samples: int | None
 ) -> list[tuple[str, str]]:
     """What to type to make the page again, and each part of it by itself."""
     values = {option.opts[0]: context.params[str(option.name)] for option in context.command.params}

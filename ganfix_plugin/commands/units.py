@@ -96,9 +96,9 @@ def units(
         if agreement := ranking.agreement(HIGHEST):
             text = "rank correlation of FID and DS {:+.2f}, {} of the {} highest in common"
             click.echo(f"layer {ranking.layer}: {text.format(*agreement, HIGHEST)}")
-    for scores, title in (("unit_fid", "FID"), ("defective", "DS")):
-        if scores in profile.made:
-            click.echo(f"{title}: {profile.made[scores]}")
+    for what in ("unit_fid", "defective"):
+        if what in profile.made:
+            click.echo(f"{what}: {profile.made[what]}")
     click.echo(f"profile: {path}")
     if out:
         write_rankings(ranked, out)
@@ -124,7 +124,7 @@ class Search:
 
     num: int
     top: int
-    samples: int
+    samples: int | None
 
     def layer(self, generator: Generator, number: int) -> tuple[Layer, Tensor | None]:
         """The layer of a number and its units' defective scores [C], if the store has them."""

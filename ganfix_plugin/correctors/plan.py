@@ -127,7 +127,7 @@ def _check_fids(generator: Generator, spec: BoundSpec, profile: Profile) -> None
     ]
     if missing:
         words = f"units --layers {'+'.join(missing)} --real IMAGES"
-        words += "" if spec.options.samples == 10_000 else f" --samples {spec.options.samples}"
+        words += "" if spec.options.samples is None else f" --samples {spec.options.samples}"
         raise GanfixError(
             f"{spec.corrector.name}: the FIDs of the units of layer {'+'.join(missing)} were not "
             f"measured; run {generator.command(words)}"

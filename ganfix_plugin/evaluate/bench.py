@@ -180,7 +180,8 @@ class Labelled:
         labels = torch.cat(
             [torch.full((len(side),), 1.0 - place) for place, side in enumerate(sides)]
         )
-        share = explained(labels, self.kinds[name].of(torch.cat(sides)))
+        both = torch.cat(sides)
+        share = explained(labels, Kinds.among(both).of(both))
         if share > MUCH:
             warnings.warn(
                 f"the labels go with what images show: kinds of content explain {share:.0%} of "

@@ -115,15 +115,18 @@ class Population:
         return Effect(distance, float(self._manifold.realism(features).mean()))
 
 
-def ablation_rows(rates: Sequence[float] = RATES, samples: int = 10_000) -> dict[str, BoundSpec]:
+def ablation_rows(
+    rates: Sequence[float] = RATES, samples: int | None = None
+) -> dict[str, BoundSpec]:
     """The rows of [C22], Table 1, and "random, fixed": by name, a spec without its layers, by a
     profile of so many samples.
 
     The paper's random neurons are chosen among those that an image activates, the fixed ones are
     the same in every image.
     """
-    texts = {f"LR, R = {rate:g}": f"seqabl:rate={rate:g},samples={samples}" for rate in rates}
-    texts["HR, R = 0.7"] = f"seqabl:rate=0.7,side=high,samples={samples}"
+    by = "" if samples is None else f",samples={samples}"
+    texts = {f"LR, R = {rate:g}": f"seqabl:rate={rate:g}{by}" for rate in rates}
+    texts["HR, R = 0.7"] = f"seqabl:rate=0.7,side=high{by}"
     texts["random 30 %"] = "random:of=activated,portion=30%"
     texts["random, fixed"] = "random:of=neurons,portion=30%"
     return {name: parse_spec(text) for name, text in texts.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,6 +49,14 @@ def check_images(path: Path) -> None:
     next(read_images(path, batch=1))
 
 
+def count_images(path: Path) -> int:
+    """How many images there are to read; raises GanfixError if there are none."""
+    if path.is_dir():
+        return len(_chosen(path, path.rglob("*"), None, 0))
+    with _zip(path) as archive:
+        return len(_chosen(path, archive.namelist(), None, 0))
+
+
 def to_pixels(images: Tensor) -> Tensor:
     """Images [N, 1 or 3, H, W] in [-1, 1], rounded as the hosts do: uint8 [N, 3, H, W]."""
     return (images * 127.5 + 128).clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
@@ -58,10 +67,16 @@ def _files(path: Path, num: int | None, seed: int) -> Iterator[tuple[str, bytes]
         for file in _chosen(path, path.rglob("*"), num, seed):
             yield str(file.relative_to(path)), file.read_bytes()
         return
+    with _zip(path) as archive:
+        for name in _chosen(path, archive.namelist(), num, seed):
+            yield name, archive.read(name)
+
+
+@contextmanager
+def _zip(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in _chosen(path, archive.namelist(), num, seed):
-                yield name, archive.read(name)
+            yield archive
     except FileNotFoundError:
         raise GanfixError(f"images {path}: no such folder or zip") from None
     except zipfile.BadZipFile:

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin.features.extractors import Extractor
-from ganfix_plugin.features.images import read_images
+from ganfix_plugin.features.images import count_images, read_images
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import ALL, BATCH, Batch, Part, seed_batches
+from ganfix_plugin.generators.latents import ALL, Batch, Part, rendering_batch, seed_batches
 from ganfix_plugin.hooks.standalone import bare, random_state_kept
 from ganfix_plugin.labels import Sample
+from ganfix_plugin.partial import Partial, rows
 from ganfix_plugin.workers import Tensors, progress
 
 PAIR_BATCH = 16  # latents that are rendered at once where both sides are
@@ -76,20 +77,35 @@ def pixel_changes(before: Tensor, after: Tensor) -> Tensor:
 
 
 def seed_features(
-    generator: Generator, extractor: Extractor, samples: Sequence[Sample], corrected: bool = False
+    generator: Generator,
+    extractor: Extractor,
+    samples: Sequence[Sample],
+    corrected: bool = False,
+    partial: Partial | None = None,
 ) -> Tensor:
-    """Features [n, D] of the generations of seeds or latents, uncorrected by default."""
+    """Features [n, D] of the generations of seeds or latents, uncorrected by default; those that
+    are in a ``partial`` file are taken up from there."""
     extractor.to(generator.device)
-    batches = seed_batches(generator, samples, BATCH)
-    steps = progress(batches, -(-len(samples) // BATCH), "rendering")
-    images = (render(generator, z, c, corrected) for z, c in steps)
-    return torch.cat([extractor.features(batch).cpu() for batch in images])
+    size = rendering_batch(generator.layers)
+    steps = progress(seed_batches(generator, samples, size), -(-len(samples) // size), "rendering")
+
+    def features(batch: Batch) -> Tensor:
+        return extractor.features(render(generator, *batch, corrected))
+
+    return rows(steps, features, partial or Partial(None))
 
 
 def real_features(
-    generator: Generator, path: Path, extractor: Extractor, num: int | None = None
+    generator: Generator,
+    path: Path,
+    extractor: Extractor,
+    num: int | None = None,
+    most: int | None = None,
 ) -> Tensor:
-    """Features [n, D] of all real images, or of ``num`` of them; see `real_batches`."""
+    """Features [n, D] of all real images, or of ``num`` of them, or of at ``most`` so many; see
+    `real_batches`."""
+    if most is not None and count_images(path) > most:
+        num = most
     return torch.cat(list(real_batches(generator, path, extractor, num)))
 
 

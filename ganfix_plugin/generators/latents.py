@@ -20,6 +20,7 @@ from ganfix_plugin.workers import progress
 
 BATCH = 32
 _CACHE = 4 << 20  # bytes
+_PIXELS = 32 * 256**2  # of images that are rendered at once
 
 Batch = tuple[Tensor, Tensor | None]
 """Latents [n, …] and their one-hot classes [n, classes]; None for unconditional generators."""
@@ -52,10 +53,17 @@ class Latents:
         """A stream of what a generator takes."""
         return cls(generator.latent_shape, seed, generator.classes, class_index)
 
-    def batches(self, samples: int, size: int, device: torch.device) -> Iterator[Batch]:
-        """Yield (z [n, …] float32, one-hot c [n, classes] or None) for ``samples`` latents."""
+    def batches(
+        self, samples: int, size: int, device: torch.device, first: int = 0
+    ) -> Iterator[Batch]:
+        """Yield (z [n, …] float32, one-hot c [n, classes] or None) for ``samples`` latents, from
+        the ``first`` on."""
         latents = np.random.RandomState(self.seed)
         classes = np.random.RandomState([self.seed, 1])
+        for start in range(0, first, size):
+            latents.randn(min(size, first - start), *self.shape)
+        if self.classes:
+            classes.randint(self.classes, size=first)
         for start in range(0, samples, size):
             n = min(size, samples - start)
             z = torch.from_numpy(latents.randn(n, *self.shape)).float().to(device)
@@ -185,3 +193,10 @@ def fitting_batch(layers: Sequence[Layer], device: torch.device) -> int:
     if device.type != "cpu" or not kernels:
         return BATCH
     return min(max(_CACHE // max(kernels), 2), BATCH)
+
+
+def rendering_batch(layers: Sequence[Layer]) -> int:
+    """How many latents to render at once with layers of these sizes: 32 up to 256 pixels, 2 of
+    1024, since the feature maps of a batch would not fit into memory."""
+    largest = max((max(layer.resolution) for layer in layers), default=1)
+    return min(max(_PIXELS // largest**2, 1), BATCH)

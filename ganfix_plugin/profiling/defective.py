@@ -17,101 +17,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.files import save_tensors
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, Batch, Latents, latent_batches, seed_batches
+from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import Sample
 from ganfix_plugin.workers import Tensors
 
-TAU = 0.005
 MASK_SIDE = 256  # masks of larger images are taken at this size
-_BINS = 1 << 13  # of a histogram
 _CHUNK = 32  # upsampled maps at a time
-
-
-class UnitHistogram:
-    """Histograms of every unit of a layer, over any number of feature maps in bounded memory.
-
-    The range of a unit grows by merging bins in pairs, now on this side and now on that, so that at
-    least a quarter of the bins always cover what was seen: a quantile is exact to 1/2048 of the
-    unit's range.
-    """
-
-    def __init__(self, units: int) -> None:
-        self.low = torch.zeros(units, dtype=torch.float64)
-        self.width = torch.zeros(units, dtype=torch.float64)  # of one bin; 0: nothing seen yet
-        self.counts = torch.zeros(units, _BINS, dtype=torch.int64)
-
-    def add(self, x: Tensor) -> None:
-        """Count the values of a feature map [N, C, H, W].
-
-        Raises:
-            GanfixError: on NaN or infinite values.
-        """
-        values = x.detach().transpose(0, 1).flatten(1).double().cpu()
-        low, high = values.aminmax(dim=1)
-        if not torch.isfinite(low + high).all():
-            raise GanfixError(
-                "activations: found NaN or infinity; check the generator, in single precision if "
-                "it runs in half"
-            )
-        self._cover(low, high)
-        place = ((values - self.low[:, None]) / self.width[:, None]).long().clamp(0, _BINS - 1)
-        rows = torch.arange(len(values))[:, None] * _BINS
-        counts = (place + rows).flatten().bincount(minlength=self.counts.numel())
-        self.counts += counts.view_as(self.counts)
-
-    def above(self, share: float) -> Tensor:
-        """The value that a share of a unit's activations exceed, float64 [C]; linear in a bin."""
-        exceeding = self.counts.flip(1).cumsum(1).flip(1)  # values in this bin or above
-        wanted = share * exceeding[:, :1]
-        bin = (exceeding >= wanted).sum(dim=1, keepdim=True).clamp(min=1) - 1
-        inside = self.counts.gather(1, bin)
-        rest = exceeding.gather(1, bin) - inside
-        part = 1 - ((wanted - rest) / inside.clamp(min=1)).clamp(0, 1)
-        return self.low + (bin + part).squeeze(1) * self.width
-
-    def _cover(self, low: Tensor, high: Tensor) -> None:
-        new = self.width == 0
-        span = (high - low).clamp(min=torch.finfo(torch.float32).tiny)
-        self.low = torch.where(new, low, self.low)
-        self.width = torch.where(new, span / _BINS, self.width)
-        while True:
-            down = low < self.low
-            up = ~down & (high > self.low + _BINS * self.width)
-            # Only the units that need it: one that was off so far takes a hundred rounds.
-            units = (down | up).nonzero()[:, 0]
-            if not len(units):
-                return
-            pairs = self.counts[units].view(len(units), -1, 2).sum(dim=2)
-            grown = torch.zeros(len(units), 2, _BINS // 2, dtype=torch.int64)
-            grown[torch.arange(len(units)), down[units].long()] = pairs
-            self.counts[units] = grown.flatten(1)
-            self.low = torch.where(down, self.low - _BINS * self.width, self.low)
-            self.width = torch.where(down | up, 2 * self.width, self.width)
-
-
-def thresholds(
-    generator: Generator,
-    layers: Sequence[Layer],
-    latents: Latents,
-    samples: int,
-    tau: float = TAU,
-    batch: int = BATCH,
-) -> Tensors:
-    """T_u of every unit, P(A_u > T_u) = tau over all pixels of all samples.
-
-    float64 [C] by layer name, within 1/4096 of the unit's range; memory does not grow with
-    ``samples``.
-    """
-    histograms = {layer.name: UnitHistogram(layer.channels) for layer in layers}
-    for z, c in latent_batches(generator, latents, samples, batch, "unit thresholds"):
-        generator.observe(layers, z, c, lambda layer, x: histograms[layer.name].add(x))
-    return {name: histogram.above(tau) for name, histogram in histograms.items()}
 
 
 def binary_masks(cams: Tensor, threshold: float, side: int) -> Tensor:

@@ -32,17 +32,36 @@ GATE_RATE = 0.1  # The rate of the LR score; it separated hand labels best.
 
 
 @dataclass(frozen=True)
+class Extent:
+    """On how many latents something was measured.
+
+    Attributes:
+        agreement: how far two halves of them agreed at the end: the Jaccard index of the low-rate
+            neurons, or the mean distance of a unit's thresholds in parts of its range. None where
+            the number was given.
+    """
+
+    latents: int
+    agreement: float | None = None
+
+    def __str__(self) -> str:
+        if self.agreement is None:
+            return f"{self.latents} latents, as asked for"
+        return f"{self.latents} latents, whose halves agree to {self.agreement:.3f}"
+
+
+@dataclass(frozen=True)
 class Settings:
     """How a profile was measured. Truncation psi is 1 and noise constant, always.
 
     Attributes:
-        samples: the number of latents.
+        samples: the number of latents; None takes as many as it needs, see `sweep`.
         seed: of the latents.
         class_index: the one class measured; None draws classes evenly (or there are none).
         source: "measured", or where the rates were imported from.
     """
 
-    samples: int
+    samples: int | None = None
     seed: int = 0
     class_index: int | None = None
     source: str = "measured"
@@ -66,6 +85,8 @@ class Profile:
         defective: by layer name, float64 [C]: each unit's defective score, not normalised.
         unit_fid: by layer name, float64 [C]: FID of each unit's top-activating images ([B19]).
         probes: the tensors of each probe, by ``NAME/tensor``; see `probe`.
+        extents: on how many latents rates and thresholds were measured, by ``rates/LAYER`` and
+            ``thresholds/LAYER``; where there is none, on ``settings.samples``.
         made: how thresholds, defective, unit_fid and each of the probes were made.
         correct: the specs that the file was exported with; a bundle has some, the store's has none.
     """
@@ -82,6 +103,7 @@ class Profile:
     defective: dict[str, Tensor] = field(default_factory=dict)
     unit_fid: dict[str, Tensor] = field(default_factory=dict)
     probes: dict[str, Tensor] = field(default_factory=dict)
+    extents: dict[str, Extent] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
     correct: tuple[str, ...] = ()
 
@@ -109,7 +131,19 @@ class Profile:
                 f"profile of {self.generator}: layer {layer} was not measured; measured are "
                 f"{', '.join(self.counts) or 'none'}; leave profile= out to have it measured"
             )
-        return self.counts[layer.name].float() / self.settings.samples
+        return self.counts[layer.name].float() / self.latents(layer)
+
+    def latents(self, layer: Layer) -> int:
+        """On how many latents the activation rates of a layer were measured."""
+        extent = self.extents.get(f"rates/{layer.name}")
+        samples = extent.latents if extent else self.settings.samples
+        assert samples is not None
+        return samples
+
+    def latents_of(self, layers: Sequence[Layer]) -> str:
+        """``2500 latents``, or ``1000 to 2500 latents`` where layers took different numbers."""
+        numbers = sorted({self.latents(layer) for layer in layers}) or [self.settings.samples or 0]
+        return f"{' to '.join(map(str, numbers[:1] + numbers[1:][-1:]))} latents"
 
     def low_rate(self, layer: Layer, rate: float, dead: bool = True) -> Tensor:
         """The LR-neurons of a layer, bool [C, H, W]: R_n ≤ rate ([C22], section 3).
@@ -166,8 +200,9 @@ class Profile:
         return profile
 
     def has_scores(self, layers: Sequence[Layer]) -> bool:
-        """Whether LR scores over these layers were measured."""
-        return self.lr_scores is not None and self.scored == tuple(layer.name for layer in layers)
+        """Whether LR scores over these layers were measured, if these are any."""
+        names = tuple(layer.name for layer in layers)
+        return not names or (self.lr_scores is not None and self.scored == names)
 
     def score_at(self, quantile: float, layers: Sequence[Layer]) -> float:
         """The LR score over some layers below which ``quantile`` of the generator's samples lie.
@@ -207,5 +242,6 @@ class Profile:
                 if layer:
                     groups[group][layer] = tensor
             meta |= {name: tuple(meta.get(name, ())) for name in ("scored", "correct")}
+            meta["extents"] = {n: Extent(**x) for n, x in meta.get("extents", {}).items()}
             scores = tensors.get("lr_scores")
             return cls(settings=settings, lr_scores=scores, **groups, **meta)

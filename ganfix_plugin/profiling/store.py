@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 import os
 import shutil
@@ -17,24 +18,27 @@ from filelock import FileLock, Timeout
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import cache_folder, why_not
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, Latents, check_class, latent_batches
+from ganfix_plugin.generators.latents import (
+    check_class,
+)
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import random_state_kept
-from ganfix_plugin.profiling.profile import Profile, Settings
-from ganfix_plugin.profiling.rates import count_active, lr_counts
+from ganfix_plugin.partial import Partial
+from ganfix_plugin.profiling.measure import Measuring, Needed
+from ganfix_plugin.profiling.profile import Extent, Profile, Settings
+from ganfix_plugin.profiling.sweep import MOST, TAU
 from ganfix_plugin.workers import Tensors, meeting_folder, shared, world
 
 log = logging.getLogger("ganfix")
 
-Share = Callable[[str, Callable[[int, int], Tensors]], list[Tensors]]
-"""From the name of a work, and a function of a part's number and how many there are, to the parts;
-none if another rank has used them already."""
+_MEASURING = ".measuring"  # the ending of sums that are not complete
 
 
 def profile_path(generator: Generator, settings: Settings) -> Path:
     """The file of a generator's profile: one per fingerprint, adapter and settings."""
     which = f"{generator.fingerprint[:16]}-{generator.adapter.name}"
-    which += f"-n{settings.samples}-s{settings.seed}"
+    which += "" if settings.samples is None else f"-n{settings.samples}"
+    which += f"-s{settings.seed}"
     which += "" if settings.class_index is None else f"-class{settings.class_index}"
     return cache_folder() / "profiles" / f"{which}.safetensors"
 
@@ -60,50 +64,77 @@ def ensure(
     settings: Settings,
     layers: Sequence[Layer],
     scored: Sequence[Layer] = (),
-    batch: int = BATCH,
+    batch: int | None = None,
     measure_on: torch.device | str | None = None,
+    thresholds: Sequence[Layer] = (),
+    tau: float = TAU,
 ) -> tuple[Profile, Path]:
     """The stored profile of a generator, after measuring what it lacks.
 
-    Ranks that are started together (torchrun) measure a part each, and one of them writes; the
-    numbers are those of one process with the same batches.
+    Stopped while it measures, it goes on from there the next time. Ranks that are started together
+    (torchrun) measure a part each of a given number of latents, and one of them writes; the
+    numbers are those of one process with the same batches. Where no number is given, or for
+    thresholds, one of them measures.
 
     Args:
         layers: whose activation rates are needed.
         scored: the layers over which a gate's LR scores are needed, if any are.
+        batch: latents per pass, by default what suits the device, or `BATCH` of a given number.
         measure_on: measure a copy of the generator on this device; None measures it where it is.
+        thresholds: the layers whose units' thresholds are needed, at ``tau``.
     """
     path = profile_path(generator, settings)
+    needed = Needed(tuple(layers), tuple(scored), tuple(thresholds), tau)
 
-    def stored() -> tuple[Profile, bool]:
-        """The profile in the store, and whether it holds everything."""
+    def stored() -> tuple[Profile, Needed]:
+        """The profile in the store, and what it lacks."""
         profile = _stored(generator, settings, path)
-        measured = all(layer.name in profile.counts for layer in (*layers, *scored))
-        return profile, measured and (not scored or profile.has_scores(scored))
+        return profile, needed.lacking(profile)
 
-    def measure(share: Share) -> Profile:
-        measured = on_device(generator, measure_on)
-        with random_state_kept(measured.G, settings.seed):
-            return _measure(measured, profile, layers, scored, batch, share)
-
-    profile, complete = stored()
-    if complete:
+    profile, lacking = stored()
+    if not lacking:
         return profile, path
+    if settings.samples is not None and settings.samples < 1:
+        raise GanfixError(f"samples={settings.samples}: expected at least 1")
+    check_class(generator, settings.class_index, needed=False)
+    if others := _numbers(generator, settings):
+        numbers = " and ".join(map(str, others))
+        log.info("the store also has numbers by samples=%s, which are used on demand", numbers)
+    measuring = Measuring(on_device(generator, measure_on), batch, partial=_partials(path))
     names = [[layer.name for layer in group] for group in (layers, scored)]
-    new, folder = None, meeting_folder(path, *names, batch)
-    if world() > 1:
+    folder, by_ranks = meeting_folder(path, *names, batch), None
+    if world() > 1 and settings.samples is not None and (lacking.rates or lacking.scored):
         with _writable(path):
             folder.mkdir(parents=True, exist_ok=True)
-        new = measure(lambda what, work: shared(folder / what, work, lambda: stored()[1]))
+
+        def others_are_done() -> bool:
+            lacks = stored()[1]
+            return not (lacks.rates or lacks.scored)
+
+        def share(what: str, work: Callable[[int, int], Tensors]) -> list[Tensors]:
+            return shared(folder / what, work, others_are_done)
+
+        with random_state_kept(measuring.generator.G, settings.seed):
+            by_ranks = measuring.share_out(profile, lacking, share)
     with _locked(path):
         # Another process may have finished the same work while this one waited.
-        profile, complete = stored()
-        if not complete:
-            new = new or measure(lambda what, work: [work(0, 1)])
-            counts = profile.counts | new.counts
-            profile = replace(profile, counts=counts, lr_scores=new.lr_scores, scored=new.scored)
+        profile, lacking = stored()
+        if lacking and by_ranks:
+            scores = profile if by_ranks.lr_scores is None else by_ranks
+            profile = replace(
+                profile,
+                counts=profile.counts | by_ranks.counts,
+                extents=profile.extents | by_ranks.extents,
+                lr_scores=scores.lr_scores,
+                scored=scores.scored,
+            )
+        if lacking:
+            with random_state_kept(measuring.generator.G, settings.seed):
+                profile = measuring.complete(profile, needed.lacking(profile))
             profile.save(path)
             log.info("profile saved to %s", path)
+        for partial in path.parent.glob(f"{path.stem}.*{_MEASURING}"):
+            partial.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     return profile, path
 
@@ -120,61 +151,44 @@ def checked(path: Path, fingerprint: str) -> Profile:
 
 
 def _stored(generator: Generator, settings: Settings, path: Path) -> Profile:
-    """The profile in a file of the store, or one that holds nothing yet."""
+    """The profile in a file of the store, or one that holds nothing yet.
+
+    Where no number of latents is asked for, what was measured on as many as would be taken at most
+    is as good, and becomes a part of it.
+    """
     # os.path.exists, because Path.exists raises where a folder may not be looked into.
     if os.path.exists(path):
         return checked(path, generator.fingerprint)
-    return Profile.of(generator, settings)
+    numbers = [number for number in _numbers(generator, settings) if number >= MOST]
+    if settings.samples is not None or not numbers:
+        return Profile.of(generator, settings)
+    other = replace(settings, samples=max(numbers))
+    profile = checked(profile_path(generator, other), generator.fingerprint)
+    extents = {f"rates/{name}": Extent(max(numbers)) for name in profile.counts}
+    extents |= {f"thresholds/{name}": Extent(max(numbers)) for name in profile.thresholds}
+    made = dict(profile.made)
+    if "thresholds" in made:
+        made["thresholds"] = made["thresholds"].partition(",")[2]
+    return replace(profile, settings=settings, extents=extents, made=made)
 
 
-def _measure(
-    generator: Generator,
-    profile: Profile,
-    layers: Sequence[Layer],
-    scored: Sequence[Layer],
-    batch: int,
-    share: Share,
-) -> Profile:
-    """The profile with what it lacks; or without it, if another rank was done before."""
-    settings = profile.settings
-    if settings.samples < 1:
-        raise GanfixError(f"samples={settings.samples}: expected at least 1")
-    check_class(generator, settings.class_index, needed=False)
-    latents = Latents.of(generator, settings.seed, settings.class_index)
+def _partials(path: Path) -> Callable[[object], Partial]:
+    """From what sums depend on to where they are kept while a profile is measured."""
 
-    needed = dict.fromkeys((*layers, *scored))
-    missing = [layer for layer in needed if layer.name not in profile.counts]
-    if missing:
-        numbers = "+".join(str(layer.index) for layer in missing)
-        log.info("measuring activation rates: %d latents, layers %s", settings.samples, numbers)
+    def partial(depends_on: object) -> Partial:
+        digest = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:16]
+        return Partial(path.with_suffix(f".{digest}{_MEASURING}"))
 
-        def count(i: int, n: int) -> Tensors:
-            return count_active(generator, missing, latents, settings.samples, batch, (i, n))
+    return partial
 
-        parts = share("rates", count)
-        if not parts:
-            return profile
-        counts = profile.counts.copy()
-        for layer in missing:
-            of_parts = torch.stack([part[layer.name] for part in parts if part])
-            counts[layer.name] = of_parts.sum(dim=0, dtype=torch.int32)
-        profile = replace(profile, counts=counts)
-    if scored and not profile.has_scores(scored):
-        log.info("measuring LR scores: %d latents", settings.samples)
-        low_rate = profile.low_rates(scored)
-        # Other latents than the counted ones: a neuron is rarer among those that defined it.
-        others = replace(latents, seed=settings.seed + 1)
 
-        def score(i: int, n: int) -> Tensors:
-            batches = latent_batches(generator, others, settings.samples, batch, "scores", (i, n))
-            return {"lr_scores": lr_counts(generator, low_rate, batches)}
-
-        parts = share("scores", score)
-        if not parts:
-            return profile
-        lr_scores = torch.cat([part["lr_scores"] for part in parts]).sort().values
-        return replace(profile, lr_scores=lr_scores, scored=tuple(layer.name for layer in scored))
-    return profile
+def _numbers(generator: Generator, settings: Settings) -> list[int]:
+    """The given numbers of latents of which the store has profiles with otherwise these settings,
+    beside them."""
+    prefix, _, rest = profile_path(generator, replace(settings, samples=0)).name.partition("-n0-")
+    files = profile_path(generator, settings).parent.glob(f"{prefix}-n*-{rest}")
+    numbers = (file.name.removeprefix(f"{prefix}-n").partition("-")[0] for file in files)
+    return sorted({int(number) for number in numbers if number.isdecimal()} - {settings.samples})
 
 
 def on_device(generator: Generator, device: torch.device | str | None) -> Generator:

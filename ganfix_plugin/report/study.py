@@ -94,7 +94,7 @@ def study(
     specs: Sequence[BoundSpec],
     seeds: Sequence[int],
     top: int,
-    samples: int,
+    samples: int | None,
     class_index: int | None = None,
 ) -> Study:
     """Rank the host's seeds by probe or LR count, and correct both ends.
@@ -104,7 +104,7 @@ def study(
     Args:
         specs: corrections, in order, as one.
         top: how many of each end; fewer where there are not so many seeds.
-        samples: latents of the ranking's profile.
+        samples: latents of the ranking's profile; None for as many as it takes.
 
     Raises:
         GanfixError: on a spec that does not suit the generator, or one that it is not prepared for.

@@ -184,15 +184,15 @@ class Answers:
         rows = self._rows(f"{query} ORDER BY MIN(at), correction", UNCORRECTED)
         return [text for (text,) in rows]
 
-    def lr_counts(self, samples: int, seeds: Sequence[int]) -> list[float] | None:
+    def lr_counts(self, samples: int | None, seeds: Sequence[int]) -> list[float] | None:
         """The LR counts of seeds, by rates of so many samples, if all of them were kept."""
-        rows = self._rows("SELECT seed, count FROM lr_counts WHERE samples = ?", samples)
+        rows = self._rows("SELECT seed, count FROM lr_counts WHERE samples = ?", samples or 0)
         kept: dict[int, float] = dict(rows)
         return [kept[seed] for seed in seeds] if kept.keys() >= set(seeds) else None
 
-    def keep_lr_counts(self, samples: int, counts: Mapping[int, float]) -> None:
+    def keep_lr_counts(self, samples: int | None, counts: Mapping[int, float]) -> None:
         """Keep LR counts by seed, so that the next start need not count."""
-        rows = [(samples, *item) for item in counts.items()]
+        rows = [(samples or 0, *item) for item in counts.items()]
         self._write("INSERT OR REPLACE INTO lr_counts VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:

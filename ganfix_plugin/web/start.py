@@ -39,7 +39,7 @@ def label(
     num: int,
     order: str = INFORMATIVE,
     criteria: tuple[Criterion, ...] = (),
-    samples: int = 10_000,
+    samples: int | None = None,
 ) -> None:
     """Serve the labelling page until the process is interrupted."""
     renderer = Renderer(generator)
@@ -126,7 +126,7 @@ def _open(
         print(line, flush=True)
 
 
-def _scores(generator: Generator, answers: Answers, num: int, samples: int) -> list[float]:
+def _scores(generator: Generator, answers: Answers, num: int, samples: int | None) -> list[float]:
     """The score of each seed: by the probe, if there is one, or the LR count, counted once and kept
     with the answers."""
     seeds, score = range(num), unrendered(generator, Scoring(samples=samples))
