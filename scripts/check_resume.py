@@ -1,9 +1,9 @@
 """Is work that was killed taken up again, and does it come to the same?
 
-    python scripts/check_resume.py [--kills 10] [--rounds 10] -- COMMAND…
+    python scripts/check_resume.py [--kills 10] -- COMMAND…
 
-runs a command once in a clean cache, and again in another one, where it is killed at random moments
-before it may finish. All that it leaves must be equal, byte for byte: the files of the cache, and
+runs a command once in a clean cache, and again in others, where it is killed at random moments, and
+run again, until it is done. All that it leaves must be equal, byte for byte: the files of the cache, and
 what the command writes to OUT, where that stands in it, a folder that is made for it. For example
 
     python scripts/check_resume.py -- ganfix prepare --network net.pkl --host stylegan2-ada-pytorch
@@ -26,34 +26,33 @@ LEFT_ASIDE = {".lock", ".json"}  # locks, and records of when and where
 
 
 @click.command()
-@click.option("--kills", default=10, show_default=True, help="In a round, before it may finish.")
-@click.option("--rounds", default=1, show_default=True, help="Each with kills of its own.")
+@click.option("--kills", default=10, show_default=True, help="In all.")
 @click.option("--seed", default=0, show_default=True, help="Of the moments.")
 @click.argument("command", nargs=-1, required=True)
-def main(kills: int, rounds: int, seed: int, command: tuple[str, ...]) -> None:
+def main(kills: int, seed: int, command: tuple[str, ...]) -> None:
     """Kill a command at random moments, and compare what comes of it with an undisturbed run."""
-    chance, failed = random.Random(seed), 0
+    chance, left, failed, number = random.Random(seed), kills, False, 0
     with TemporaryDirectory() as folder:
         start = time.monotonic()
         finish(run(command, Path(folder, "whole")))
         seconds, whole = time.monotonic() - start, left_by(Path(folder, "whole"))
         click.echo(f"undisturbed: {seconds:.1f} s, {len(whole)} files")
-        for number in range(rounds):
-            place = Path(folder, str(number))
-            moments = [killed(command, place, chance.uniform(0, seconds)) for _ in range(kills)]
-            start = time.monotonic()
-            finish(run(command, place))
-            last = time.monotonic() - start
-            found = left_by(place)
-            names = whole.keys() | found
-            differ = sorted(name for name in names if whole.get(name) != found.get(name))
-            failed += bool(differ)
-            shown = " ".join("done" if moment is None else f"{moment:.1f}" for moment in moments)
-            click.echo(
-                f"round {number}: killed after {shown} s, then done in {last:.1f} s: "
-                + (f"differ: {', '.join(differ)}" if differ else "all files equal")
-            )
-    sys.exit(bool(failed))
+        while left > 0:
+            place, moments, number = Path(folder, str(number)), list[float](), number + 1
+            # Again and again, until it is done before it is killed.
+            while left > len(moments) and killed(command, place, at := chance.uniform(0, seconds)):
+                moments.append(at)
+            if left == len(moments):
+                finish(run(command, place))
+            left -= len(moments)
+            there = left_by(place)
+            names = whole.keys() | there.keys()
+            differ = sorted(name for name in names if whole.get(name) != there.get(name))
+            failed = failed or bool(differ)
+            shown = ", ".join(f"{moment:.1f}" for moment in moments) or "never"
+            result = f"differ: {', '.join(differ)}" if differ else "all files equal"
+            click.echo(f"killed after {shown} s, then done: {result}")
+    sys.exit(failed)
 
 
 def run(command: tuple[str, ...], place: Path) -> subprocess.Popen[bytes]:
@@ -72,16 +71,18 @@ def finish(process: subprocess.Popen[bytes]) -> None:
         raise click.ClickException(errors.decode(errors="replace")[-2000:])
 
 
-def killed(command: tuple[str, ...], place: Path, seconds: float) -> float | None:
-    """Kill it after so many seconds, which are returned; None if it was done before."""
+def killed(command: tuple[str, ...], place: Path, seconds: float) -> bool:
+    """Kill it after so many seconds; False if it was done before."""
     process = run(command, place)
     try:
-        process.communicate(timeout=seconds)
-        return None
+        _, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        return seconds
+        return True
+    if process.returncode:
+        raise click.ClickException(errors.decode(errors="replace")[-2000:])
+    return False
 
 
 def left_by(place: Path) -> dict[str, bytes]:
