@@ -3,8 +3,9 @@
     python scripts/check_resume.py [--kills 10] -- COMMAND…
 
 runs a command once in a clean cache, and again in others, where it is killed at random moments, and
-run again, until it is done. All that it leaves must be equal, byte for byte: the files of the cache, and
-what the command writes to OUT, where that stands in it, a folder that is made for it. For example
+run again, until it is done. All that it leaves must be equal, byte for byte: the files of the
+cache, and what the command writes to OUT, where that stands in it, a folder that is made for it.
+For example
 
     python scripts/check_resume.py -- ganfix prepare --network net.pkl --host stylegan2-ada-pytorch
 """
