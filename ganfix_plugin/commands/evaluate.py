@@ -50,9 +50,9 @@ features_options = several(
     click.option(
         "--extractor",
         metavar="NAME",
-        help="Of features: inception (FID's own, of torch-fidelity or clean-fid), another one of "
-        "'ganfix list', or module:callable from images [N,3,H,W] in [-1,1].  [default: inception "
-        "if one of those packages is installed, else resnet18 or efficientnet-lite0]",
+        help="Of features: inception (FID's own), vgg16 (what precision, recall and realism were "
+        "defined by), another one of 'ganfix list', or module:callable from images [N,3,H,W] in "
+        "[-1,1].  [default: inception where it is at hand, else as for the other commands]",
     ),
     click.option(
         "--judge",
