@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from examples import EXAMPLES, importing
 from ganfix_plugin.artifacts.discriminator import d_values
 from ganfix_plugin.errors import GanfixWarning
+from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.hosts import genforce
 from ganfix_plugin.hosts.loading import open_network
 
@@ -84,6 +85,18 @@ def test_of_a_discriminator_that_knows_classes_only_the_logit_counts() -> None:
     assert D(images[:1]).shape == (1, 5)
     logits = genforce.Discriminator(D)(images, torch.eye(4)[:2])
     assert torch.equal(logits, D(images)[:, :1])
+
+
+def test_its_feature_maps_are_what_enters_the_layer_with_minibatch_statistics() -> None:
+    D, images, entered = discriminator(), torch.rand(3, 3, 32, 32), list[Tensor]()
+    last = next(layer for name, layer in D.named_children() if getattr(layer, "std_group_size", 0))
+    with last.register_forward_pre_hook(lambda module, args: entered.append(args[0])):
+        D(images)
+    extractor = load_extractor("discriminator", genforce.Discriminator(D))
+    assert torch.equal(extractor.maps(images), entered[0])
+    assert extractor.features(images).shape == (3, 64)
+    assert not torch.equal(D(images)[:1], D(images[:1]))  # the statistics mix the images
+    torch.testing.assert_close(extractor.maps(images)[:1], extractor.maps(images[:1]))
 
 
 def test_a_discriminator_of_other_sizes_is_named_and_not_used(

@@ -135,7 +135,7 @@ def test_neither_labels_nor_a_classifier_are_needed(
     fids = Profile.load(profile_path(Generator.of(pggan), Settings(SAMPLES))).unit_fid["layer1"]
     highest = sorted(range(len(fids)), key=lambda unit: -float(fids[unit]))[:10]
     assert column(shown.output, 2) == [f"unit {unit}" for unit in highest]
-    assert f"unit_fid: extractor={EXTRACTOR},num=60,top=20,real={real}" in shown.output
+    assert f"FID: extractor={EXTRACTOR},num=60,top=20,real={real}" in shown.output
 
 
 def test_both_rankings_stand_beside_each_other(
@@ -166,7 +166,7 @@ def test_without_real_images_it_shows_what_was_measured(
     prepare(pggan)
     shown = units("--layers=2", "--show=3")
     assert shown.exit_code == 0, shown.output
-    assert "by DS" in shown.output and "defective: classifier=" in shown.output
+    assert "by DS" in shown.output and "DS: classifier=" in shown.output
 
 
 def test_where_nothing_was_measured_it_says_how(

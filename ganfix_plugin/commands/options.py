@@ -143,7 +143,7 @@ def correct(
 extractor = click.option(
     "--extractor",
     metavar="NAME",
-    help="resnet18 (the paper's), efficientnet-lite0, discriminator (NVIDIA's pickles), or "
+    help="resnet18 (the paper's), efficientnet-lite0, discriminator (the network's own), or "
     "module:callable from images [N,3,H,W] in [-1,1] to feature maps. [default: resnet18 if "
     "its weights are there or can be downloaded, else efficientnet-lite0, else discriminator]",
 )

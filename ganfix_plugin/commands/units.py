@@ -96,9 +96,9 @@ def units(
         if agreement := ranking.agreement(HIGHEST):
             text = "rank correlation of FID and DS {:+.2f}, {} of the {} highest in common"
             click.echo(f"layer {ranking.layer}: {text.format(*agreement, HIGHEST)}")
-    for what in ("unit_fid", "defective"):
-        if what in profile.made:
-            click.echo(f"{what}: {profile.made[what]}")
+    for scores, title in (("unit_fid", "FID"), ("defective", "DS")):
+        if scores in profile.made:
+            click.echo(f"{title}: {profile.made[scores]}")
     click.echo(f"profile: {path}")
     if out:
         write_rankings(ranked, out)

@@ -165,7 +165,7 @@ def default_extractor(D: nn.Module | None = None) -> str:
     Raises:
         GanfixError: if there is none, with what each of them lacks.
     """
-    return _default(hasattr(D, "block_resolutions"))
+    return _default(_maps_of(D) is not None)
 
 
 @functools.cache
@@ -284,16 +284,22 @@ def _as_imagenet(network: nn.Module, x: Tensor) -> Any:
 
 
 def discriminator(D: nn.Module | None = None) -> Extractor:
-    """The discriminator inside an NVIDIA network pickle, up to its 4×4 feature maps.
+    """The discriminator that came with a network, up to its 4×4 feature maps.
 
-    Only its residual blocks run: the minibatch statistics that follow would mix the images.
+    What follows is left out: its minibatch statistics would mix the images.
     """
-    if D is None or not hasattr(D, "block_resolutions"):
+    maps = _maps_of(D)
+    if D is None or maps is None:
         raise GanfixError(
-            "extractor discriminator: no discriminator was opened; it comes with NVIDIA's network "
-            "pickles, use another extractor elsewhere"
+            "extractor discriminator: no discriminator was opened; NVIDIA's network pickles have "
+            "one, and genforce's checkpoints; use another extractor elsewhere"
         )
-    return Extractor("discriminator", Adapted(D, _blocks))
+    return Extractor("discriminator", Adapted(D, maps))
+
+
+def _maps_of(D: nn.Module | None) -> Callable[[Any, Tensor], Any] | None:
+    """How its feature maps are had: NVIDIA's by their blocks, others by a method of that name."""
+    return _blocks if hasattr(D, "block_resolutions") else getattr(type(D), "feature_maps", None)
 
 
 def _blocks(D: Any, x: Tensor) -> Any:

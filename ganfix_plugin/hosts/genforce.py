@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import math
 import pickle
 import sys
 import time
@@ -19,6 +20,7 @@ from torch import nn
 
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.images import to_pixels
+from ganfix_plugin.hooks.forward import called_with
 from ganfix_plugin.hosts.compat import ANTIALIAS, LOCAL_RANK, SAMPLER, TORCHVISION_UTILS, TOSTRING
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.flags import DETECTOR
@@ -120,6 +122,14 @@ class Discriminator(nn.Module):
         """Logits [N, 1] of images [N, C, H, W] in [-1, 1] and one-hot classes c [N, classes]."""
         logits: torch.Tensor = self.D(images, label=c if self.D.label_size else None)
         return logits[:, :1]  # PGGAN's has the classes behind
+
+    def feature_maps(self, images: torch.Tensor) -> torch.Tensor:
+        """[N, C, 4, 4] of images, as they enter the layer that mixes them by their deviation."""
+        classes = images.new_zeros(len(images), self.D.label_size)
+        images = images[:, : self.D.image_channels]
+        mixing = f"layer{2 * int(math.log2(self.D.resolution // 4))}"
+        (maps, *_), _ = called_with(self.D, mixing, lambda D: D(images, label=classes))
+        return maps
 
 
 _SHAPE = ("resolution", "image_channels", "label_size", "fmaps_base", "fmaps_max")
