@@ -73,6 +73,9 @@ def test_inception_is_clean_fid_s_where_that_can_load_it(
     (tmp_path / "cleanfid").mkdir()
     (tmp_path / "cleanfid" / "inception_torchscript.py").write_text(CLEAN_FID)
     monkeypatch.syspath_prepend(tmp_path)
+    for name in ("cleanfid", "cleanfid.inception_torchscript"):  # afterwards, they are gone again
+        monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setenv("DNNLIB_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(extractors, "_load", extractors._load.__wrapped__)
@@ -397,7 +400,8 @@ def test_a_generator_without_a_discriminator_has_not_the_one_before(
     (tmp_path / "own_nets.py").write_text(
         "import torch\n\ndef build():\n    return torch.nn.Sequential(\n"
         "        torch.nn.ConvTranspose2d(8, 4, 4), torch.nn.ReLU(),\n"
-        "        torch.nn.ConvTranspose2d(4, 3, 4))\n"
+        "        torch.nn.ConvTranspose2d(4, 4, 4, 2, 1), torch.nn.ReLU(),\n"
+        "        torch.nn.ConvTranspose2d(4, 3, 4, 2, 1))\n"
     )
     arguments = ["--network=own_nets:build", "--host", tmp_path, "--extractor=discriminator"]
     arguments += ["--num=40", "--top=20", "--samples=20"]
