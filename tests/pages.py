@@ -212,14 +212,18 @@ def make_small() -> None:
     from ganfix_plugin.cli import main
     from ganfix_plugin.features import extractors
     from ganfix_plugin.features.extractors import Extractor
+    from ganfix_plugin.profiling import measure, sweep
     from ganfix_plugin.profiling.profile import Settings
 
+    sweep.MOST, sweep.BLOCK = SMALL["samples"], SMALL["samples"] // 2
+    measure.SCORED = SMALL["samples"]
     preparing.NUM, preparing.TOP = SMALL["num"], SMALL["top"]
     extractors.resnet18 = lambda: Extractor("resnet18", prepared.look)
     initialise = Settings.__init__
 
-    def small(self: Settings, samples: int, *args: Any, **kwargs: Any) -> None:
-        initialise(self, min(samples, SMALL["samples"]), *args, **kwargs)
+    def small(self: Settings, samples: int | None = None, *args: Any, **kwargs: Any) -> None:
+        fewer = None if samples is None else min(samples, SMALL["samples"])
+        initialise(self, fewer, *args, **kwargs)
 
     Settings.__init__ = small  # type: ignore[method-assign]
 
