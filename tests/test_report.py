@@ -34,6 +34,7 @@ from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import keep
 from ganfix_plugin.pictures.sheet import pictured
+from ganfix_plugin.profiling import sweep
 from ganfix_plugin.report.pairs import LARGEST, Pair, encoded
 
 pytestmark = pytest.mark.slow
@@ -422,3 +423,13 @@ def test_large_images_are_compressed_until_they_fit_the_page() -> None:
     (found,), tight, _ = encoded(groups, budget=200_000)
     assert tight.side < LARGEST
     assert sum(len(each.before) + len(each.after) for each in found) < 200_000
+
+
+def test_without_a_number_of_latents_the_page_says_how_many_it_took(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "MOST", 80)
+    monkeypatch.setattr(sweep, "BLOCK", 20)
+    monkeypatch.setattr(sweep, "JACCARD", 2)
+    page = made(tmp_path / "page", *TINY, "--correct=seqabl:rate=0.3")
+    assert "80 latents from seed 0" in page.text

@@ -124,9 +124,9 @@ class Measuring:
         partial = self.partial(("sweep", profile.settings, wanted))
         swept = sweep(self.generator, wanted, self._latents(profile), partial)
         if samples is None:
-            took = {extent.latents for extent in swept.extents.values()}
-            agreed = "two halves agree" if max(took) < MOST else "that is the most"
-            log.info("measured on %d to %d latents: %s", min(took), max(took), agreed)
+            took = max(extent.latents for extent in swept.extents.values())
+            why = "where two halves agree" if took < MOST else "the most that it takes"
+            log.info("measured on up to %d latents, %s", took, why)
         changed = replace(
             profile,
             counts=profile.counts | swept.counts,

@@ -141,9 +141,11 @@ class Profile:
         return samples
 
     def latents_of(self, layers: Sequence[Layer]) -> str:
-        """``2500 latents``, or ``1000 to 2500 latents`` where layers took different numbers."""
-        numbers = sorted({self.latents(layer) for layer in layers}) or [self.settings.samples or 0]
-        return f"{' to '.join(map(str, numbers[:1] + numbers[1:][-1:]))} latents"
+        """``2,500 latents``, or ``1,000 to 2,500 latents`` where layers took different numbers; of
+        those whose rates were measured."""
+        numbers = {self.latents(layer) for layer in layers if layer.name in self.counts}
+        ends = sorted({min(numbers), max(numbers)}) if numbers else [self.settings.samples or 0]
+        return f"{' to '.join(f'{number:,}' for number in ends)} latents"
 
     def low_rate(self, layer: Layer, rate: float, dead: bool = True) -> Tensor:
         """The LR-neurons of a layer, bool [C, H, W]: R_n ≤ rate ([C22], section 3).
