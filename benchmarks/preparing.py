@@ -22,7 +22,6 @@ from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import (
     Latents,
-    fitting_batch,
     rendering_batch,
     seed_batches,
 )
@@ -79,9 +78,9 @@ def _compared(resolution: int, setup: Setup) -> Row:
 def passes(generator: Generator, layers: tuple[Layer, ...], latents: int) -> None:
     """Passes of latents to the deepest of some layers."""
     deepest = max(layers, key=lambda layer: layer.index)
-    batch = fitting_batch(layers, generator.device)
+    batch = rendering_batch(layers)
     for z, c in Latents.of(generator).batches(latents, batch, generator.device):
-        generator.observe((deepest,), z, c, lambda layer, x: None)
+        generator.observe((deepest,), z, c, lambda layer, x: None, quick=True)
 
 
 @contextmanager

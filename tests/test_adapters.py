@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from gan_face_generate.models import Discriminator
 from generators import (
+    BigGANShaped,
     Noisy,
+    RosinalityShaped,
     StyleGAN2Generator,
+    StyleGAN2TorchShaped,
     StyleGAN3Shaped,
     StyleGANGenerator,
     dcgan,
@@ -23,6 +27,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.generators.find import find_adapter, unwrap
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.generators.layers import select
 from ganfix_plugin.generators.nvidia import unfused
@@ -300,3 +305,29 @@ def test_theunfused_convolution_of_stylegan3_is_the_fused_one(demodulate: bool) 
     expected = [nn.functional.conv2d(x[i : i + 1], kernels[i], padding=1) for i in range(3)]
     found = unfused(x, w, s, demodulate, 1, gain)
     torch.testing.assert_close(found, torch.cat(expected), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "build", [*OTHER_FAMILIES, StyleGAN2TorchShaped, RosinalityShaped, BigGANShaped]
+)
+def test_a_quick_pass_shows_the_same_feature_maps_but_for_rounding(build: Any) -> None:
+    _quick_is_exact(build().eval())
+
+
+def test_a_quick_pass_of_a_network_pickle_and_of_a_pggan_too(G: nn.Module) -> None:
+    _quick_is_exact(G)
+
+
+def _quick_is_exact(G: nn.Module) -> None:
+    generator = Generator.of(G)
+    (z, c), *_ = Latents.of(generator).batches(3, 3, generator.device)
+    kept: list[dict[str, Tensor]] = []
+    for quick in (False, True):
+        seen: dict[str, Tensor] = {}
+        generator.observe(
+            generator.layers, z, c, lambda layer, x: seen.__setitem__(layer.name, x), quick=quick
+        )
+        kept.append(seen)
+    exact, quickly = kept
+    assert exact.keys() == quickly.keys() == {layer.name for layer in generator.layers}
+    assert all(torch.allclose(exact[name], quickly[name], atol=1e-4) for name in exact)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from ganfix_plugin.artifacts import prepare
 from ganfix_plugin.artifacts.prepare import Training
@@ -53,7 +54,9 @@ def announce(
     steps = list(_steps(generator, layers, settings, scores, bool(classifier), training))
     if not steps or rank():
         return
-    seconds = sum(step.passes for step in steps) * _of_pass(generator, (*layers, *generator.auto))
+    seconds = sum(step.passes for step in steps) * _of_pass(
+        generator, (*layers, *generator.auto), settings.samples is None
+    )
     if images := sum(step.images for step in steps):
         seconds += images * _of_image(generator, extractor)
     log.info(
@@ -114,9 +117,13 @@ def _steps(
         yield _Step(f"scores them on {artifacts:,} artifacts", images=artifacts)
 
 
-def _of_pass(generator: Generator, layers: Sequence[Layer]) -> float:
+def _of_pass(generator: Generator, layers: Sequence[Layer], quick: bool) -> float:
     """Seconds of a latent, to the deepest of the layers."""
-    return _timed(generator, lambda z, c: generator.observe(layers, z, c, lambda layer, x: None))
+
+    def run(z: Tensor, c: Tensor | None) -> None:
+        generator.observe(layers, z, c, lambda layer, x: None, quick=quick)
+
+    return _timed(generator, run)
 
 
 def _of_image(generator: Generator, extractor: Extractor) -> float:

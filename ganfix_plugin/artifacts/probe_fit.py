@@ -132,7 +132,7 @@ def fitted(generator: Generator, plan: Plan, profile: Profile) -> Probe:
         samples = _judged(generator, plan, means)
     else:
         batches = latent_batches(generator, latents, plan.number, BATCH, "LR counts")
-        counts = lr_counts(generator, profile.low_rates(generator.auto), batches)
+        counts = lr_counts(generator, profile.low_rates(generator.auto), batches, generator.quickly)
         artifacts, normals = (population.means[rows] for rows in _ends(counts, plan.source))
         made = f"both ends of {plan.number} generations by LR count, which its AUC is of"
         samples = Sorted(artifacts, normals, made)

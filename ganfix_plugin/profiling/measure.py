@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, Latents, fitting_batch, latent_batches
+from ganfix_plugin.generators.latents import BATCH, Latents, latent_batches, rendering_batch
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.partial import Partial, rows
 from ganfix_plugin.profiling.profile import Extent, Profile
@@ -144,7 +144,10 @@ class Measuring:
         partial = self.partial(("scores", profile.settings, scored, number, batch))
         low_rate, others = profile.low_rates(scored), self._latents(profile, 1)
         batches = latent_batches(self.generator, others, number, batch, "scores")
-        return rows(batches, lambda batch: lr_counts(self.generator, low_rate, [batch]), partial)
+        call = self.generator.quickly if profile.settings.samples is None else None
+        return rows(
+            batches, lambda batch: lr_counts(self.generator, low_rate, [batch], call), partial
+        )
 
     def _latents(self, profile: Profile, stream: int = 0) -> Latents:
         """The latents to count on; another stream for scores, since a neuron is rarer among those
@@ -155,7 +158,7 @@ class Measuring:
     def _batch(self, profile: Profile, layers: Sequence[Layer]) -> int:
         if self.batch or profile.settings.samples:
             return self.batch or BATCH
-        return fitting_batch(layers, self.generator.device)
+        return rendering_batch(layers)
 
 
 def _with_scores(profile: Profile, scored: Sequence[Layer], scores: Tensor) -> Profile:

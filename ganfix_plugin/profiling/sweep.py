@@ -250,7 +250,8 @@ class _State:
                     part.sums[half].add(x)
 
         layers = {part.layer.name: part.layer for part in parts}
-        self.generator.observe(tuple(layers.values()), z, c, visit)
+        quick = self.wanted.samples is None
+        self.generator.observe(tuple(layers.values()), z, c, visit, quick=quick)
         self.done += len(z)
 
     def swept(self) -> Swept:
