@@ -163,7 +163,7 @@ def test_rates_of_the_authors_are_imported_to_a_file(
     assert "--import-rates: say by --out FILE where to write the profile" in says
     shown = run("profile", *network, *options, f"--out={out}")
     assert shown.exit_code == 0, shown.output
-    assert "30000 latents" in shown.output
+    assert "30,000 latents" in shown.output
     z = latents(pggan, 2)
     before = images(pggan, z)
     with attach(pggan, f"seqabl:layers=1,profile={out}"):

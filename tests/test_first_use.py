@@ -198,13 +198,14 @@ def test_real_images_become_the_third_class(stylegan2: nn.Module) -> None:
 
 
 def test_prepare_does_beforehand_what_the_first_use_would(
-    network_pickle: Path, stylegan2: nn.Module, said: Any
+    network_pickle: Path, stylegan2: nn.Module, said: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     where = ["--network", network_pickle, "--host", STYLEGAN2, "--device", "cpu"]
     shown = run("prepare", *where, f"--samples={SAMPLES}", f"--extractor={EXTRACTOR}")
     assert shown.exit_code == 0, shown.output
     assert "held-out AUC" in shown.output and "95 % interval" in shown.output
     assert shown.output.splitlines()[-1] == f"ready for --correct seqc:{KEYS}"
+    caplog.clear()
     with attach(stylegan2, f"seqc:{KEYS}"):
         pass
     assert not said()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -193,6 +194,13 @@ def test_a_gallery_notes_its_corrections_as_one_would_type_them(modules: dict[st
     assert set(typed.partition(":")[2].split(",")) == {"rate=0.7", "side=high"}
 
 
+@pytest.fixture
+def no_other_legacy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The face GAN's module of that name is not the StyleGAN2's, which tests imported before."""
+    monkeypatch.delitem(sys.modules, "legacy", raising=False)
+
+
+@pytest.mark.usefixtures("no_other_legacy")
 def test_all_runs_a_command_on_each_of_its_small_networks(run: Run, tmp_path: Path) -> None:
     done = run("all", "--only=c22-masks", "--scale=0.005")
     assert done.exit_code == 0, done.output
@@ -201,6 +209,7 @@ def test_all_runs_a_command_on_each_of_its_small_networks(run: Run, tmp_path: Pa
         assert (tmp_path / network / "c22-masks.png").exists()
 
 
+@pytest.mark.usefixtures("no_other_legacy")
 def test_the_face_gan_brings_its_labels_along(run: Run, tmp_path: Path) -> None:
     done = run("t21-labels", "--network=face-gan", "--artifacts=7")
     assert done.exit_code == 0, done.output

@@ -169,7 +169,6 @@ def test_a_verdict_is_about_the_corrected_side() -> None:
         ((), "judge: give --network and --correct, or --summary"),
         ((NETWORK[0],), "judge: give --network and --correct, or --summary"),
         ((*NETWORK, "--correct=frq"), "--correct frq: unknown corrector"),
-        ((*NETWORK, "--correct=none", "--num=0"), "--num 0"),
         ((*NETWORK, "--correct=none", "--labels=missing.csv"), "labels missing.csv: no such file"),
         ((*NETWORK, "--correct=none"), "nothing is labelled artifact there; run ganfix label"),
     ],

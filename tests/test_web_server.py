@@ -347,7 +347,6 @@ def test_a_taken_port_is_noticed_before_anything_is_measured(tmp_path: Path) -> 
     ("arguments", "reason"),
     [
         (("--raters=ann,b/n",), "--raters: found 'b/n'"),
-        (("--num=0",), "--num 0"),
         (("--criteria=noses",), "--criteria noses: no text file, and no template"),
         (("--host=.", "--host=.."), "--host: expected one folder and one address"),
     ],

@@ -55,8 +55,6 @@ def judge(
         return
     if not network or not specs:
         raise GanfixError("judge: give --network and --correct, or --summary")
-    if num < 1:
-        raise GanfixError(f"--num {num}: expected at least 1")
     bound, criteria = parse_specs(specs), serving.criteria
     labels = merged(files) if files else None
     with serving.opened(network) as (generator, answers, place, raters):

@@ -10,13 +10,12 @@ from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import NETWORK_HELP, preset
 from ganfix_plugin.commands.serving import Serving, serving_options
-from ganfix_plugin.errors import GanfixError
 
 
 @main.command()
 @click.option("--network", required=True, metavar="NETWORK", help=NETWORK_HELP)
 @serving_options
-@preset("--num", 2000, "Generations to label, seeds 0 on.")
+@preset("--num", 2000, "Generations to label, seeds 0 on.", type=click.IntRange(1, 100_000))
 @preset(
     "--order",
     "informative",
@@ -36,8 +35,6 @@ def label(network: str, serving: Serving, num: int, **how: Any) -> None:
     Every answer is on disk before the page says so: stop the server, close the page, go on later.
     """
     criteria = serving.criteria
-    if not 1 <= num <= 100_000:
-        raise GanfixError(f"--num {num}: expected 1 to 100000")
     with serving.opened(network) as served:
         from ganfix_plugin.web import start
 

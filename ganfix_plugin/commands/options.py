@@ -191,7 +191,7 @@ def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[i
 def samples(help: str = "Latents of the profile.") -> Decorator:
     """``--samples``."""
     until = "[default: until two halves of them agree, at most 10000]"
-    return click.option("--samples", type=int, help=f"{help} {until}")
+    return click.option("--samples", type=COUNT, help=f"{help} {until}")
 
 
 def table(*rows: Sequence[object]) -> str:
