@@ -237,7 +237,9 @@ def first_use(bench: Bench) -> Iterator[Fact]:
         (again == first and "first use" not in said),
     )
     if bench.kind == "ada":
-        network = f"--network={bench.work / 'micro' / 'net.pkl'}"
+        # In a folder of its own, since records are kept beside the network.
+        own = shutil.copytree(bench.work / "micro", bench.work / "first-use" / "micro")
+        network = f"--network={own / 'net.pkl'}"
         metric = [network, f"--data={bench.work / 'data.zip'}", "--metrics=fid", "--num-gen=60"]
         done = succeeded(bench.launched("calc_metrics.py", *metric, "--correct=seqc"))
         # The script's logger writes to stdout what comes on stderr while it runs.
