@@ -24,7 +24,7 @@ import tempfile
 import time
 import venv
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ SPEC = "seqabl:samples=64"
 CORRECT = f"--correct={SPEC}"
 N = len(SEEDS)
 SEEDED = "import torch; torch.manual_seed(0); from ganfix_plugin.cli import main; main()"
+KINDS = ("ada", "sg3", "genforce")
 Fact = tuple[str, bool]
 Done = subprocess.CompletedProcess[str]
 
@@ -628,7 +629,7 @@ def benches(
     folder: Path,
     only: str | None = None,
     device: str = "cpu",
-    kinds: Sequence[str] = ("ada", "sg3", "genforce"),
+    kinds: Sequence[str] = KINDS,
 ) -> Iterator[Bench]:
     """A bench of each kind that has a checkout in a folder, as long as it is used.
 
@@ -652,13 +653,16 @@ def benches(
             yield bench
 
 
-@click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--only", help="One of ada, sg3, genforce.")
-def main(folder: Path, only: str | None) -> None:
-    """Check the checkouts of hosts in FOLDER."""
-    started, failed, missing = time.time(), 0, {only} if only else {"ada", "sg3", "genforce"}
-    for bench in benches(folder, only):
+def check(
+    groups: Callable[[Bench], Iterable[tuple[str, Iterator[Fact]]]],
+    folder: Path,
+    only: str | None,
+    kinds: Sequence[str] = KINDS,
+) -> int:
+    """Print a line for each fact about the checkouts in a folder, by groups with a title; the
+    status to leave with."""
+    started, failed, missing = time.time(), 0, {only} if only else set(kinds)
+    for bench in benches(folder, only, kinds=kinds):
         missing.discard(bench.kind)
         for title, facts in groups(bench):
             try:
@@ -671,7 +675,15 @@ def main(folder: Path, only: str | None) -> None:
     for kind in sorted(missing):
         click.echo(f"MISS  {kind}: no checkout of it in {folder}")
     click.echo(f"{failed} failed, in {time.time() - started:.0f} s")
-    sys.exit(1 if failed else 0)
+    return 1 if failed else 0
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--only", help="One of ada, sg3, genforce.")
+def main(folder: Path, only: str | None) -> None:
+    """Check the checkouts of hosts in FOLDER."""
+    sys.exit(check(groups, folder, only))
 
 
 if __name__ == "__main__":

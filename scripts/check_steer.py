@@ -16,13 +16,12 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
-from check_hosts import SEEDED, Bench, Done, Fact, benches, records, succeeded
+from check_hosts import SEEDED, Bench, Done, Fact, check, records, succeeded
 
 STEER = "--correct=steer:samples=64"
 SEEDS = 16
@@ -196,20 +195,7 @@ FACTS = {"ada": ada, "sg3": sg3, "genforce": genforce, "rosinality": rosinality}
 @click.option("--only", type=click.Choice(KINDS), help="One host.")
 def main(folder: Path, only: str | None) -> None:
     """Check steering in the checkouts of hosts in FOLDER."""
-    started, failed, missing = time.time(), 0, {only} if only else set(KINDS)
-    for bench in benches(folder, only, kinds=KINDS):
-        missing.discard(bench.kind)
-        try:
-            for text, holds in FACTS[bench.kind](bench):
-                failed += not holds
-                click.echo(f"{'PASS' if holds else 'FAIL'}  {bench.kind} {text}")
-        except Exception as error:  # one broken fact must not hide the others
-            failed += 1
-            click.echo(f"FAIL  {bench.kind}: {error}")
-    for kind in sorted(missing):
-        click.echo(f"MISS  {kind}: no checkout of it in {folder}")
-    click.echo(f"{failed} failed, in {time.time() - started:.0f} s")
-    sys.exit(1 if failed else 0)
+    sys.exit(check(lambda bench: [(bench.kind, FACTS[bench.kind](bench))], folder, only, KINDS))
 
 
 if __name__ == "__main__":

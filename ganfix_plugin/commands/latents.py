@@ -48,8 +48,8 @@ def latents(
     ready(out)
     with network.opened() as generator:
         corrected, plain = (
-            corrected_latents(generator, seeds, *given, psi=trunc, class_index=class_index)
-            for given in (bound, ())
+            corrected_latents(generator, seeds, *corrections, psi=trunc, class_index=class_index)
+            for corrections in (bound, ())
         )
         name = "w" if generator.adapter.styled else "z"
     save_latents(out, corrected, name, seeds, " ".join(map(str, bound)))

@@ -95,8 +95,8 @@ class Bench:
             new = [place for place, digest in enumerate(batch) if digest not in self._rows]
             for name, look in looks.items():
                 rows = iter(look(images[new]).cpu() if new else ())
-                known = (self._rows.get(digest) for digest in batch)
-                features[name] += [next(rows) if row is None else row[name] for row in known]
+                kept = (self._rows.get(digest) for digest in batch)
+                features[name] += [next(rows) if row is None else row[name] for row in kept]
             small.append(adaptive_avg_pool2d(images, min(_SIDE, images.shape[-1])).cpu())
             digests += batch
         stacked = {name: torch.stack(rows) for name, rows in features.items()}

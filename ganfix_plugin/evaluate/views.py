@@ -58,7 +58,7 @@ class Views:
 
         def work(part: int, parts: int) -> Tensors:
             how = (num, seed, (part, parts))
-            seen = (real_batches(generator, path, each, *how) for each in networks.values())
+            seen = (real_batches(generator, path, network, *how) for network in networks.values())
             names = [f"real{ending}" for ending in networks]
             return numbered((dict(zip(names, rows)) for rows in zip(*seen)), part, parts)
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.entry import with_keywords
 from ganfix_plugin.generators.find import find_adapter, unwrap
 from ganfix_plugin.generators.layers import Adapter, select
 from ganfix_plugin.hooks.forward import device_of, observe
@@ -130,14 +129,7 @@ class Generator:
         fused with each sample's styles. That takes down to a tenth of the time and is the same but
         for rounding, so it is for measuring and not for rendering."""
         if self.device.type == "cpu":
-            original, entry = (G.get_submodule(self.entry.name) for G in (self.G, view))
-            quiet, forward = self.adapter.quietly(entry), entry.forward
-
-            def unfused(*args: Any, **kwargs: Any) -> Any:
-                args, kwargs = with_keywords(original, args, kwargs, quiet)
-                return forward(*args, **kwargs)
-
-            vars(entry)["forward"] = unfused
+            self.adapter.make_quiet(view.get_submodule(self.entry.name))
         return self.synthesize(z, c, view)
 
     def observe(

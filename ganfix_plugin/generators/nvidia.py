@@ -113,5 +113,5 @@ def unfused(
 
 def _same_arguments(function: Any) -> bool:
     """Whether a function of a host takes what `unfused` takes."""
-    mine, theirs = (list(signature(each).parameters) for each in (unfused, function))
+    mine, theirs = (list(signature(f).parameters) for f in (unfused, function))
     return mine == theirs

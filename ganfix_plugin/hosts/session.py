@@ -28,7 +28,7 @@ from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL, resolve_device
 from ganfix_plugin.hosts.flags import MetricOptions
-from ganfix_plugin.hosts.host import Function, Host, Situation, Wrapper, around, opening
+from ganfix_plugin.hosts.host import WAITS, Function, Host, Situation, Wrapper, around, opening
 from ganfix_plugin.hosts.record import CommandLine, leave
 from ganfix_plugin.spec import Options
 
@@ -265,26 +265,23 @@ def build_corrected(session: Session, build: Function) -> Function:
     def build_generator(*args: Any, **kwargs: Any) -> Any:
         G = build(*args, **kwargs)
         _correct_when_called(type(G), session)
-        setattr(G, _WAITS, True)
+        setattr(G, WAITS, True)
         return G
 
     return build_generator
 
 
-_WAITS = "ganfix_waits"
-
-
 def _correct_when_called(cls: Any, session: Session) -> None:
     call = cls.__call__
-    if hasattr(call, _WAITS):
+    if hasattr(call, WAITS):
         return
 
     @functools.wraps(call)
     def __call__(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if getattr(self, _WAITS, False):
-            setattr(self, _WAITS, False)
+        if getattr(self, WAITS, False):
+            setattr(self, WAITS, False)
             session.prepare(self)
         return call(self, *args, **kwargs)
 
-    setattr(__call__, _WAITS, True)
+    setattr(__call__, WAITS, True)
     cls.__call__ = __call__

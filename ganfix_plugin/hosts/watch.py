@@ -18,9 +18,10 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.attachment import placed
 from ganfix_plugin.hooks.standalone import Hook
+from ganfix_plugin.hosts.host import WAITS
+from ganfix_plugin.hosts.import_hooks import replaced
 
 _WATCHES = "ganfix_watches"
-WAITS = "ganfix_waits"  # an attribute of generators that are corrected when they are first called
 
 
 @contextmanager
@@ -28,7 +29,6 @@ def uncorrected_refused(generator: Generator, specs: str) -> Iterator[None]:
     """In here, calls of modules of the class of the generator's entry fail in which nothing
     corrects, with a `GanfixError`. Classes of torch itself are not watched."""
     cls: Any = type(generator.G.get_submodule(generator.entry.name))
-    before = vars(cls).get("__call__")
     call = cls.__call__
     if hasattr(call, _WATCHES) or cls.__module__.partition(".")[0] == "torch":
         yield
@@ -47,14 +47,8 @@ def uncorrected_refused(generator: Generator, specs: str) -> Iterator[None]:
         return call(self, *args, **kwargs)
 
     setattr(__call__, _WATCHES, True)
-    cls.__call__ = __call__
-    try:
+    with replaced(cls, "__call__", __call__):
         yield
-    finally:
-        if before is None:
-            del cls.__call__
-        else:
-            cls.__call__ = before
 
 
 @dataclass(frozen=True)

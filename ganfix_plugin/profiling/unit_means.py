@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.entry import Latent, with_keywords
+from ganfix_plugin.generators.entry import Latent
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch
 from ganfix_plugin.generators.layers import Adapter
@@ -103,8 +103,8 @@ class Reader:
         order in which they run."""
 
         def call(view: nn.Module) -> Any:
-            args_, kwargs_ = with_keywords(view, args, kwargs, self.adapter.quietly(view))
-            return view(*args_, **kwargs_)
+            self.adapter.make_quiet(view)
+            return view(*args, **kwargs)
 
         with random_state_kept(entry, seed=0):
             observe(entry, self.layers, visit, call, gradients=gradients)
