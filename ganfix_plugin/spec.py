@@ -75,43 +75,52 @@ class Portion(float):
         return f"{number_text(100 * self)}%"
 
 
-def portion(text: str) -> Portion:
-    """Parse ``30%`` or ``0.3``."""
-    value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    if not 0 <= value <= 1:
-        raise ValueError("a share from 0% to 100%")
-    return Portion(value)
+@dataclass(frozen=True)
+class Numbers:
+    """A parser of numbers, which pages make a slider or a field of.
+
+    Attributes:
+        low, high: both included.
+        kind: "share", a `Portion` written ``30%`` or ``0.3``; "whole"; or "number".
+        above: the lowest is excluded, since it would change nothing.
+        word: may stand in the place of a number.
+    """
+
+    low: float
+    high: float
+    kind: str = "number"
+    above: bool = False
+    word: str = ""
+
+    def __call__(self, text: str) -> Any:
+        """Parse; raises ValueError with what was expected."""
+        if self.word and text == self.word:
+            return text
+        if self.kind == "whole":
+            if not re.fullmatch(r"\d{1,10}", text) or not self.low <= int(text) <= self.high:
+                raise ValueError(f"a whole number of at least {self.low:g}, and less than 2³¹")
+            return int(text)
+        share = self.kind == "share"
+        value = float(text[:-1]) / 100 if share and text.endswith("%") else float(text)
+        if not self.low <= value <= self.high or (self.above and value == self.low):
+            low, high = (str(Portion(x)) if share else f"{x:g}" for x in (self.low, self.high))
+            start = f"above {low} and up" if self.above else f"from {low}"
+            raise ValueError(f"a {'share' if share else 'number'} {start} to {high}")
+        return Portion(value) if share else value
 
 
-def some(text: str) -> Portion:
-    """As `portion`, but not 0 %, which would change nothing."""
-    value = portion(text)
-    if not value:
-        raise ValueError("a share above 0% and up to 100%")
-    return value
+portion = Numbers(0, 1, "share")
+some = Numbers(0, 1, "share", above=True)
 
 
-def number(low: float, high: float) -> Callable[[str], float]:
+def number(low: float, high: float) -> Numbers:
     """A parser of numbers from low to high, both included."""
-
-    def parse(text: str) -> float:
-        value = float(text)
-        if not low <= value <= high:
-            raise ValueError(f"a number from {low:g} to {high:g}")
-        return value
-
-    return parse
+    return Numbers(low, high)
 
 
-def whole(low: int) -> Callable[[str], int]:
+def whole(low: int) -> Numbers:
     """A parser of whole numbers from low to 2³¹ − 1, which 32 bits hold."""
-
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"\d{1,10}", text) or not low <= int(text) < 2**31:
-            raise ValueError(f"a whole number of at least {low}, and less than 2³¹")
-        return int(text)
-
-    return parse
+    return Numbers(low, 2**31 - 1, "whole")
 
 
 def choice(*allowed: str) -> Callable[[str], str]:

@@ -15,11 +15,11 @@ from torch import nn
 
 from ganfix_plugin import attach
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.web.renderer import Picture, Renderer, encoded
+from ganfix_plugin.web.renderer import Picture, Renderer, drawing, encoded
 
 
-def rendering(G: nn.Module, **options: int) -> Renderer:
-    renderer = Renderer(Generator.of(G), **options)
+def rendering(G: nn.Module, **options: int) -> Renderer[Picture]:
+    renderer = Renderer(drawing(Generator.of(G)), **options)
     Thread(target=renderer.run, daemon=True).start()
     return renderer
 
@@ -69,7 +69,7 @@ def test_the_cache_stays_within_its_limit_and_keeps_what_was_used_last() -> None
 def test_what_was_prefetched_is_rendered_once_however_many_ask() -> None:
     G = dcgan()
     calls = _counted(G)
-    renderer = Renderer(Generator.of(G))
+    renderer = Renderer(drawing(Generator.of(G)))
     wanted = [Picture(seed) for seed in range(5)]
     renderer.prefetch(wanted)
     renderer.prefetch(wanted)
@@ -87,7 +87,7 @@ def test_what_was_prefetched_is_rendered_once_however_many_ask() -> None:
 def test_who_waits_comes_before_what_is_prefetched_and_before_the_learner() -> None:
     G = dcgan()
     order: list[str] = []
-    renderer = Renderer(Generator.of(G))
+    renderer = Renderer(drawing(Generator.of(G)))
     threads = [Thread(target=lambda: (renderer.idle(int), order.append("idle")))]
     threads[0].start()
     while not renderer._jobs:

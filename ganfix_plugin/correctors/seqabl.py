@@ -21,7 +21,7 @@ from ganfix_plugin.errors import GanfixWarning
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import Cap, Edit
 from ganfix_plugin.profiling.profile import Profile
-from ganfix_plugin.spec import LayerOptions, Portion, choice, number, option, portion
+from ganfix_plugin.spec import LayerOptions, Numbers, Portion, choice, option, portion
 
 PAPER_RATE, AUTO = 0.3, "auto"
 # What rate=auto takes instead where the paper's rate takes more than half of a layer.
@@ -37,7 +37,7 @@ class SeqablOptions(LayerOptions):
 
     rate: float | str | None = option(
         None,
-        lambda text: AUTO if text == AUTO else number(0, 1)(text),
+        Numbers(0, 1, word=AUTO),
         "ablate neurons of activation rate ≤ this, 0.3 in the paper [default: auto, which is 0.3 "
         "where that takes at most half of the live neurons of every layer, else lowest=30%]",
         tune=("0.05", "0.1", "0.15", "0.2", "0.3", "0.5"),

@@ -37,7 +37,7 @@ def verdict(choice: str, corrected: str) -> str:
     return IMPROVED if choice == corrected else WORSE
 
 
-def add_judging(app: Flask, task: Task, answers: Answers, renderer: Renderer) -> None:
+def add_judging(app: Flask, task: Task, answers: Answers, renderer: Renderer[Picture]) -> None:
     """Add the requests of the comparing page to an app."""
     questions = [_WHOLE, *task.criteria]
 

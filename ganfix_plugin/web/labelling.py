@@ -38,7 +38,7 @@ class Task:
     answered: Callable[[], None] = lambda: None
 
 
-def add_labelling(app: Flask, task: Task, answers: Answers, renderer: Renderer) -> None:
+def add_labelling(app: Flask, task: Task, answers: Answers, renderer: Renderer[Picture]) -> None:
     """Add the requests of the labelling page to an app."""
     corrected = bool(task.correction)
 

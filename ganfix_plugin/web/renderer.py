@@ -7,10 +7,10 @@ import io
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from PIL import Image
 from torch import Tensor
@@ -24,6 +24,7 @@ CACHE_BYTES = 128 * 2**20
 SMALL = 256  # side of an image in a grid; smaller images are shown as they are
 _NOW, _SOON, _IDLE = range(3)
 T = TypeVar("T")
+P = TypeVar("P", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -35,21 +36,22 @@ class Picture:
     small: bool = False
 
 
-class Renderer:
+class Renderer(Generic[P]):
     """Renders what is asked for at once, then what will be asked for soon, then what can wait.
 
     `run` must be called by the thread that opened the generator: what its host needs mended may be
-    mended in that thread only. All other methods are for other threads. The generator carries the
-    correction, if there is one; uncorrected images leave it out. Encoded images are kept up to
-    ``limit`` bytes, the least recently used ones are dropped.
+    mended in that thread only, so it alone calls ``draw``, which makes a PNG of a picture. All
+    other methods are for other threads. Encoded images are kept up to ``limit`` bytes, the least
+    recently used ones are dropped.
     """
 
-    def __init__(self, generator: Generator, limit: int = CACHE_BYTES):
-        self._generator, self._limit = generator, limit
+    def __init__(self, draw: Callable[[P], bytes], limit: int = CACHE_BYTES):
+        self._draw, self._limit = draw, limit
         self._jobs: list[tuple[int, int, Callable[[], Any], Future[Any]]] = []
         self._numbers = itertools.count()
-        self._pending: dict[Picture, Future[bytes]] = {}
-        self._cache: OrderedDict[Picture, bytes] = OrderedDict()
+        self._pending: dict[P, Future[bytes]] = {}
+        self._cache: OrderedDict[P, bytes] = OrderedDict()
+        self._bytes = 0
         self._changed = threading.Condition()
 
     def run(self, forever: bool = True) -> None:
@@ -69,7 +71,7 @@ class Renderer:
             except Exception as error:  # whoever asked for the image hears of it
                 future.set_exception(error)
 
-    def png(self, picture: Picture) -> bytes:
+    def png(self, picture: P) -> bytes:
         """An image as PNG, from the cache or as soon as it is rendered."""
         with self._changed:
             if picture in self._cache:
@@ -78,19 +80,24 @@ class Renderer:
             future = self._ask(picture, _NOW)
         return future.result()
 
-    def prefetch(self, pictures: Iterable[Picture]) -> None:
+    def prefetch(self, pictures: Iterable[P]) -> None:
         """Render these soon, unless they are there."""
         with self._changed:
             for picture in pictures:
                 if picture not in self._cache and picture not in self._pending:
                     self._ask(picture, _SOON)
 
+    def now(self, work: Callable[[], T]) -> T:
+        """What work by the generator comes to that somebody waits for."""
+        result: T = self._put(_NOW, work, Future()).result()
+        return result
+
     def idle(self, work: Callable[[], T]) -> T:
         """What work by the generator comes to, done when nobody waits for an image."""
         result: T = self._put(_IDLE, work, Future()).result()
         return result
 
-    def _ask(self, picture: Picture, priority: int) -> Future[bytes]:
+    def _ask(self, picture: P, priority: int) -> Future[bytes]:
         """Render a picture once, however many ask; a more urgent wish overtakes an earlier one."""
         future = self._pending.setdefault(picture, Future())
         return self._put(priority, lambda: self._keep(picture), future)
@@ -101,22 +108,30 @@ class Renderer:
             self._changed.notify_all()
         return future
 
-    def _keep(self, picture: Picture) -> bytes:
+    def _keep(self, picture: P) -> bytes:
         try:
-            content = encoded(self._render(picture.seed, picture.corrected), picture.small)
+            content = self._draw(picture)
             with self._changed:
                 self._cache[picture] = content
-                while sum(map(len, self._cache.values())) > self._limit and len(self._cache) > 1:
-                    self._cache.popitem(last=False)
+                self._bytes += len(content)
+                while self._bytes > self._limit and len(self._cache) > 1:
+                    self._bytes -= len(self._cache.popitem(last=False)[1])
             return content
         finally:
             with self._changed:
                 del self._pending[picture]
 
-    def _render(self, seed: int, corrected: bool) -> Tensor:
+
+def drawing(generator: Generator) -> Callable[[Picture], bytes]:
+    """What draws pictures by a generator, which carries the correction, if there is one;
+    uncorrected images leave it out."""
+
+    def draw(picture: Picture) -> bytes:
         # One by one: the pixels are those of the host's script, which renders one by one too.
-        ((z, c),) = seed_batches(self._generator, [seed], 1)
-        return render(self._generator, z, c, corrected)
+        ((z, c),) = seed_batches(generator, [picture.seed], 1)
+        return encoded(render(generator, z, c, picture.corrected), picture.small)
+
+    return draw
 
 
 def encoded(images: Tensor, small: bool = False) -> bytes:

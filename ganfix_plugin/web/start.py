@@ -23,7 +23,7 @@ from ganfix_plugin.web.guard import Guard
 from ganfix_plugin.web.judging import add_judging
 from ganfix_plugin.web.labelling import Task, add_labelling, waiting
 from ganfix_plugin.web.order import Learner, Queue, from_both_ends, shuffled
-from ganfix_plugin.web.renderer import Picture, Renderer
+from ganfix_plugin.web.renderer import Picture, Renderer, drawing
 from ganfix_plugin.web.server import Place, invite, new_app, serve
 
 log = logging.getLogger("ganfix")
@@ -42,7 +42,7 @@ def label(
     samples: int | None = None,
 ) -> None:
     """Serve the labelling page until the process is interrupted."""
-    renderer = Renderer(generator)
+    renderer = Renderer(drawing(generator))
     if order == RANDOM:
         queue = Queue(shuffled(range(num), "order"))
     else:
@@ -79,7 +79,7 @@ def judge(
     """
     with attach(generator, *specs) as attachment:
         correction = "; ".join(done.text for done in attachment.corrections)
-        renderer = Renderer(generator)
+        renderer = Renderer(drawing(generator))
         task = Task(
             generator=f"{generator.name} {answers.generator[:8]}",
             correction=correction,
@@ -109,7 +109,7 @@ def artifacts(answers: Answers, labels: Labels | None, most: int) -> list[int]:
 
 
 def _open(
-    task: Task, answers: Answers, renderer: Renderer, place: Place, raters: Sequence[str]
+    task: Task, answers: Answers, renderer: Renderer[Picture], place: Place, raters: Sequence[str]
 ) -> None:
     """Let the raters in, when the image that each of them sees first is ready."""
     guard = Guard(raters, place.address)
@@ -139,7 +139,9 @@ def _scores(generator: Generator, answers: Answers, num: int, samples: int | Non
     return kept
 
 
-def _learner(generator: Generator, answers: Answers, renderer: Renderer, queue: Queue) -> Learner:
+def _learner(
+    generator: Generator, answers: Answers, renderer: Renderer[Picture], queue: Queue
+) -> Learner:
     """What learns from the answers, and from the labels that the store has."""
     reader = Reader.of(generator, generator.layers[:3])
     path = stored_path(generator.fingerprint)
