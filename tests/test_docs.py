@@ -115,12 +115,13 @@ def workplace(network_pickle: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def extras() -> set[str]:
     """The extras that setup.py declares."""
     tree = ast.parse((ROOT / "setup.py").read_text())
-    (found,) = (
-        each.value
-        for each in ast.walk(tree)
-        if isinstance(each, ast.keyword) and each.arg == "extras_require"
+    (declared,) = (
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg == "extras_require"
     )
-    return set(ast.literal_eval(found))
+    assert isinstance(declared, ast.Dict)
+    return {ast.literal_eval(key) for key in declared.keys if key}
 
 
 Reader = Callable[[Path], tuple[int, str]]
@@ -208,10 +209,14 @@ def test_commands_in_running_text_name_what_exists() -> None:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built documentation."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", f"--site-dir={folder}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder
+    shutil.copy(ROOT / "zensical.toml", folder)
+    for part in ("docs", "scripts"):
+        shutil.copytree(ROOT / part, folder / part)
+    command = [sys.executable, "-m", "zensical", "build", "--strict"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "site"
 
 
 @pytest.mark.parametrize(

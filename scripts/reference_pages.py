@@ -1,5 +1,5 @@
-"""For mkdocs: all commands, and the tables of correctors and their keys, from the dataclasses that
-declare them."""
+"""For the documentation: all commands, and the tables of correctors and their keys, from the
+dataclasses that declare them. A Python-Markdown extension, named in zensical.toml."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import Field, fields
 from typing import Any
 
 from click import Context
+from markdown import Extension, Markdown
+from markdown.preprocessors import Preprocessor
 
 from ganfix_plugin import registry
 from ganfix_plugin.commands.group import main
@@ -17,14 +19,26 @@ from ganfix_plugin.spec import LayerOptions, Options, key_of, option_text
 MARK = "<!-- correctors -->"
 
 
-def on_startup(**_: Any) -> None:
-    """Called by mkdocs first. mkdocs-click lists what was added to the command already."""
+class _Correctors(Preprocessor):
+    """Puts the tables where a page has the mark."""
+
+    def run(self, lines: list[str]) -> list[str]:
+        if MARK not in lines:
+            return lines
+        at = lines.index(MARK)
+        tables = "\n".join(_lines()).splitlines()
+        return [*lines[:at], *tables, *lines[at + 1 :]]
+
+
+class ReferencePages(Extension):
+    def extendMarkdown(self, md: Markdown) -> None:
+        md.preprocessors.register(_Correctors(md), "correctors", priority=100)
+
+
+def makeExtension(**_: Any) -> ReferencePages:  # the name that Markdown looks for
+    # mkdocs-click lists what was added to the command already.
     main.list_commands(Context(main))
-
-
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Called by mkdocs with every page."""
-    return markdown.replace(MARK, "\n".join(_lines())) if MARK in markdown else markdown
+    return ReferencePages()
 
 
 def _lines() -> Iterator[str]:
