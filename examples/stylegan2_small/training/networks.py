@@ -456,7 +456,7 @@ class Conv2dLayer(nn.Module):
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
         weight = (self.weight * self.weight_gain).to(x.dtype)
-        size = weight.shape[-1]
+        size = int(weight.shape[-1])  # a tensor while it is traced
         if self.down == 1:
             x = functional.conv2d(x, weight, padding=size // 2)
         elif size == 1:
