@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin import registry
+from ganfix_plugin.artifacts.ranking import score_batches
+from ganfix_plugin.artifacts.scores import UNRENDERED, Scoring
 from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.correctors.bind import BoundSpec, parse_specs
 from ganfix_plugin.correctors.plan import correction_of
@@ -22,10 +24,9 @@ from ganfix_plugin.generators.latents import BATCH, LatentList
 from ganfix_plugin.hooks.attachment import Attachment, attached, baked
 from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
-from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import ensure
+from ganfix_plugin.spec import LayerChoice
 
 log = logging.getLogger("ganfix")
 
@@ -115,10 +116,11 @@ def profile(
 
 
 def detect(
-    G: nn.Module,
+    G: nn.Module | Generator,
     latents: Tensor,
     labels: Tensor | None = None,
     *,
+    by: str = "lr",
     rate: float = GATE_RATE,
     layers: str | Sequence[str] = "auto",
     samples: int | None = None,
@@ -128,24 +130,33 @@ def detect(
     """Score latents by how artifact-like their images will be, without rendering them ([C22], 4.1).
 
     Args:
-        G: any generator that an adapter knows, in evaluation mode.
+        G: a generator that an adapter knows, in evaluation mode; or a `Generator`, whose adapter
+            and discriminator are known.
         latents: [N, …] in the generator's own shape.
         labels: one-hot classes [N, classes] for conditional generators.
-        rate: neurons of at most this activation rate are counted.
-        layers: whose neurons are counted: ``auto``, ``all``, a choice such as ``0+1+3`` or
-            ``4x4+8x8``, or, for a generator that no adapter knows, a list of module names.
-        samples: latents to measure the rates on, unless the store has them; as in `profile`.
+        by: ``lr``, the number of activated low-rate neurons; or ``probe``, what ``steer`` goes by,
+            fitted first unless the store has it. As ``ganfix detect --by``.
+        rate: of ``lr``: neurons of at most this activation rate are counted.
+        layers: whose neurons are counted, or units are read: ``auto``, ``all``, a choice such as
+            ``0+1+3`` or ``4x4+8x8``, or, for a generator that no adapter knows, a list of module
+            names.
+        samples: latents to measure the rates or the probe's population on, unless the store has
+            them; as in `profile`.
         adapter: an adapter's name, where none or several recognise G.
         batch: latents per pass.
 
     Returns:
-        float32 [N] on the CPU: the number of activated LR-neurons; higher is more artifact-like.
+        float32 [N] on the CPU; higher is more artifact-like.
 
     Raises:
-        GanfixError: if no adapter knows G, a layer is not there, or latents or labels have another
-            shape.
+        GanfixError: if no adapter knows G, a layer is not there, latents or labels have another
+            shape, or there is no such score.
     """
+    if by not in UNRENDERED:
+        raise GanfixError(f"by={by}: expected one of {', '.join(UNRENDERED)}")
     generator, chosen = _opened(G, adapter, layers)
+    auto = layers == "auto" or not isinstance(layers, str)
+    choice = LayerChoice(() if auto else tuple(layer.number for layer in chosen))
     shape, classes = generator.latent_shape, generator.classes
     if tuple(latents.shape[1:]) != shape:
         expected = ", ".join(map(str, shape))
@@ -155,10 +166,8 @@ def detect(
             f"labels: found {'none' if labels is None else list(labels.shape)}, expected one-hot "
             f"[{len(latents)}, {classes}], since {generator.name} is conditional"
         )
-    measured, _ = ensure(generator, Settings(samples), chosen)
-    batches = LatentList(latents, labels).batches(generator, batch)
-    with random_state_kept(generator.G, seed=0):
-        return lr_counts(generator, measured.low_rates(chosen, rate), batches).float()
+    score = UNRENDERED[by](generator, Scoring(rate, choice, samples))
+    return score_batches(generator, score, LatentList(latents, labels).batches(generator, batch))
 
 
 def list_correctors() -> dict[str, str]:
@@ -182,11 +191,11 @@ def _beside_baked(generator: Generator, correction: Correction) -> None:
 
 
 def _opened(
-    G: nn.Module, adapter: str | None, layers: str | Sequence[str]
+    G: nn.Module | Generator, adapter: str | None, layers: str | Sequence[str]
 ) -> tuple[Generator, tuple[Layer, ...]]:
     """A generator and the layers of it that a text or a list of module names asks for."""
     if isinstance(layers, str):
-        generator = Generator.of(G, adapter)
+        generator = G if isinstance(G, Generator) else Generator.of(G, adapter)
         return generator, generator.choose(layers)
-    generator = Generator.of(G, adapter, layers)
+    generator = Generator.of(G.G if isinstance(G, Generator) else G, adapter, layers)
     return generator, generator.auto

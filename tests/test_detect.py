@@ -1,4 +1,4 @@
-"""`ganfix.detect`: the number of activated low-rate neurons of each latent's image."""
+"""`ganfix.detect`: how artifact-like each latent's image will be, which is not rendered."""
 
 from __future__ import annotations
 
@@ -105,3 +105,22 @@ def test_unknown_layers_are_refused_before_anything_is_measured(own_cache: Path)
     with pytest.raises(GanfixError, match="layers=top: expected auto, layer numbers"):
         ganfix.detect(dcgan(), torch.randn(2, 8, 1, 1), layers="top")
     assert not own_cache.exists()
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+@pytest.mark.parametrize("layers", ["auto", "4x4+8x8"])
+def test_by_the_probe_scores_are_those_that_its_gate_compares(
+    face: nn.Module, batch: int, layers: str
+) -> None:
+    z = latents(face, 20)
+    scores = ganfix.detect(face, z, by="probe", layers=layers, samples=200, batch=batch)
+    with ganfix.attach(face, f"steer:layers={layers},samples=200,gate=probe:80%") as attachment:
+        gate = attachment.corrections[0].gate
+        assert gate is not None
+        expected = gate.scorer(face, (z,), {})
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_score_that_needs_an_image_is_none_of_these(face: nn.Module) -> None:
+    with pytest.raises(GanfixError, match="by=realism: expected one of probe, lr"):
+        ganfix.detect(face, latents(face, 2), by="realism")

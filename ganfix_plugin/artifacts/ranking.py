@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.files import written
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import seed_batches
+from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.labels import KINDS, Labels, Sample
 from ganfix_plugin.workers import progress
@@ -80,8 +80,13 @@ def score_seeds(
     """The scores [n] of seeds or latents, float32 on the CPU; memory holds a batch and them."""
     batches = seed_batches(generator, samples, score.batch, class_index)
     total = -(-len(samples) // score.batch)
+    return score_batches(generator, score, progress(batches, total, "scoring"))
+
+
+def score_batches(generator: Generator, score: Score, batches: Iterable[Batch]) -> Tensor:
+    """The scores [n] of batches (z, c) as the generator's own tensors are, as of `score_seeds`."""
     with random_state_kept(generator.G, seed=0):
-        scores = [score.of(z, c).float().cpu() for z, c in progress(batches, total, "scoring")]
+        scores = [score.of(z, c).float().cpu() for z, c in batches]
     return torch.cat(scores) if scores else torch.zeros(0)
 
 

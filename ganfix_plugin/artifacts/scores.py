@@ -171,4 +171,5 @@ def probe(generator: Generator, scoring: Scoring) -> Score:
     )
 
 
-SCORES = {"probe": probe, "lr": lr, "artifact": artifact, "realism": realism}
+UNRENDERED = {"probe": probe, "lr": lr}
+SCORES = {**UNRENDERED, "artifact": artifact, "realism": realism}
