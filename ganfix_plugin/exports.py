@@ -31,7 +31,6 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks import standalone
 from ganfix_plugin.hooks.attachment import attached, baked, placed
 from ganfix_plugin.hooks.correction import Correction
-from ganfix_plugin.hooks.crossing import Cross
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile, Settings
 
@@ -205,9 +204,14 @@ def _bake(generator: Generator, corrections: Sequence[Correction], make: Make) -
                 attributes["layer"] = make(Layer, **vars(hook.layer))
                 edit = _copied(correction.edits[hook.layer], make)
             elif isinstance(hook, standalone.BeforeHook) and correction.moves:
-                edit = _copied(_crossing(correction), make)
-            baked = make(standalone.Baked, ganfix=text, edit=edit, gate=gates[correction])
-            attributes["correction"] = baked
+                edit = _copied(correction.edits.cross, make)
+            attributes["correction"] = make(
+                standalone.Baked,
+                ganfix=text,
+                edit=edit,
+                gate=gates[correction],
+                strength=correction.strength,
+            )
             hooks[key] = make(type(hook), **attributes)
 
 
@@ -220,40 +224,31 @@ def _copied(edit: Any, make: Make) -> Any:
     )
 
 
-def _crossing(correction: Correction) -> Cross:
-    """The one step of a boundary, whose own gate by the latent it takes along."""
-    cross, gate = correction.edits.cross, correction.gate
-    if gate and isinstance(gate.scorer, ProbeScorer) and not gate.scorer.reader.layers:
-        return replace(cross, above=gate.threshold)
-    return cross
-
-
 def _gate(correction: Correction, make: Make) -> Any:
     if correction.gate is None:
         return None
-    scorer, threshold = correction.gate.scorer, correction.gate.threshold
+    scorer = correction.gate.scorer
     if isinstance(scorer, ProbeScorer):
         reader, probe = scorer.reader, scorer.probe
-        if not reader.layers:
-            return None
         if probe.centres is not None:
             raise GanfixError(
                 f"export: {correction.text} has thresholds by class, which an export cannot carry; "
                 "measure the one class that is wanted: class=N"
             )
         weight = probe.weight / probe.deviation
-        scoring = make(
-            standalone.UnitScore,
-            names=tuple(layer.name for layer in reader.layers),
-            weight=weight,
-            bias=-float(weight.double() @ probe.mean.double()),
-            quiet=dict(reader.adapter.quiet),
-        )
+        bias = -float(weight.double() @ probe.mean.double())
+        if not reader.layers:
+            styled = probe.scale > 0
+            scoring = make(standalone.InputScore, weight=weight, bias=bias, styled=styled)
+        else:
+            names, quiet = tuple(layer.name for layer in reader.layers), dict(reader.adapter.quiet)
+            scoring = make(standalone.UnitScore, names=names, weight=weight, bias=bias, quiet=quiet)
     else:
         assert isinstance(scorer, LRScorer)
         caps = {layer.name: make(standalone.Cap, neurons=x) for layer, x in scorer.low_rate}
         scoring = make(standalone.LowRateCount, caps=caps)
-    return make(standalone.Gated, scorer=scoring, threshold=threshold)
+    gate = correction.gate
+    return make(standalone.Gated, scorer=scoring, threshold=gate.threshold, full=gate.full)
 
 
 _EDITS = (standalone.Cap, standalone.Scale, standalone.Truncate)

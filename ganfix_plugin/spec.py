@@ -173,6 +173,8 @@ def layer_choice(text: str) -> LayerChoice:
 class Gate:
     """Which samples are corrected: those whose ``score`` exceeds ``threshold``.
 
+    Where there is ``full``, by as much as the score's place from one to the other; all of it above.
+
     "lr" is the count of active low-rate neurons: a `Portion` as threshold is a quantile of the
     generator's own counts, a number is absolute. "artifact" is the classifier's probability, and
     "probe" the probe's score, whose threshold is always a quantile.
@@ -180,25 +182,35 @@ class Gate:
 
     score: str
     threshold: float
+    full: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> Gate | None:
-        """Parse ``off``, ``probe:70%``, ``lr:70%``, ``lr:1200`` or ``artifact:0.5``."""
+        """Parse ``off``, ``probe:70%``, ``lr:70%``, ``lr:1200``, ``artifact:0.5``, or a range as
+        ``lr:60%..80%``."""
         if text == "off":
             return None
         score, _, value = text.partition(":")
-        number = re.fullmatch(r"\d+(\.\d+)?(%?)", value)
-        as_share = {"lr": (True, False), "probe": (True,), "artifact": (False,)}.get(score, ())
-        if not number or bool(number[2]) not in as_share:
-            raise ValueError("off, probe:QUANTILE%, lr:QUANTILE%, lr:COUNT or artifact:PROBABILITY")
-        threshold = portion(value) if number[2] else float(value)
-        if score == "artifact" and threshold > 1:
+        ends = value.split("..", 1)
+        numbers = [re.fullmatch(r"\d+(\.\d+)?(%?)", end) for end in ends]
+        units = {number[2] if number else None for number in numbers}
+        allowed = {"lr": ("", "%"), "probe": ("%",), "artifact": ("",)}.get(score, ())
+        if len(units) > 1 or not units <= {*allowed}:
+            raise ValueError(
+                "off, probe:QUANTILE%, lr:QUANTILE%, lr:COUNT or artifact:PROBABILITY, or a range "
+                "of them such as lr:60%..80%"
+            )
+        values = [portion(end) if "%" in units else float(end) for end in ends]
+        if score == "artifact" and max(values) > 1:
             raise ValueError("artifact:PROBABILITY from 0 to 1")
-        return cls(score, threshold)
+        if len(values) > 1 and values[0] >= values[1]:
+            raise ValueError("a range that rises, such as lr:60%..80%")
+        return cls(score, *values)
 
     def __str__(self) -> str:
-        value = self.threshold
-        return f"{self.score}:{value if isinstance(value, Portion) else number_text(value)}"
+        values = [self.threshold] if self.full is None else [self.threshold, self.full]
+        texts = [str(v) if isinstance(v, Portion) else number_text(v) for v in values]
+        return f"{self.score}:{'..'.join(texts)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +222,15 @@ class Options:
         Gate.parse,
         "correct only samples whose artifact score exceeds this: off, probe:QUANTILE% of the "
         "generator's own scores by a probe of its first layers, lr:QUANTILE% of its own counts of "
-        "active low-rate neurons, lr:COUNT of them, or artifact:PROBABILITY by the classifier",
+        "active low-rate neurons, lr:COUNT of them, or artifact:PROBABILITY by the classifier; "
+        "over a range such as lr:60%..80%, the more the higher it is, so that videos do not jump",
         tune=("lr:50%", "lr:60%", "lr:70%", "lr:80%", "lr:90%"),
+    )
+    strength: Portion = option(
+        Portion(1),
+        portion,
+        "how much of the correction: 100% is all of it, 0% none",
+        tune=("25%", "50%", "75%"),
     )
     samples: int | None = option(
         None,

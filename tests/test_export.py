@@ -42,6 +42,8 @@ SPECS = [
     (GATED,),
     ("random:of=units,portion=10%",),
     ("truncation:psi=0.7",),
+    (f"{SEQABL},strength=40%,gate=lr:20%..70%",),
+    ("random:of=units,strength=50%", "truncation:psi=0.5,strength=30%"),
     ("units:units=2:1+5+7", GATED, "truncation:psi=0.9,gate=lr:40%,samples=200"),
 ]
 STYLEGAN2 = EXAMPLES / "stylegan2_small"
@@ -279,6 +281,7 @@ PROBED = [
     "boundary:samples=300",
     "boundary:samples=300,gate=off,target=30%",
     "boundary:samples=300,gate=lr:50%",
+    "boundary:samples=300,strength=60%,gate=probe:40%..90%",
     "seqabl:samples=300,gate=probe:60%",
 ]
 

@@ -137,8 +137,8 @@ def test_an_unknown_key_lists_the_known() -> None:
     with pytest.raises(GanfixError) as error:
         parse_spec("none:rate=0.3")
     assert str(error.value) == (
-        "--correct none:rate=0.3: none has no key rate; its keys: gate, samples, class, profile, "
-        "extractor, real"
+        "--correct none:rate=0.3: none has no key rate; its keys: gate, strength, samples, class, "
+        "profile, extractor, real"
     )
 
 

@@ -121,7 +121,7 @@ def test_keys_that_are_given_stay_and_the_layers_are_each_alone_and_all_up_to_ea
     pggan: nn.Module,
 ) -> None:
     open_keys = choices(parse_spec("seqabl:rate=0.2,side=low"), Generator.of(pggan).auto)
-    assert set(open_keys) == {"gate", "layers", "lowest"}
+    assert set(open_keys) == {"gate", "strength", "layers", "lowest"}
     assert open_keys["layers"] == ("", "1", "3", "5", "1+3", "1+3+5")
 
 
@@ -154,7 +154,7 @@ def test_nothing_left_to_search_is_an_error(pggan: nn.Module) -> None:
     with pytest.raises(GanfixError, match="no key is left to search"):
         tune(
             Generator.of(pggan),
-            parse_spec("truncation:gate=off"),
+            parse_spec("truncation:gate=off,strength=50%"),
             judged(pggan),
             extractor=EXTRACTOR,
         )

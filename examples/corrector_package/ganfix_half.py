@@ -18,7 +18,7 @@ from ganfix_plugin.spec import LayerOptions, number, option
 
 @dataclass(frozen=True, kw_only=True)
 class HalfOptions(LayerOptions):
-    """`layers` and `gate` are there already; this adds how much is left."""
+    """`layers`, `gate` and `strength` are there already; this adds how much is left."""
 
     factor: float = option(0.5, number(0, 2), "what every unit is multiplied by")
 

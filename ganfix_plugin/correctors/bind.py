@@ -29,12 +29,15 @@ class BoundSpec:
 
     def __str__(self) -> str:
         """Every option spelled out. The keys that say how to measure are left out where nothing is
-        measured, or where a given profile was measured already, in a way of its own."""
+        measured, or where a given profile was measured already, in a way of its own; and the whole
+        strength, which goes without saying."""
         measuring = {"samples", "class"}
         if not self.corrector.needs and not self.options.gate:
             left_out = {*measuring, "profile"}
         else:
             left_out = measuring if self.options.profile else {"profile"}
+        if self.options.strength == 1:
+            left_out = {*left_out, "strength"}
         keys = keys_text(self.options, left_out)
         return f"{self.corrector.name}:{keys}" if keys else self.corrector.name
 

@@ -8,6 +8,7 @@ row goes depends neither on its batch nor on anybody's random numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from torch import Tensor, nn
 from ganfix_plugin.artifacts.probes import SOURCES
 from ganfix_plugin.correctors.gates import ProbeScorer
 from ganfix_plugin.generators.entry import Latent, of_rows
-from ganfix_plugin.hooks.crossing import wave
+from ganfix_plugin.hooks.crossing import between, wave
 from ganfix_plugin.hooks.forward import Call
-from ganfix_plugin.hooks.standalone import Shared
+from ganfix_plugin.hooks.standalone import Shared, blended
 from ganfix_plugin.profiling.probe import Probe
 from ganfix_plugin.spec import Gate, Options, Portion, choice, option, some
 
@@ -127,21 +128,23 @@ class Moving(Shared):
         return self.scorer.reader.adapter.latent(entry, args, kwargs)
 
     def __call__(
-        self, entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], rows: Tensor
+        self, entry: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], amounts: Tensor
     ) -> Call:
-        """The same call with the latents of some rows moved.
+        """The same call with latents moved.
 
         Args:
             entry: the module that is called, which stays as it is.
-            rows: bool [N].
+            amounts: [N], on the CPU, how much of its way each row goes.
         """
         # Tensors that were made in inference mode take part in no gradient; copies of them do.
         with torch.inference_mode(False), torch.no_grad():
             latent = self._opened(entry, args, kwargs)
-            chosen, n = rows.nonzero()[:, 0].to(latent.x.device), len(latent.x)
+            chosen, n = amounts.nonzero()[:, 0].to(latent.x.device), len(latent.x)
             part = self._opened(entry, *of_rows(latent.call(latent.x), chosen, n))
+            moved, mix = self._moved(entry, part), partial(between, styled=latent.styled)
+            moved = blended(part.x.to(moved.dtype), moved, amounts[amounts > 0], mix)
             x = latent.x.clone()
-            x[chosen] = self._moved(entry, part).to(x.dtype)
+            x[chosen] = moved.to(x.dtype)
         return latent.call(x)
 
     def _moved(self, entry: nn.Module, latent: Latent) -> Tensor:

@@ -53,7 +53,8 @@ def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any = None)
     numbers += f",classifier={classifier.digest()}" if classifier else ""
     prefix = f"{entry.name}." if entry.name else ""
     inside = tuple(layer.name for layer in generator.layers if layer.name.startswith(prefix))
-    return kind_of(edits)(str(spec), entry, edits, gate, numbers, inside)
+    strength = float(spec.options.strength)
+    return kind_of(edits)(str(spec), entry, edits, gate, strength, numbers, inside)
 
 
 def measured_for(
@@ -162,16 +163,16 @@ def _chosen(generator: Generator, options: Options) -> tuple[Layer, ...]:
 
 
 def _gate(generator: Generator, options: Any, context: CorrectorContext) -> Gated:
-    threshold, profile, probe = options.gate.threshold, context.profile, context.probe
-    if probe and options.gate.score == "probe":
-        return Gated(probe, float(probe.probe.threshold(torch.tensor([threshold]))))
-    if profile and options.gate.score == "lr":
-        layers = generator.choose("auto")
-        if isinstance(threshold, Portion):
-            threshold = profile.score_at(threshold, layers)
-        low_rate = profile.low_rates(layers)
-        entry = context.entry.name
-        return Gated(LRScorer(tuple((layer.within(entry), x) for layer, x in low_rate)), threshold)
+    gate, profile, probe = options.gate, context.profile, context.probe
+    ends = [gate.threshold, gate.threshold if gate.full is None else gate.full]
+    if probe and gate.score == "probe":
+        return Gated(probe, *probe.probe.threshold(torch.tensor(ends)).tolist())
+    if profile and gate.score == "lr":
+        layers, entry = generator.choose("auto"), context.entry.name
+        if isinstance(gate.threshold, Portion):
+            ends = [profile.score_at(share, layers) for share in ends]
+        counted = tuple((layer.within(entry), x) for layer, x in profile.low_rates(layers))
+        return Gated(LRScorer(counted), *ends)
     assert context.classifier is not None
     extractor = context.classifier.load_extractor(generator.discriminator)
-    return Gated(ArtifactScorer(context.classifier, extractor, context.entry), threshold)
+    return Gated(ArtifactScorer(context.classifier, extractor, context.entry), *ends)

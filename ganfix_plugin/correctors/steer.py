@@ -20,7 +20,7 @@ from ganfix_plugin.artifacts.probes import ProbeChoice
 from ganfix_plugin.correctors.corrector import Corrector, CorrectorContext
 from ganfix_plugin.correctors.moving import Moving, MovingOptions
 from ganfix_plugin.generators.entry import Latent, of_rows
-from ganfix_plugin.spec import LayerChoice, Portion, option, portion, some, whole
+from ganfix_plugin.spec import LayerChoice, Portion, option, some, whole
 
 SHORTEST = 0.005  # of a step, as a share of the scale
 OVERSHOT = (
@@ -46,12 +46,6 @@ class SteerOptions(MovingOptions):
         "the longest step, as a share of the norm of z, or of the mean distance of ws from their "
         "mean",
     )
-    strength: Portion = option(
-        Portion(1),
-        portion,
-        "how much of the way flagged samples go: 100% to the target, 0% none of it",
-        tune=("25%", "50%", "75%"),
-    )
 
     @property
     def probe(self) -> ProbeChoice:
@@ -67,17 +61,13 @@ class Steering(Moving):
         steps: at most so many.
         cap: the longest step, as a share of the scale: the norm of a z, and the mean distance of
             ws from their mean.
-        strength: of the way that the steps come to, how much is gone.
     """
 
     steps: int
     cap: float
-    strength: float
 
     def _moved(self, entry: nn.Module, latent: Latent) -> Tensor:
         start = latent.x.to(torch.promote_types(latent.x.dtype, torch.float32))
-        if not self.strength:
-            return start
         x, norms = start.clone(), start.flatten(1).norm(dim=1)
         scales = torch.full_like(norms, self.scorer.probe.scale) if latent.styled else norms
         stops, classes = self.stops(latent), self.scorer.reader.classes(latent)
@@ -103,9 +93,6 @@ class Steering(Moving):
             here, gradient = x[left], gradient[above] / gain
             step = self._step(latent, here, gradient.flatten(1), score - stops[left], scales[left])
             x[left] = placed(left, here - step.view_as(gradient))
-        if self.strength < 1:
-            everything = torch.arange(len(x), device=x.device)
-            x = placed(everything, start.lerp(x, self.strength))
         return x
 
     def _step(
@@ -146,8 +133,7 @@ def edits(options: SteerOptions, context: CorrectorContext) -> Steering:
     """What moves the latents of a call."""
     assert context.probe is not None
     target = options.target.of(context.probe.probe, options.below)
-    how = (options.steps, options.cap, options.strength)
-    return Steering(context.probe, target, options.below, *how)
+    return Steering(context.probe, target, options.below, options.steps, options.cap)
 
 
 CORRECTOR = Corrector(

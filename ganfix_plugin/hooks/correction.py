@@ -6,7 +6,7 @@ entry runs, at each of its layers, and after the entry, with the `CallState` of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
@@ -53,9 +53,9 @@ class Move(Protocol):
     def latent(self, entry: nn.Module, args: Args, kwargs: Kwargs) -> Tensor:
         """The latents [N, …] that the entry is called with."""
 
-    def __call__(self, entry: nn.Module, args: Args, kwargs: Kwargs, rows: Tensor) -> Call:
-        """The arguments of the same call with the latents of some rows, bool [N], moved; all other
-        rows, and the module, stay as they are."""
+    def __call__(self, entry: nn.Module, args: Args, kwargs: Kwargs, amounts: Tensor) -> Call:
+        """The arguments of the same call with latents moved by amounts [N], on the CPU: all of the
+        way at 1; at 0 rows stay as they are, and so does the module."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,7 @@ class Correction(Shared):
         entry: the module that scripts really call, and where the image is in what it returns.
         edits: what the corrector made of its options.
         gate: None corrects every sample.
+        strength: how much of the edits, from 0 to 1.
         profile: which measurements it was made from; empty if from none.
         inside: the generator's layers inside the entry. What is corrected at the entry is missed
             where they are run by themselves, which is refused.
@@ -78,6 +79,7 @@ class Correction(Shared):
     entry: Layer
     edits: Any
     gate: Gated | None = None
+    strength: float = 1.0
     profile: str = ""
     inside: tuple[str, ...] = ()
 
@@ -110,13 +112,16 @@ class Correction(Shared):
 
     def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
         """At one of its layers: another feature map [N, C, H, W] than x, or None."""
-        if self.gate and (call.rows is None or len(call.rows) != len(x)):
+        if self.gate and (call.weights is None or len(call.weights) != len(x)):
             raise self.missed(layer.name)
-        rows: Iterable[int] = ()
-        if layer == next(iter(self.edits)):
-            rows = bytes([1]) * len(x) if call.rows is None else call.rows.tolist()
-        count(call.token, 1, rows)
-        return edited(self.edits[layer], x, call.rows)
+        first = layer == next(iter(self.edits))
+        count(call.token, 1, (self.amounts(call, len(x)) > 0).tolist() if first else ())
+        return edited(self.edits[layer], x, self.strength, call.weights)
+
+    def amounts(self, call: CallState, rows: int) -> Tensor:
+        """By how much each row of a call is corrected: float [N] from 0 to 1, on the CPU."""
+        weights = torch.ones(rows) if call.weights is None else call.weights
+        return self.strength * weights
 
 
 class SecondPassCorrection(Correction):
@@ -139,8 +144,8 @@ class SecondPassCorrection(Correction):
     def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
         if call.kept is not None:
             call.kept[layer.name] = self.edits.keep(layer, x.detach())
-        elif call.rows is not None and layer in call.second:
-            return where(call.rows, call.second[layer](x), x)
+        elif layer in call.second:
+            return edited(call.second[layer], x, self.strength, call.weights)
         return None
 
     def after(self, call: CallState, output: Any, again: Callable[[], Any]) -> Any:
@@ -154,16 +159,17 @@ class SecondPassCorrection(Correction):
             )
         kept, call.kept = call.kept or {}, None
         rows, edits = self.edits.decide(images, kept)
-        rows = rows.cpu()
-        call.rows = rows if call.rows is None else rows & call.rows
-        count(call.token, 1, call.rows.tolist())
-        if not call.rows.any():
+        decided = rows.float().cpu()
+        call.weights = decided if call.weights is None else decided * call.weights
+        changed = self.amounts(call, len(rows)) > 0
+        count(call.token, 1, changed.tolist())
+        if not changed.any():
             return None
         call.second = edits
         restore(call.start)
         with torch.no_grad(), uncounted():
             second = self.entry.read(again())
-        return self.entry.write(output, where(call.rows, second, images))
+        return self.entry.write(output, where(changed, second, images))
 
 
 class MoveCorrection(Correction):
@@ -183,9 +189,9 @@ class MoveCorrection(Correction):
                 f"{self.text}: cannot run under gradients of the latent, since it moves the latent "
                 "by gradients of its own; use torch.no_grad(), or a corrector of feature maps"
             )
-        rows = torch.ones(len(x), dtype=torch.bool) if call.rows is None else call.rows
-        count(call.token, 1, rows.tolist())
-        return self.edits(module, args, kwargs, rows) if rows.any() else None
+        amounts = self.amounts(call, len(x))
+        count(call.token, 1, (amounts > 0).tolist())
+        return self.edits(module, args, kwargs, amounts) if amounts.any() else None
 
 
 def kind_of(edits: Mapping[Layer, Edit] | SecondPass | Move) -> type[Correction]:

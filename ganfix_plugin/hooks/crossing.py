@@ -30,7 +30,6 @@ class Cross:
         below: the share of the population that the gate leaves alone.
         signs: [d], of the `wave` that spreads.
         scale: the mean distance of ws from their mean; 0 where x is z.
-        above: rows of a score that is not above this are not flagged.
     """
 
     weight: Tensor
@@ -40,7 +39,6 @@ class Cross:
     below: float
     signs: Tensor
     scale: float
-    above: float = float("-inf")
 
     def __deepcopy__(self, memo: Any) -> Any:
         return self
@@ -56,7 +54,6 @@ class Cross:
         else:
             shares = torch.full_like(score, self.share)
         excess = (score - quantile(self.quantiles, shares)).clamp(min=0) / length
-        flagged = (excess > 0) & (score > self.above)
         if styled:
             shift = excess[:, None] * normal
             moved = x - shift.view(len(x), *(1 for _ in x.shape[1:-1]), x.shape[-1])
@@ -68,7 +65,22 @@ class Cross:
             around = (radius.square() - goal.square()).clamp(min=0).sqrt()
             beside = beside * (around / beside.norm(dim=1).clamp(min=1e-12))[:, None]
             moved = (goal[:, None] * normal + beside).view_as(x)
-        return torch.where(flagged.view(-1, *(1 for _ in x.shape[1:])), moved.to(x.dtype), x)
+        flagged = (excess > 0).view(-1, *(1 for _ in x.shape[1:]))
+        return torch.where(flagged, moved.to(x.dtype), x)
+
+    def mix(self, x: Tensor, y: Tensor, amount: Any) -> Tensor:
+        """As `between`."""
+        return between(x, y, amount, self.scale > 0)
+
+
+def between(x: Tensor, y: Tensor, amount: Any, styled: bool) -> Tensor:
+    """On the way from latents x [N, …] to y, an amount from 0 to 1 of it; z stays on its sphere."""
+    mixed = torch.lerp(x, y, amount)
+    if styled:
+        return mixed
+    norms = [v.float().flatten(1).norm(dim=1) for v in (x, mixed)]
+    factor = norms[0] / norms[1].clamp(min=1e-12)
+    return mixed * factor.to(x.dtype).view(-1, *(1 for _ in x.shape[1:]))
 
 
 def quantile(quantiles: Tensor, shares: Tensor) -> Tensor:

@@ -164,12 +164,32 @@ def _bits(like: Tensor) -> Tensor:
 # --- rows and arguments of a call
 
 
-def edited(edit: Edit, x: Tensor, rows: Tensor | None) -> Tensor | None:
-    """x, edited at rows (bool [N], on the CPU) or at all (None); None where no row is chosen."""
-    if rows is not None and not rows.any():
+def edited(edit: Edit, x: Tensor, strength: float, weights: Tensor | None) -> Tensor | None:
+    """x [N, …], edited with some strength from 0 to 1, that of each row times its weight ([N], on
+    the CPU; None are all 1). None where nothing changes."""
+    mix = getattr(edit, "mix", torch.lerp)
+    if not strength or (weights is not None and not weights.any()):
         return None
     y = edit(x)
-    return y if rows is None or rows.all() else where(rows, y, x)
+    if weights is not None:
+        return blended(x, y, strength * weights, mix)
+    return y if strength == 1 else mix(x, y, strength)
+
+
+def blended(
+    x: Tensor, y: Tensor, amounts: Tensor, mix: Callable[..., Tensor] = torch.lerp
+) -> Tensor:
+    """x [N, …] in rows of an amount of 0, y in those of 1, both bit for bit, and in all others
+    ``mix(x, y, amount)``; amounts are [N], on the CPU."""
+    partly = (amounts > 0) & (amounts < 1)
+    if partly.any():
+        y = where(partly, mix(x, y, rows_like(amounts, x)), y)
+    return y if amounts.all() else where(amounts > 0, y, x)
+
+
+def rows_like(values: Tensor, x: Tensor) -> Tensor:
+    """A number for each row [N], in a shape that multiplies x [N, …]."""
+    return values.to(x).view(-1, *(1,) * (x.dim() - 1))
 
 
 def where(rows: Tensor, y: Tensor, x: Tensor) -> Tensor:
@@ -311,7 +331,9 @@ class CallState:
     """What belongs to one call of an entry, in one thread and for one correction."""
 
     token: str
-    rows: Tensor | None = None  # to correct, bool [N] on the CPU; None where no gate chooses
+    # By how much each row is corrected, float [N] from 0 to 1 on the CPU, as far as a gate or a
+    # first pass says; None where none does.
+    weights: Tensor | None = None
     # Of second passes: the random state that the entry started from; while the first runs, what it
     # leaves for the decision, by layer name; while the second runs, its edits, by layer.
     start: list[tuple[torch.Generator, Tensor]] = field(default_factory=list)
@@ -353,7 +375,7 @@ class BeforeHook(Hook):
             with random_state_kept(module):
                 scores = gate.scorer(module, args, kwargs)
             # On the CPU, where layers can ask how many rows there are without a synchronisation.
-            call.rows = (scores > gate.threshold).cpu()
+            call.weights = gate.weights(scores).cpu()
         _calls.states[self.token] = call
         return self.correction.before(call, module, args, kwargs)
 
@@ -428,17 +450,28 @@ class GuardHook(Hook):
 
 @dataclass(frozen=True)
 class Gated:
-    """Correct only rows whose score exceeds a threshold.
+    """Correct only rows whose score exceeds a threshold, or by as much as it does.
 
     Attributes:
         scorer: from the entry and the arguments of a call to float or int [N]; it must leave the
             module as it is. Random state is restored after it, so that the corrected pass draws the
             noise that was scored.
         threshold: rows with a greater score are corrected.
+        full: by all of it from this score on, and in between by as much as the score lies there; a
+            gate is hard where this is not above the threshold.
     """
 
     scorer: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Tensor]
     threshold: float
+    full: float
+
+    def weights(self, scores: Tensor) -> Tensor:
+        """By how much rows of some scores [N] are corrected: float32 [N] from 0 to 1."""
+        passing = (scores > self.threshold).float()
+        if self.full <= self.threshold:
+            return passing
+        place = (scores.float() - self.threshold) / (self.full - self.threshold)
+        return place.clamp(max=1).where(passing > 0, passing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -449,6 +482,7 @@ class Baked(Shared):
     ganfix: str  # what was baked in, as `export.About` writes it
     edit: Edit | None
     gate: Gated | None
+    strength: float
 
     def check(self, module: nn.Module) -> None:
         if module.training:
@@ -467,13 +501,14 @@ class Baked(Shared):
         """The arguments of a call with its latent moved, or None."""
         if not self.edit:
             return None
-        y = edited(self.edit, first_argument(module, args, kwargs), call.rows)
+        x = first_argument(module, args, kwargs)
+        y = edited(self.edit, x, self.strength, call.weights)
         return None if y is None else with_first(module, args, kwargs, y)
 
     def at(self, call: CallState, layer: Any, x: Tensor) -> Tensor | None:
-        if self.gate and (call.rows is None or len(call.rows) != len(x)):
+        if self.gate and (call.weights is None or len(call.weights) != len(x)):
             raise self.missed(layer.name)
-        return edited(self.edit, x, call.rows) if self.edit else None
+        return edited(self.edit, x, self.strength, call.weights) if self.edit else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -492,6 +527,22 @@ class LowRateCount(Shared):
         with torch.no_grad():
             shown(module, self.caps, count, lambda view: view(*args, **kwargs))
         return torch.stack(counts).sum(dim=0, dtype=torch.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class InputScore(Shared):
+    """A probe's score of each sample by its latent, which the module is called with first: weight ·
+    z + bias, or of the mean of its ws [N, …, d]."""
+
+    weight: Tensor
+    bias: float
+    styled: bool
+
+    def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> Tensor:
+        v = first_argument(module, args, kwargs).detach().float()
+        v = v.flatten(1, -2).mean(dim=1) if self.styled and v.dim() > 2 else v.flatten(1)
+        score: Tensor = v @ self.weight.to(v) + self.bias
+        return score
 
 
 @dataclass(frozen=True, eq=False)
