@@ -47,7 +47,7 @@ setup(
     packages=find_packages(include=["ganfix_plugin", "ganfix_plugin.*"]),
     package_data={
         "ganfix_plugin": ["py.typed", "ops/*.h", "ops/*.cpp", "ops/*.cu"],
-        "ganfix_plugin.report": ["page/*"],
+        "ganfix_plugin.reporting": ["page/*"],
         "ganfix_plugin.web": ["static/*", "criteria/*.txt"],
     },
     install_requires=[

@@ -9,12 +9,12 @@ from ganfix_plugin.errors import GanfixError
 if TYPE_CHECKING:
     from ganfix_plugin.api import attach, detect, list_correctors, profile
     from ganfix_plugin.exports import export
-    from ganfix_plugin.latents import corrected_latents
+    from ganfix_plugin.moved_latents import corrected_latents
 
 _PUBLIC = {  # by module
     "api": ("attach", "detect", "list_correctors", "profile"),
     "exports": ("export",),
-    "latents": ("corrected_latents",),
+    "moved_latents": ("corrected_latents",),
 }
 __all__ = [
     "GanfixError",

@@ -9,7 +9,7 @@ import torch
 from prdc import compute_prdc
 from torch import Tensor
 
-from ganfix_plugin.evaluate.evaluate import figures
+from ganfix_plugin.evaluation.evaluate import figures
 from ganfix_plugin.features.bootstrap import Bootstrap, Figure, frechet, mean
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.manifold import Manifold

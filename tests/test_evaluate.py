@@ -25,8 +25,8 @@ from torch import Tensor, nn
 import ganfix_plugin as ganfix
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.evaluate.bench import held_out
-from ganfix_plugin.evaluate.evaluate import evaluate, figures
+from ganfix_plugin.evaluation.bench import held_out
+from ganfix_plugin.evaluation.evaluate import evaluate, figures
 from ganfix_plugin.features.bootstrap import Bootstrap
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.images import to_pixels

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganfix_plugin.evaluate.alternatives import drawn, psi_alike
-from ganfix_plugin.evaluate.measures import Measures, apart
+from ganfix_plugin.evaluation.alternatives import drawn, psi_alike
+from ganfix_plugin.evaluation.measures import Measures, apart
 from ganfix_plugin.features.kinds import Kinds
 
 SIGN = Kinds(torch.tensor([[-1.0, 0], [1, 0]]).double())  # of the first feature

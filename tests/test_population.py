@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ganfix_plugin import GanfixError
 from ganfix_plugin.cli import main
 from ganfix_plugin.correctors.bind import parse_spec
-from ganfix_plugin.evaluate.population import Population, ablation_rows, layer_columns
+from ganfix_plugin.evaluation.population import Population, ablation_rows, layer_columns
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.pictures.sheet import pictured

@@ -28,14 +28,14 @@ import ganfix_plugin as ganfix
 from ganfix_plugin.artifacts.ranking import score_seeds
 from ganfix_plugin.artifacts.scores import SCORES, Scoring
 from ganfix_plugin.correctors.bind import parse_spec
-from ganfix_plugin.evaluate.evaluate import evaluate
+from ganfix_plugin.evaluation.evaluate import evaluate
 from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import keep
 from ganfix_plugin.pictures.sheet import pictured
 from ganfix_plugin.profiling import sweep
-from ganfix_plugin.report.pairs import LARGEST, Pair, encoded
+from ganfix_plugin.reporting.pairs import LARGEST, Pair, encoded
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,9 @@ from torch import nn
 from examples import EXAMPLES
 from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.correctors.bind import parse_spec
-from ganfix_plugin.evaluate.bench import Trial, split
-from ganfix_plugin.evaluate.measures import Measures
-from ganfix_plugin.evaluate.tune import Tuning, choices, proposals, tune
+from ganfix_plugin.evaluation.bench import Trial, split
+from ganfix_plugin.evaluation.measures import Measures
+from ganfix_plugin.evaluation.tune import Tuning, choices, proposals, tune
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.generator import Generator

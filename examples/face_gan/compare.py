@@ -2,7 +2,7 @@
 
 Labels are split in two: classifier, unit scores and probes see one half, the figures are of the
 other. What a correction leaves of the artifacts is a share of the way from clean images' own
-distance, the floor, to the uncorrected artifacts' (`ganfix_plugin.evaluate.bench`).
+distance, the floor, to the uncorrected artifacts' (`ganfix_plugin.evaluation.bench`).
 
 ``--out`` keeps what is measured, so that a run that was stopped goes on where it was, and further
 splits are added to what is there.

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganfix_plugin.evaluate.bench import Bench
+from ganfix_plugin.evaluation.bench import Bench
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.images import read_images
 from ganfix_plugin.features.render import Look

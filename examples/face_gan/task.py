@@ -19,8 +19,8 @@ import ganfix_plugin as ganfix
 from ganfix_plugin.artifacts.defective_scores import score_units
 from ganfix_plugin.artifacts.prepare import fit_classifier
 from ganfix_plugin.artifacts.unit_scores import score_units_by_fid
-from ganfix_plugin.evaluate.alternatives import PSIS
-from ganfix_plugin.evaluate.bench import Bench, Labelled, Rendered
+from ganfix_plugin.evaluation.alternatives import PSIS
+from ganfix_plugin.evaluation.bench import Bench, Labelled, Rendered
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.manifold import Manifold

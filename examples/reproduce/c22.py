@@ -14,7 +14,7 @@ from torch import Tensor
 from ganfix_plugin.artifacts.ranking import score_seeds
 from ganfix_plugin.artifacts.scores import Scoring, lr
 from ganfix_plugin.correctors.seqabl import PAPER_RATE
-from ganfix_plugin.evaluate.population import ablation_rows, ablation_sweep, layer_columns
+from ganfix_plugin.evaluation.population import ablation_rows, ablation_sweep, layer_columns
 from ganfix_plugin.features.kinds import explained
 from ganfix_plugin.features.manifold import precision_recall
 from ganfix_plugin.generators.latents import Batch, seed_batches

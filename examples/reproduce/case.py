@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ganfix_plugin.commands.options import title_of
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.evaluate.population import Population
+from ganfix_plugin.evaluation.population import Population
 from ganfix_plugin.features.extractors import measuring_extractor
 from ganfix_plugin.features.images import check_images
 from ganfix_plugin.features.kinds import Kinds

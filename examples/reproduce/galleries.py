@@ -8,7 +8,7 @@ from drawing import CAM, COLUMNS, DIFFERENCE, LR_HEAT, PLAIN, Choice, Gallery, P
 
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.seqabl import PAPER_RATE
-from ganfix_plugin.evaluate.population import ablation_rows
+from ganfix_plugin.evaluation.population import ablation_rows
 from ganfix_plugin.labels import ARTIFACT, NORMAL
 
 SEQABL, SEQC = f"seqabl:rate={PAPER_RATE}", "seqc:mode=global"

@@ -17,7 +17,7 @@ from ganfix_plugin.artifacts.unit_scores import score_units_by_fid
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.seqc import SeqcOptions, stopping_layer
 from ganfix_plugin.correctors.units import numbered
-from ganfix_plugin.evaluate.population import Effect, Population
+from ganfix_plugin.evaluation.population import Effect, Population
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.render import seed_features
 from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Labels, Sample

@@ -15,7 +15,7 @@ from ganfix_plugin.artifacts.discriminator import d_values as values_of
 from ganfix_plugin.artifacts.discriminator import discriminator_of
 from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.correctors.units import numbered
-from ganfix_plugin.evaluate.population import Effect
+from ganfix_plugin.evaluation.population import Effect
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.labels import KINDS

@@ -14,9 +14,9 @@ from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import FILE, Network, gathers, merged, preset, several, table
 from ganfix_plugin.correctors.bind import BoundSpec, parse_specs
-from ganfix_plugin.evaluate import evaluate as evaluating
-from ganfix_plugin.evaluate.bench import Trial, held_out
-from ganfix_plugin.evaluate.measures import TITLES as MEASURES
+from ganfix_plugin.evaluation import evaluate as evaluating
+from ganfix_plugin.evaluation.bench import Trial, held_out
+from ganfix_plugin.evaluation.measures import TITLES as MEASURES
 from ganfix_plugin.features.bootstrap import Figure
 from ganfix_plugin.features.extractors import load_extractor, measuring_extractor
 from ganfix_plugin.features.images import check_images

@@ -15,7 +15,7 @@ from ganfix_plugin.commands.options import FILE, Network, gathers, preset, sever
 from ganfix_plugin.commands.plot import drawing, out_option, plot, rates_option
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.evaluate import population
+from ganfix_plugin.evaluation import population
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import check_class

@@ -11,7 +11,7 @@ from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import FILE, Network, preset
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.files import ready
-from ganfix_plugin.latents import SUFFIXES, check_suffix, corrected_latents, save_latents
+from ganfix_plugin.moved_latents import SUFFIXES, check_suffix, corrected_latents, save_latents
 
 
 @main.command()

@@ -19,8 +19,8 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.images import check_images
 from ganfix_plugin.files import ready, write_text
 from ganfix_plugin.generators.latents import check_class
-from ganfix_plugin.report.page import NAME, Measured, Setting, needed, page
-from ganfix_plugin.report.study import Study, study
+from ganfix_plugin.reporting.page import NAME, Measured, Setting, needed, page
+from ganfix_plugin.reporting.study import Study, study
 
 
 @main.command()

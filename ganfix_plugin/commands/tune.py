@@ -16,7 +16,7 @@ from ganfix_plugin.commands.evaluate import trial_rows
 from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import FOLDER, PATH, Network, merged, preset, table
 from ganfix_plugin.correctors.bind import parse_spec
-from ganfix_plugin.evaluate import tune as tuning
+from ganfix_plugin.evaluation import tune as tuning
 from ganfix_plugin.files import ready, write_text
 from ganfix_plugin.pictures import plots
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from ganfix_plugin._version import __version__
 from ganfix_plugin.artifacts.latent_files import read_latents, seeds_in
 from ganfix_plugin.correctors.bind import BoundSpec
-from ganfix_plugin.evaluate.alternatives import alternatives
-from ganfix_plugin.evaluate.measures import Measures
-from ganfix_plugin.evaluate.views import JUDGE, SIDES, Views
+from ganfix_plugin.evaluation.alternatives import alternatives
+from ganfix_plugin.evaluation.measures import Measures
+from ganfix_plugin.evaluation.views import JUDGE, SIDES, Views
 from ganfix_plugin.features.bootstrap import RESAMPLES, Bootstrap, Figure, frechet, mean
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.frechet import Gaussian

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.palette import ARTIFACT, FAINT, INK, NORMAL, QUIET, SERIES, as_hex
 from ganfix_plugin.profiling.profile import GATE_RATE
-from ganfix_plugin.report.study import Study
+from ganfix_plugin.reporting.study import Study
 
 SIZE = (4.2, 3.1)  # inches; on a phone an inch is little more than one
 MOST = len(SERIES)  # curves in a plot

@@ -15,7 +15,7 @@ from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
 from ganfix_plugin.profiling.store import ensure
-from ganfix_plugin.report.pairs import Pair, pairs
+from ganfix_plugin.reporting.pairs import Pair, pairs
 
 
 @dataclass(frozen=True)

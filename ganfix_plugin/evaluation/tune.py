@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.evaluate.bench import Labelled, Trial, labelled, split
+from ganfix_plugin.evaluation.bench import Labelled, Trial, labelled, split
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.render import real_features, seed_features
 from ganfix_plugin.generators.generator import Generator

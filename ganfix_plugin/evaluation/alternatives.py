@@ -16,7 +16,7 @@ from torch import Tensor
 from ganfix_plugin.artifacts.latent_files import read_latents
 from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.evaluate.views import SIDES, Seen, Views
+from ganfix_plugin.evaluation.views import SIDES, Seen, Views
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.latents import LatentList
 

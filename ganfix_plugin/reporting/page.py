@@ -18,8 +18,8 @@ from ganfix_plugin._version import __version__
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.profiling.profile import GATE_RATE
-from ganfix_plugin.report.pairs import encoded
-from ganfix_plugin.report.study import Study
+from ganfix_plugin.reporting.pairs import encoded
+from ganfix_plugin.reporting.study import Study
 
 NAME = "report.html"
 
@@ -61,10 +61,10 @@ def page(study: Study, setting: Setting) -> str:
     """The HTML of the report."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from ganfix_plugin.report import drawings
+    from ganfix_plugin.reporting import drawings
 
     environment = Environment(
-        loader=PackageLoader("ganfix_plugin.report", "page"),
+        loader=PackageLoader("ganfix_plugin.reporting", "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -23,7 +23,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from ganfix_plugin.api import attach
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError, GanfixWarning
-from ganfix_plugin.evaluate.measures import Measures
+from ganfix_plugin.evaluation.measures import Measures
 from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.kinds import Kinds, explained
