@@ -22,6 +22,7 @@ from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import (
     Latents,
+    measuring_batch,
     rendering_batch,
     seed_batches,
 )
@@ -50,7 +51,7 @@ def _compared(resolution: int, setup: Setup) -> Row:
     def unavoidable() -> None:
         passes(generator, (*generator.auto, *layers), LATENTS)
         passes(generator, generator.auto, SEEDS)
-        for z, c in seed_batches(generator, range(2 * LABELS), rendering_batch(generator.layers)):
+        for z, c in seed_batches(generator, range(2 * LABELS), rendering_batch(generator)):
             render(generator, z, c)
 
     def preparing() -> None:
@@ -78,7 +79,7 @@ def _compared(resolution: int, setup: Setup) -> Row:
 def passes(generator: Generator, layers: tuple[Layer, ...], latents: int) -> None:
     """Passes of latents to the deepest of some layers."""
     deepest = max(layers, key=lambda layer: layer.index)
-    batch = rendering_batch(layers)
+    batch = measuring_batch(layers)
     for z, c in Latents.of(generator).batches(latents, batch, generator.device):
         generator.observe((deepest,), z, c, lambda layer, x: None, quick=True)
 

@@ -30,6 +30,7 @@ from ganfix_plugin.generators.find import find_adapter, unwrap
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.generators.layers import select
+from ganfix_plugin.generators.nvidia import StyleGAN2 as NvidiaStyleGAN2
 from ganfix_plugin.generators.nvidia import unfused
 from ganfix_plugin.generators.plain import Plain
 from ganfix_plugin.hooks.layer import Layer
@@ -331,3 +332,52 @@ def _quick_is_exact(G: nn.Module) -> None:
     exact, quickly = kept
     assert exact.keys() == quickly.keys() == {layer.name for layer in generator.layers}
     assert all(torch.allclose(exact[name], quickly[name], atol=1e-4) for name in exact)
+
+
+def _profiled(function: Any) -> Any:
+    """As NVIDIA's code wraps functions, by which they lose their signature."""
+
+    def decorator(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return decorator
+
+
+def _reference(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    noise: Tensor | None = None,
+    demodulate: bool = True,
+    fused_modconv: bool = True,
+) -> Tensor:
+    """StyleGAN2's modulated convolution, sample by sample, as its paper has it."""
+    kernels = weight * styles[:, None, :, None, None]
+    if demodulate:
+        kernels = kernels / (kernels.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8).sqrt()
+    maps = [nn.functional.conv2d(x[i : i + 1], kernels[i], padding=1) for i in range(len(x))]
+    return torch.cat(maps) if noise is None else torch.cat(maps) + noise
+
+
+modulated_conv2d = _profiled(_reference)
+
+
+class NvidiaShaped(nn.Module):
+    """A layer as NVIDIA's: it calls the convolution of its module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.noise = nn.Parameter(torch.randn(6, 4, 3, 3)), torch.randn(5, 5)
+
+    def forward(self, x: Tensor, styles: Tensor, fused_modconv: bool = True) -> Tensor:
+        how = {"noise": self.noise, "fused_modconv": fused_modconv}
+        return modulated_conv2d(x=x, weight=self.weight, styles=styles, **how)
+
+
+def test_stylegan2_is_measured_without_kernels_of_each_samples_own() -> None:
+    torch.manual_seed(0)
+    layer, x, styles = NvidiaShaped(), torch.randn(3, 4, 5, 5), torch.randn(3, 4)
+    expected = layer(x, styles)
+    quiet = NvidiaStyleGAN2().quietly(layer)
+    assert quiet["fused_modconv"] is False and "forward" in vars(layer)
+    torch.testing.assert_close(layer(x, styles, fused_modconv=False), expected)

@@ -85,7 +85,7 @@ def scored_units(
         raise GanfixError("labels: found no artifacts; label some, or run ganfix labels auto")
     # Saved by themselves, so that scoring that is interrupted goes on from here.
     profile, path = ensure(generator, settings, (), batch=batch, thresholds=layers, tau=tau)
-    batch = batch or rendering_batch(generator.layers)
+    batch = batch or rendering_batch(generator)
     extractor = classifier.load_extractor(generator.discriminator).to(generator.device)
     number = len(artifacts)
     log.info("scoring the units of %d layers on %d artifacts", len(layers), number)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, seed_batches
+from ganfix_plugin.generators.latents import rendering_batch, seed_batches
 from ganfix_plugin.labels import Sample
 from ganfix_plugin.workers import progress
 
@@ -51,8 +51,9 @@ def d_values(
     """
     D = discriminator_of(generator).eval().requires_grad_(False).to(generator.device)
     values = [torch.zeros(0)]
-    batches = seed_batches(generator, samples, class_index=class_index)
-    for z, c in progress(batches, -(-len(samples) // BATCH), "asking the discriminator"):
+    size = rendering_batch(generator)
+    batches = seed_batches(generator, samples, size, class_index)
+    for z, c in progress(batches, -(-len(samples) // size), "asking the discriminator"):
         images = render(generator, z, c)
         visit(images)
         classes = images.new_zeros(len(images), 0) if c is None else c

@@ -18,7 +18,12 @@ from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.features.render import render
 from ganfix_plugin.files import cache_folder
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import Latents, like_parameters
+from ganfix_plugin.generators.latents import (
+    Latents,
+    like_parameters,
+    measuring_batch,
+    rendering_batch,
+)
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.labels import ARTIFACT, KINDS, stored
@@ -27,7 +32,7 @@ from ganfix_plugin.profiling.store import ensure
 from ganfix_plugin.workers import duration, rank
 
 log = logging.getLogger("ganfix")
-_TIMED = 4  # latents of a timed pass
+_TIMED = 8  # latents of a timed pass, at most
 _USUAL = 2000  # latents on which halves agree as a rule, where no number is given
 
 
@@ -123,23 +128,25 @@ def _of_pass(generator: Generator, layers: Sequence[Layer], quick: bool) -> floa
     def run(z: Tensor, c: Tensor | None) -> None:
         generator.observe(layers, z, c, lambda layer, x: None, quick=quick)
 
-    return _timed(generator, run)
+    return _timed(generator, min(measuring_batch(layers), _TIMED), run)
 
 
 def _of_image(generator: Generator, extractor: Extractor) -> float:
     """Seconds of an image, rendered and looked at."""
     extractor.to(generator.device)
-    return _timed(generator, lambda z, c: extractor.features(render(generator, z, c)))
+    size = min(rendering_batch(generator), _TIMED)
+    return _timed(generator, size, lambda z, c: extractor.features(render(generator, z, c)))
 
 
-def _timed(generator: Generator, run: Callable[..., object]) -> float:
-    """Seconds per latent of what runs a batch, when it is warm."""
+def _timed(generator: Generator, size: int, run: Callable[..., object]) -> float:
+    """Seconds per latent of what runs a batch, when it is warm: the shorter of two, since others
+    may be at work."""
+    seconds = []
     with random_state_kept(generator.G):
-        batches = Latents.of(generator).batches(2 * _TIMED, _TIMED, generator.device)
-        for batch in batches:
+        for batch in Latents.of(generator).batches(3 * size, size, generator.device):
             start = time.perf_counter()
             run(*like_parameters(generator, *batch))
             if generator.device.type == "cuda":
                 torch.cuda.synchronize(generator.device)
-            seconds = time.perf_counter() - start
-    return seconds / _TIMED
+            seconds.append(time.perf_counter() - start)
+    return min(seconds[1:]) / size

@@ -23,7 +23,7 @@ from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import real_features, seed_features
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import fitting_batch, rendering_batch, seed_batches
+from ganfix_plugin.generators.latents import fitting_batch, measuring_batch, seed_batches
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.labels import ARTIFACT, KINDS, LR_COUNT, NORMAL, REALISM, Label, Labels
@@ -202,7 +202,7 @@ def auto_labels(
         size, low_rate = fitting_batch(layers, generator.device), profile.low_rates(layers)
         call = None
         if samples is None:
-            size, call = rendering_batch(layers), generator.quickly
+            size, call = measuring_batch(layers), generator.quickly
         batches = progress(seed_batches(generator, range(num), size), -(-num // size), "labelling")
         kept = _partial(generator, "LR counts", num, profile.text, profile.extents)
         with random_state_kept(generator.G, seed=0):

@@ -22,7 +22,13 @@ from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.kinds import Kinds, explained, extremes, thumbnails
 from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, Latents, latent_batches, seed_batches
+from ganfix_plugin.generators.latents import (
+    BATCH,
+    Latents,
+    latent_batches,
+    rendering_batch,
+    seed_batches,
+)
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, Sample
 from ganfix_plugin.profiling.probe import Probe, by_class, calibrated, fit_probe
@@ -215,7 +221,8 @@ def _shown(
     """Unit means of the first generations of a population, and their kinds of content."""
     number = min(SHOWN, plan.number)
     log.info("rendering %d generations, to see whether labels go with what images show", number)
-    batches = latent_batches(generator, latents, number, BATCH, "kinds of content")
+    size = rendering_batch(generator)
+    batches = latent_batches(generator, latents, number, size, "kinds of content")
     pictures = torch.cat([thumbnails(render(generator, z, c)) for z, c in batches])
     return population.means[:number], Kinds.among(pictures).of(pictures)
 

@@ -86,7 +86,7 @@ def seed_features(
     """Features [n, D] of the generations of seeds or latents, uncorrected by default; those that
     are in a ``partial`` file are taken up from there."""
     extractor.to(generator.device)
-    size = rendering_batch(generator.layers)
+    size = rendering_batch(generator)
     steps = progress(seed_batches(generator, samples, size), -(-len(samples) // size), "rendering")
 
     def features(batch: Batch) -> Tensor:

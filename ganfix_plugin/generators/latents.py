@@ -195,8 +195,15 @@ def fitting_batch(layers: Sequence[Layer], device: torch.device) -> int:
     return min(max(_CACHE // max(kernels), 2), BATCH)
 
 
-def rendering_batch(layers: Sequence[Layer]) -> int:
-    """How many latents to render at once with layers of these sizes: 32 up to 256 pixels, 2 of
-    1024, since the feature maps of a batch would not fit into memory."""
+def measuring_batch(layers: Sequence[Layer]) -> int:
+    """How many latents to run at once to layers of these sizes: 32 up to 256 pixels, 2 of 1024,
+    since the feature maps of a batch would not fit into memory."""
     largest = max((max(layer.resolution) for layer in layers), default=1)
     return min(max(_PIXELS // largest**2, 1), BATCH)
+
+
+def rendering_batch(generator: Generator) -> int:
+    """How many latents to render at once: no more than fit into memory, and on a CPU than are
+    fast, since a host's own kernels are rendered with."""
+    layers = generator.layers
+    return min(measuring_batch(layers), fitting_batch(layers, generator.device))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import signature
 from types import FunctionType, MethodType
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from ganfix_plugin.generators.layers import Adapter, Growing
@@ -42,6 +43,10 @@ class StyleGAN2(_Nvidia, Growing):
         synthesis = getattr(G, "synthesis", None)
         return hasattr(synthesis, "block_resolutions") and hasattr(G, "mapping")
 
+    def quietly(self, entry: Any) -> Mapping[str, Any]:
+        _exchange(entry, demodulated_after, _demodulates)
+        return self.quiet
+
     def convolutions(self, G: Any) -> Iterable[tuple[str, int]]:
         sizes = G.synthesis.block_resolutions
         names = [f"synthesis.b{size}.conv{k}" for size in sizes for k in (0, 1)][1:]
@@ -69,20 +74,8 @@ class StyleGAN3(_Nvidia):
         return tuple(layers)
 
     def quietly(self, entry: Any) -> Mapping[str, Any]:
-        # Its convolution is a function of the module that its layers are defined in.
-        for module in entry.modules():
-            forward = type(module).forward
-            original = getattr(forward, "__globals__", {}).get(_CONVOLUTION)
-            used = _CONVOLUTION in getattr(forward, "__code__", unfused.__code__).co_names
-            if used and "forward" not in vars(module) and original and _same_arguments(original):
-                names = {**forward.__globals__, _CONVOLUTION: unfused}
-                code, defaults = forward.__code__, forward.__defaults__
-                copy = FunctionType(code, names, forward.__name__, defaults, forward.__closure__)
-                module.forward = MethodType(copy, module)
+        _exchange(entry, lambda _: unfused, _same_arguments)
         return self.quiet
-
-
-_CONVOLUTION = "modulated_conv2d"
 
 
 def unfused(
@@ -111,7 +104,66 @@ def unfused(
     return y * (norms + 1e-8).rsqrt().to(x.dtype)[:, :, None, None]
 
 
-def _same_arguments(function: Any) -> bool:
+def demodulated_after(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """StyleGAN2's modulated convolution, from the host's own. That finds out by how much to
+    demodulate from kernels of each sample's own, even where it does not convolve with them."""
+
+    def convolution(
+        x: Tensor,
+        weight: Tensor,
+        styles: Tensor,
+        noise: Tensor | None = None,
+        *,
+        demodulate: bool = True,
+        fused_modconv: bool = False,
+        **others: Any,
+    ) -> Tensor:
+        how = {**others, "fused_modconv": fused_modconv}
+        # Half precision is normalised beforehand, where it demodulates.
+        if fused_modconv or not demodulate or x.dtype == torch.float16:
+            return original(x, weight, styles, noise, demodulate=demodulate, **how)
+        y = original(x, weight, styles, demodulate=False, **how)
+        norms = styles.square() @ weight.square().sum(dim=(2, 3)).T
+        y = y * (norms + 1e-8).rsqrt().to(y.dtype)[:, :, None, None]
+        return y if noise is None else y + noise.to(y.dtype)
+
+    return convolution
+
+
+_CONVOLUTION = "modulated_conv2d"  # in the modules in which NVIDIA's layers are defined
+
+
+def _exchange(
+    entry: nn.Module,
+    other: Callable[[Callable[..., Tensor]], Callable[..., Tensor]],
+    fit: Callable[[Sequence[str]], bool],
+) -> None:
+    """Have the layers of a view of the entry call another convolution, made of the host's, in the
+    place of one whose arguments ``fit``."""
+    for module in entry.modules():
+        forward = type(module).forward
+        original = getattr(forward, "__globals__", {}).get(_CONVOLUTION)
+        used = _CONVOLUTION in getattr(getattr(forward, "__code__", None), "co_names", ())
+        if used and "forward" not in vars(module) and original and fit(_arguments(original)):
+            names = {**forward.__globals__, _CONVOLUTION: other(original)}
+            code, defaults = forward.__code__, forward.__defaults__
+            copy = FunctionType(code, names, forward.__name__, defaults, forward.__closure__)
+            module.forward = MethodType(copy, module)
+
+
+def _same_arguments(names: Sequence[str]) -> bool:
     """Whether a function of a host takes what `unfused` takes."""
-    mine, theirs = (list(signature(f).parameters) for f in (unfused, function))
-    return mine == theirs
+    return names == list(signature(unfused).parameters)
+
+
+def _demodulates(names: Sequence[str]) -> bool:
+    """Whether a function of a host takes what `demodulated_after` hands on."""
+    first = ["x", "weight", "styles", "noise"]
+    return names[:4] == first and {"demodulate", "fused_modconv"} <= set(names)
+
+
+def _arguments(function: FunctionType) -> list[str]:
+    """What a function takes, or the one that NVIDIA's profiling has wrapped in it."""
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    wrapped = [inside for inside in cells if isinstance(inside, FunctionType)]
+    return list(signature(wrapped[0] if wrapped else function).parameters)

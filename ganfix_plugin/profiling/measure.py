@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, Latents, latent_batches, rendering_batch
+from ganfix_plugin.generators.latents import BATCH, Latents, latent_batches, measuring_batch
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.partial import Partial, rows
 from ganfix_plugin.profiling.profile import Extent, Profile
@@ -158,7 +158,7 @@ class Measuring:
     def _batch(self, profile: Profile, layers: Sequence[Layer]) -> int:
         if self.batch or profile.settings.samples:
             return self.batch or BATCH
-        return rendering_batch(layers)
+        return measuring_batch(layers)
 
 
 def _with_scores(profile: Profile, scored: Sequence[Layer], scores: Tensor) -> Profile:

@@ -18,10 +18,10 @@ from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import (
-    BATCH,
     Latents,
     fitting_batch,
     latent_batches,
+    rendering_batch,
     seed_batches,
 )
 from ganfix_plugin.hooks.layer import Layer
@@ -93,7 +93,8 @@ def unit_fids(
     def visit(layer: Layer, x: Tensor) -> None:
         peaks[layer.name].append(x.amax(dim=(2, 3)).cpu())
 
-    for z, c in latent_batches(generator, Latents.of(generator), samples, BATCH, "unit FID"):
+    size, latents = rendering_batch(generator), Latents.of(generator)
+    for z, c in latent_batches(generator, latents, samples, size, "unit FID"):
         images = generator.observe(layers, z, c, visit, to_end=True)
         features.append(extractor.features(images).cpu())
     distance = real.resampled(torch.cat(features))
