@@ -12,6 +12,10 @@ class GanfixError(Exception):
     traceback.
     """
 
+    def __init__(self, message: str) -> None:
+        # What is quoted in it, from files and command lines, may hold anything.
+        super().__init__("".join(sign if sign.isprintable() else " " for sign in message))
+
 
 class GanfixWarning(UserWarning):
     """Something that was asked for and will be done, but hardly as it was meant."""

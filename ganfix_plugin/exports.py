@@ -26,7 +26,7 @@ from ganfix_plugin.correctors.bind import BUNDLE, BoundSpec, parse_specs
 from ganfix_plugin.correctors.gates import LRScorer, ProbeScorer
 from ganfix_plugin.correctors.plan import layers_read, measured_for
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.files import ready, written
+from ganfix_plugin.files import from_json, parsed, ready, written
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks import standalone
 from ganfix_plugin.hooks.attachment import attached, baked, placed
@@ -58,7 +58,7 @@ class About:
 
     @classmethod
     def parse(cls, text: str) -> About:
-        return cls(**json.loads(text)["ganfix-export-1"])
+        return from_json(cls, parsed(text)["ganfix-export-1"])
 
 
 def export(
@@ -156,11 +156,11 @@ def contents(path: Path) -> list[About]:
             values = (value for _, value, _ in pickletools.genops(file))
             strings = (value for value in values if isinstance(value, str))
             texts = dict.fromkeys(text for text in strings if text.startswith(_MARK))
+        return [About.parse(text) for text in texts]
     except OSError as error:
         raise GanfixError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise GanfixError(f"{path}: no network pickle ({error})") from None
-    return [About.parse(text) for text in texts]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError) as error:
+        raise GanfixError(f"{path}: no network pickle, or a part of one ({error})") from None
 
 
 # --- the pickle

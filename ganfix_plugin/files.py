@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
 import platform
 import secrets
 import time
+import tokenize
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
+import numpy as np
 import platformdirs
 import safetensors.torch
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -98,6 +105,95 @@ def save_tensors(
         temporary.write_bytes(safetensors.torch.save(tensors, metadata))
 
 
+def save_sealed(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors that the next run goes on from, so that `read_sealed` notices any damage."""
+    content = safetensors.torch.save(tensors)
+    with written(path) as temporary:
+        temporary.write_bytes(hashlib.sha256(content).digest() + content)
+
+
+def read_sealed(path: Path) -> dict[str, Tensor] | None:
+    """What `save_sealed` wrote; None if there is none, or the file is damaged or something else."""
+    try:
+        whole = path.read_bytes()
+    except OSError:
+        return None
+    seal, content = whole[:32], whole[32:]
+    return safetensors.torch.load(content) if hashlib.sha256(content).digest() == seal else None
+
+
+def parsed(text: str) -> Any:
+    """JSON; raises ValueError on what is none, or nested too deep."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def from_json(kind: Any, value: Any) -> Any:
+    """A value of a type, such as a dataclass, out of JSON.
+
+    Raises:
+        TypeError: if it is something else; unknown and missing fields of dataclasses included.
+    """
+    outer, inner = get_origin(kind), get_args(kind)
+    if is_dataclass(kind) and isinstance(value, dict):
+        hints = get_type_hints(kind)
+        unknown = ", ".join(value.keys() - hints.keys())
+        if unknown:
+            raise TypeError(f"{kind.__name__}: unknown field {unknown}")  # type: ignore[union-attr]
+        made = {name: from_json(hints[name], item) for name, item in value.items()}
+        return kind(**made)  # type: ignore[operator]
+    if outer is UnionType:
+        return None if value is None else from_json(inner[0], value)
+    if outer is dict and isinstance(value, dict):
+        return {key: from_json(inner[1], item) for key, item in value.items()}
+    if outer in (list, tuple, Sequence) and isinstance(value, list):
+        kinds = inner if outer is tuple and inner[-1] is not ... else inner[:1] * len(value)
+        if len(kinds) == len(value):
+            items = [from_json(*pair) for pair in zip(kinds, value)]
+            return items if outer is list else tuple(items)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise TypeError(f"found {str(value)[:40]!r}, expected {getattr(kind, '__name__', kind)}")
+    return value
+
+
+def read_array(path: Path, what: str) -> Tensor:
+    """The numbers in a ``.npy``, ``.npz`` or ``.safetensors`` file, of several arrays those of the
+    one named z; nothing in it is executed.
+
+    Raises:
+        GanfixError: naming ``what`` and the file, if it holds none or cannot be read.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return _only(safetensors.torch.load_file(path))
+        array = np.load(path, allow_pickle=False)
+        if isinstance(array, np.lib.npyio.NpzFile):
+            with array:
+                array = _only({name: array[name] for name in array.files})
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    except (*_NO_ARRAY, OSError) as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise GanfixError(f"{what} {path}: cannot be read as numbers ({cause})") from None
+
+
+# What numpy says of damaged files.
+_NO_ARRAY = (
+    *(ValueError, TypeError, KeyError, AttributeError, RuntimeError, SyntaxError),
+    *(OverflowError, MemoryError, EOFError),
+    *(SafetensorError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+
+
+def _only(arrays: dict[str, Any]) -> Any:
+    if len(arrays) != 1 and "z" not in arrays:
+        raise ValueError(f"holds {', '.join(arrays) or 'nothing'}, expected an array named z")
+    return arrays["z" if "z" in arrays else next(iter(arrays))]
+
+
 @contextmanager
 def reading(
     path: Path, what: str, format: str, *, how_to_make: str = "", remedy: str = ""
@@ -110,12 +206,12 @@ def reading(
     """
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})[format])
+            about = parsed((file.metadata() or {})[format])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         yield about, tensors
     except FileNotFoundError:
         raise GanfixError(f"{what} {path}: no such file{how_to_make}") from None
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"{what} {path}: damaged or no ganfix {what} ({why}){remedy}"
         raise GanfixError(message) from error

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.files import cache_folder, write_text
+from ganfix_plugin.files import cache_folder, parsed, write_text
 
 ARTIFACT, NORMAL = "artifact", "normal"
 KINDS = (ARTIFACT, NORMAL)
@@ -133,12 +133,12 @@ def read(path: Path) -> Labels:
     as_json = path.suffix == ".json"
     try:
         text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
-        rows = json.loads(text) if as_json else list(csv.DictReader(io.StringIO(text)))
+        rows = parsed(text) if as_json else list(csv.DictReader(io.StringIO(text)))
         if not isinstance(rows, list):
             raise TypeError("expected a list of labels")
     except FileNotFoundError:
         raise GanfixError(f"labels {path}: no such file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error, TypeError) as error:
+    except (OSError, ValueError, csv.Error, TypeError) as error:
         raise GanfixError(f"labels {path}: no label file ({error})") from None
     generators, items = set(), []
     for number, row in enumerate(rows, 1 if as_json else 2):  # the header is a row of a CSV

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from ganfix_plugin.files import save_tensors
+from ganfix_plugin.files import read_sealed, save_sealed
 from ganfix_plugin.workers import Tensors
 
 T = TypeVar("T")
@@ -36,16 +33,13 @@ class Partial:
 
     def read(self) -> Tensors:
         """What was kept; empty if nothing was, or the file is damaged."""
-        if self.path is not None:
-            with suppress(OSError, SafetensorError):
-                return load_file(self.path)
-        return {}
+        return (self.path and read_sealed(self.path)) or {}
 
     def keep(self, tensors: Callable[[], Tensors], now: bool = False) -> None:
         """Write ``tensors()`` if it is time, or ``now``."""
         start = time.monotonic()
         if self.path is not None and (now or start >= self._due):
-            save_tensors(self.path, tensors())
+            save_sealed(self.path, tensors())
             end = time.monotonic()
             self._due = end + max(EVERY, _SHARE * (end - start))
 

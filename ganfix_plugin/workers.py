@@ -20,12 +20,11 @@ from typing import TypeVar
 
 import torch
 from filelock import FileLock, Timeout
-from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.files import cache_folder, save_tensors, write_text
+from ganfix_plugin.files import cache_folder, read_sealed, save_sealed, write_text
 
 T = TypeVar("T")
 LINE_EVERY = 20.0  # seconds between lines that say how far a work is, without a terminal
@@ -130,10 +129,10 @@ def shared(
             for part in (*range(first, parts), *range(first)):
                 with suppress(Timeout), FileLock(folder / f"{part}.lock", timeout=timeout):
                     if not done() and not files[part].exists():
-                        save_tensors(files[part], work(part, parts))
+                        save_sealed(files[part], work(part, parts))
         if done():
             return []
-        tensors = [load_file(file) for file in files]
+        tensors = [_read_part(file) for file in files]
         (folder / f"{first}.read").touch()
         if len(list(folder.glob("*.read"))) == parts:
             shutil.rmtree(folder, ignore_errors=True)
@@ -142,6 +141,14 @@ def shared(
         if not done():
             raise
         return []  # and whoever was done has removed the folder
+
+
+def _read_part(file: Path) -> Tensors:
+    tensors = read_sealed(file)
+    if tensors is None:
+        file.unlink()  # raises FileNotFoundError where it is missing
+        raise GanfixError(f"{file}: a rank's part is damaged and was removed; start them again")
+    return tensors
 
 
 def numbered(batches: Iterable[Tensors], part: int, parts: int) -> Tensors:

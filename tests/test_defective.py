@@ -12,7 +12,7 @@ from prepared import EXTRACTOR, SAMPLES, judged, look, prepare, uncorrected
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ganfix_plugin import GanfixError
+from ganfix_plugin import GanfixError, partial
 from ganfix_plugin.artifacts.defective_scores import score_units
 from ganfix_plugin.features.classifier import Classifier, Report
 from ganfix_plugin.generators.generator import Generator, fingerprint
@@ -190,12 +190,14 @@ def test_interrupted_scoring_goes_on_where_it_was(
         return batches(generator, seeds, batch)
 
     monkeypatch.setattr(defective, "seed_batches", interrupting)
+    monkeypatch.setattr(partial, "EVERY", 0)
+    monkeypatch.setattr(partial, "_SHARE", 0)
     with pytest.raises(KeyboardInterrupt):
         score_units(generator, labels, head, **options)  # type: ignore[arg-type]
     asked.clear()
     again, path = score_units(generator, labels, head, **options)  # type: ignore[arg-type]
 
-    assert asked == labels.seeds(ARTIFACT)[16:]  # of 8 batches, the last that were kept
+    assert asked == labels.seeds(ARTIFACT)[22:]  # those of 11 batches were kept
     assert again.defective.keys() == whole.defective.keys()
     assert all(torch.equal(again.defective[name], x) for name, x in whole.defective.items())
     assert {file.suffix for file in path.parent.iterdir()} <= {".safetensors", ".lock"}
@@ -205,16 +207,16 @@ def test_interrupted_scoring_goes_on_where_it_was(
 def test_without_sums_to_take_up_scoring_starts_from_zero(
     pggan: nn.Module, head: Classifier, tmp_path: Path, kept: str
 ) -> None:
-    generator, partial = Generator.of(pggan), tmp_path / "x.partial"
+    generator, file = Generator.of(pggan), tmp_path / "x.partial"
     layers = generator.layers[:2]
     limits = {layer.name: torch.zeros(layer.channels).double() for layer in layers}
     overlap = Overlap(limits, head, head.load_extractor())
-    expected = artifact_sums(generator, layers, overlap, [[0, 1], [2]], partial)
+    expected = artifact_sums(generator, layers, overlap, [[0, 1], [2]], file)
     if kept == "another's":
-        save_file({"another": torch.zeros(3, 5)}, partial)
+        save_file({"another": torch.zeros(3, 5)}, file)
     elif kept == "damaged":
-        partial.write_bytes(b"\0" * 50)
-    sums = artifact_sums(generator, layers, overlap, [[0, 1], [2]], partial)
+        file.write_bytes(b"\0" * 50)
+    sums = artifact_sums(generator, layers, overlap, [[0, 1], [2]], file)
     assert {name: len(rows) for name, rows in sums.items()} == {"layer0": 2, "layer1": 2}
     assert all(torch.equal(sums[name], rows) for name, rows in expected.items())
     assert not list(tmp_path.iterdir())

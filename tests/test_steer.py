@@ -421,7 +421,7 @@ def test_a_published_direction_is_followed(tmp_path: Path, face: nn.Module) -> N
     [
         (np.zeros(100), "finite and not all zero"),
         (np.ones(7), "found 7 values, expected 100 for this Generator"),
-        (None, "no array of numbers"),
+        (None, "cannot be read as numbers"),
     ],
 )
 def test_a_bad_direction_is_refused(

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from ganfix_plugin import labels
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import read_array
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import LatentList, classes_of, latents_of
 
@@ -55,16 +51,17 @@ def read_latents(source: str, generator: Generator, num: int | None = None) -> L
     check_latents(source)
     shape, path = generator.latent_shape, Path(source)
     if path.suffix in _ARRAYS and path.is_file():
-        z = _array(path)[:num]
-        rows: list[labels.Sample] = list(range(len(z)))
-        if tuple(z.shape[1:]) != shape or not z.is_floating_point() or not len(z):
+        z = read_array(path, "latents")
+        if tuple(z.shape[1:]) != shape or not z.is_floating_point() or not z.numel():
             expected = ", ".join(map(str, shape))
             kind = str(z.dtype).removeprefix("torch.")
             raise GanfixError(
                 f"latents {source}: found {kind} {list(z.shape)}, expected float [N, {expected}] "
                 f"for this {generator.name}"
             )
-        if not torch.isfinite(z).all():
+        z = z[:num]
+        rows: list[labels.Sample] = list(range(len(z)))
+        if not torch.isfinite(z.float()).all():
             raise GanfixError(f"latents {source}: found NaN or infinity")
     else:
         rows = [*(_listed(path, generator) if path.is_file() else seeds_in(source))][:num]
@@ -110,25 +107,3 @@ def seeds_in(text: str) -> list[int]:
     with suppress(ValueError):
         return labels.seeds_of(text)
     return []
-
-
-def _array(path: Path) -> Tensor:
-    """The array in a file, of several the one named z."""
-    try:
-        if path.suffix == ".safetensors":
-            return _only(load_file(path))
-        arrays = np.load(path, allow_pickle=False)
-        if path.suffix == ".npy":
-            return torch.from_numpy(arrays)
-        with arrays:
-            return torch.from_numpy(_only(arrays))
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
-        cause = str(error).splitlines()[0]
-        raise GanfixError(f"latents {path}: cannot be read ({cause})") from None
-
-
-def _only(arrays: Mapping[str, Any]) -> Any:
-    names = list(arrays)
-    if len(names) != 1 and "z" not in names:
-        raise ValueError(f"holds {', '.join(names) or 'nothing'}, expected an array named z")
-    return arrays["z" if "z" in names else names[0]]

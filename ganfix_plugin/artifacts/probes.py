@@ -7,26 +7,27 @@ real; else the LR count of [C22], which needs neither (Choi, Chang, Choi, IJCAI 
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from ganfix_plugin import labels as label_files
 from ganfix_plugin.artifacts.probe_fit import Plan, fitted
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.classifier import FEWEST
+from ganfix_plugin.files import read_array
 from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Sample
 from ganfix_plugin.profiling.probe import Probe
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.store import checked, ensure, on_device, update
-from ganfix_plugin.profiling.unit_means import Reader
+from ganfix_plugin.profiling.unit_means import Reader, read_batches
 from ganfix_plugin.spec import LayerChoice
 
 log = logging.getLogger("ganfix")
@@ -73,8 +74,16 @@ def ensure_probe(
     layers = _layers(generator, choice)
     reader = Reader.of(generator, layers)
     if profile is not None:
-        kept = checked(profile, generator.fingerprint)
-        return _telling(reader, _any(kept, choice, layers), kept)
+        kept = checked(profile, generator)
+        of_file = _any(kept, choice, layers)
+        (latent,) = seed_batches(generator, [0], 1)
+        width = read_batches(generator, reader, [latent]).means.shape[1]
+        if width != len(of_file.weight):
+            raise GanfixError(
+                f"profile {profile}: its probe reads {len(of_file.weight)} numbers, this generator "
+                f"has {width}; the file is damaged: leave profile= out"
+            )
+        return _telling(reader, of_file, kept)
     plan = _planned(generator, choice, layers, settings)
     if plan.source == "lr":
         kept, _ = ensure(generator, settings, generator.auto, measure_on=measure_on)
@@ -175,11 +184,8 @@ def _any(profile: Profile, choice: ProbeChoice, layers: tuple[Layer, ...]) -> Pr
 
 def _direction(path: Path) -> Tensor:
     """A direction [d] out of an array [d] or [1, d], as InterFaceGAN publishes them."""
-    try:
-        direction = torch.from_numpy(np.load(path, allow_pickle=False)).float().flatten()
-    except (OSError, ValueError, TypeError) as error:
-        raise GanfixError(f"direction {path}: no array of numbers (.npy): {error}") from None
-    if not torch.isfinite(direction).all() or not direction.any():
+    direction = read_array(path, "direction").float().flatten()
+    if not 0 < float(direction.norm()) < math.inf:
         raise GanfixError(f"direction {path}: expected numbers that are finite and not all zero")
     return direction
 

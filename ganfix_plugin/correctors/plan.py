@@ -67,7 +67,7 @@ def measured_for(
     if options.extractor:
         load_extractor(options.extractor, generator.discriminator)
     if options.profile is not None:
-        profile = checked(options.profile, generator.fingerprint) if reads_profile else None
+        profile = checked(options.profile, generator) if reads_profile else None
         file = _file(generator, spec)
         loaded = Classifier.load(file, generator.fingerprint) if units.classifier else None
         return profile, loaded

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.extractors import Extractor, named_in_file
-from ganfix_plugin.files import reading, save_tensors
+from ganfix_plugin.files import from_json, reading, save_tensors
 from ganfix_plugin.labels import ARTIFACT, KINDS
 
 FORMAT = "ganfix-classifier-1"
@@ -50,6 +50,21 @@ class Report:
         return self.auc < DOUBTFUL or self.interval[0] <= 0.5
 
 
+_TENSORS = ("weight", "bias", "mean", "deviation")
+
+
+@dataclass(frozen=True)
+class _About:
+    """What a `Classifier` has beside its tensors."""
+
+    classes: tuple[str, ...]
+    extractor: str
+    generator: str
+    held_out: Report
+    counts: dict[str, int] = field(default_factory=dict)
+    made: str = ""
+
+
 @dataclass(frozen=True)
 class Classifier:
     """A trained linear head.
@@ -78,6 +93,11 @@ class Classifier:
 
     def logits(self, features: Tensor) -> Tensor:
         """[N, classes] of features [N, D]."""
+        if features.shape[1] != len(self.mean):
+            raise GanfixError(
+                f"classifier: learned from {len(self.mean)} features of {self.extractor}, which "
+                f"now gives {features.shape[1]}; make it again by ganfix fit"
+            )
         standard = (features - self.mean.to(features)) / self.deviation.to(features)
         return standard @ self.weight.to(features).T + self.bias.to(features)
 
@@ -108,8 +128,7 @@ class Classifier:
     def save(self, path: Path) -> None:
         """Write the file whole or not at all; raises GanfixError if it cannot be written."""
         meta: dict[str, Any] = asdict(self)
-        names = ("weight", "bias", "mean", "deviation")
-        tensors = {name: meta.pop(name).contiguous() for name in names}
+        tensors = {name: meta.pop(name).contiguous() for name in _TENSORS}
         save_tensors(path, tensors, {FORMAT: json.dumps(meta)}, "classifier")
 
     @classmethod
@@ -125,17 +144,29 @@ class Classifier:
         """
         make = "; make it by ganfix fit"
         with reading(path, "classifier", FORMAT, how_to_make=make, remedy=make) as (meta, tensors):
-            meta |= tensors
-            meta["classes"] = tuple(meta["classes"])
-            held_out = meta.pop("held_out")
-            held_out["interval"] = tuple(held_out["interval"])
-            head = cls(held_out=Report(**held_out), **meta)
+            about = from_json(_About, meta)
+            named: dict[str, Any] = {name: tensors[name] for name in _TENSORS}
+            head = cls(**named, **vars(about))
+            head._check()
         if generator not in (None, head.generator) and head.extractor == "discriminator":
             raise GanfixError(
                 f"classifier {path}: sees by the discriminator of another generator; make one that "
                 "any generator can use by ganfix fit --extractor resnet18 (or efficientnet-lite0)"
             )
         return head
+
+    def _check(self) -> None:
+        """Raise ValueError if what belongs together does not fit."""
+        size = (len(self.classes), len(self.mean))
+        shapes = (size, size[:1], size[1:], size[1:])
+        for name, shape in zip(_TENSORS, shapes):
+            x = getattr(self, name)
+            if x.shape != shape or x.dtype is not torch.float32 or not torch.isfinite(x).all():
+                raise ValueError(f"{name} is {x.dtype} {list(x.shape)}, expected {list(shape)}")
+        if not self.mean.numel() or not (self.deviation > 0).all():
+            raise ValueError("deviation is not above 0")
+        if len(set(self.classes)) != len(self.classes) or not {*KINDS} <= {*self.classes}:
+            raise ValueError(f"classes are {', '.join(self.classes)}")
 
     def load_extractor(self, D: nn.Module | None = None) -> Extractor:
         """The extractor that this head was trained on; the discriminator D, if it was that."""

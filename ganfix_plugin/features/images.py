@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
 
 Name = TypeVar("Name", str, Path)
+_TOO_LARGE = Image.DecompressionBombError
 _ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
@@ -69,7 +71,11 @@ def _files(path: Path, num: int | None, seed: int) -> Iterator[tuple[str, bytes]
         return
     with _zip(path) as archive:
         for name in _chosen(path, archive.namelist(), num, seed):
-            yield name, archive.read(name)
+            try:
+                content = archive.read(name)
+            except _DAMAGED as error:
+                raise GanfixError(f"images {path}: {name} cannot be read ({error})") from None
+            yield name, content
 
 
 @contextmanager
@@ -81,6 +87,12 @@ def _zip(path: Path) -> Iterator[zipfile.ZipFile]:
         raise GanfixError(f"images {path}: no such folder or zip") from None
     except zipfile.BadZipFile:
         raise GanfixError(f"images {path}: neither a folder nor a zip") from None
+    except OSError as error:
+        raise GanfixError(f"images {path}: cannot be read ({error})") from None
+
+
+# What an archive may say of what is in it; encrypted and unknown ways of packing included.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError)
 
 
 def _chosen(path: Path, inside: Iterable[Name], num: int | None, seed: int) -> list[Name]:
@@ -98,7 +110,8 @@ def _chosen(path: Path, inside: Iterable[Name], num: int | None, seed: int) -> l
 def _image(path: Path, name: str, content: bytes, size: int | None) -> Tensor:
     try:
         pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+    # PIL says by all of these that a file is damaged.
+    except (OSError, ValueError, SyntaxError, IndexError, TypeError, _TOO_LARGE) as error:
         raise GanfixError(f"images {path}: {name} cannot be read ({error})") from None
     height, width = pixels.shape[:2]
     if height != width or (size and width != size):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganfix_plugin.files import write_text
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import parsed, write_text
 
 if TYPE_CHECKING:
     from ganfix_plugin.hooks.attachment import Attachment
@@ -50,7 +50,7 @@ def leave(
         The file; None where nothing was to be corrected, or it is not known where the images are.
 
     Raises:
-        GanfixError: if it cannot be written.
+        GanfixError: if it cannot be written, or another file is in its place.
     """
     folder = line.output if line.output is None or line.output.is_dir() else line.output.parent
     corrections = [entry for attached in attachments for entry in _of(attached, seeds)]
@@ -58,9 +58,17 @@ def leave(
         return None
     file = folder / NAME
     runs: list[Any] = []
-    with suppress(OSError, ValueError):  # none yet, or one that nobody can read
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        runs = kept if isinstance(kept, list) else []
+    try:
+        runs = parsed(file.read_text(encoding="utf-8"))
+        if not isinstance(runs, list):
+            raise ValueError("expected a list of runs")
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise GanfixError(
+            f"record {file}: is there already, and damaged or none of ganfix ({error}); the images "
+            "are whole; move it away"
+        ) from None
     about = {**provenance, "network": line.network, "command": ["ganfix", "run", *line.words]}
     runs.append({**about, "corrections": corrections})
     write_text(file, json.dumps(runs, indent=1, ensure_ascii=False) + "\n", "record")

@@ -199,7 +199,7 @@ def _by_lr(
     layers, settings = generator.auto, _settings(measuring)
     profile: Profile
     if measuring.profile is not None:
-        profile = checked(Path(measuring.profile), generator.fingerprint)
+        profile = checked(Path(measuring.profile), generator)
     else:
         profile, _ = ensure(generator, settings, layers, layers, measure_on=device)
     low_rate, threshold = profile.low_rates(layers), profile.score_at(1 - share, layers)

@@ -5,25 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import Extractor
-from ganfix_plugin.files import save_tensors
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import Sample
+from ganfix_plugin.partial import Partial, rows
 from ganfix_plugin.workers import Tensors
 
 MASK_SIDE = 256  # masks of larger images are taken at this size
@@ -111,25 +108,24 @@ def artifact_sums(
     layers: Sequence[Layer],
     overlap: Overlap,
     batches: Sequence[Sequence[Sample]],
-    partial: Path,
+    file: Path,
 ) -> Tensors:
     """`Overlap.sums` of batches of artifacts: [batches, C] by layer name.
 
-    They are kept in a ``partial`` file every now and then, and taken up again.
+    They are kept in a file every now and then, and taken up again.
     """
-    rows = {layer.name: list[Tensor]() for layer in layers}
-    with suppress(OSError, SafetensorError, KeyError):  # where none were kept, or others
-        kept = load_file(partial)
-        rows = {name: [*kept[name]] for name in rows}
-    start = len(rows[layers[0].name])
-    for number, samples in enumerate(batches[start:], 1):
+    if not batches:
+        return {}
+
+    def sums(samples: Sequence[Sample]) -> Tensor:
         (batch,) = seed_batches(generator, samples, len(samples))
-        for name, sums in overlap.sums(generator, layers, batch).items():
-            rows[name].append(sums)
-        if number % 8 == 0:
-            save_tensors(partial, _stacked(rows))
-    partial.unlink(missing_ok=True)
-    return _stacked(rows)
+        by_layer = overlap.sums(generator, layers, batch)
+        return torch.cat([by_layer[layer.name] for layer in layers])[None]
+
+    partial = Partial(file)
+    done = rows(batches, sums, partial).split([layer.channels for layer in layers], dim=1)
+    partial.remove()
+    return {layer.name: of_layer.contiguous() for layer, of_layer in zip(layers, done)}
 
 
 def mean_overlaps(parts: Sequence[Tensors], layers: Sequence[Layer], artifacts: int) -> Tensors:
@@ -146,10 +142,6 @@ def mean_overlaps(parts: Sequence[Tensors], layers: Sequence[Layer], artifacts: 
         total = sum(rows, start=torch.zeros(layer.channels, dtype=torch.float64))
         scores[layer.name] = total / artifacts
     return scores
-
-
-def _stacked(rows: Mapping[str, list[Tensor]]) -> Tensors:
-    return {name: torch.stack(sums) for name, sums in rows.items() if sums}
 
 
 def _upsampled(x: Tensor, side: int) -> Tensor:

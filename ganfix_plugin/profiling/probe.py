@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch.nn.functional import one_hot
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import auc, auc_interval, moments, regression
+from ganfix_plugin.files import from_json, parsed
 from ganfix_plugin.hooks.crossing import quantile
 
 QUANTILES = 1001
@@ -24,6 +25,18 @@ FOLDS = 5
 REGULARISATION = 0.01  # C of a support vector machine's or scikit-learn's logistic regression
 _TENSORS = ("weight", "mean", "deviation", "quantiles")
 _OF_CLASSES = ("centres", "offsets", "spreads")
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What a `Probe` has beside its tensors."""
+
+    scale: float
+    auc: float | None
+    interval: tuple[float, float] | None
+    source: str
+    made: str
+    request: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,18 +101,27 @@ class Probe:
 
     def note(self) -> str:
         """Everything else of it, as JSON."""
-        numbers = {"scale": self.scale, "auc": self.auc, "interval": self.interval}
-        about = {"source": self.source, "made": self.made, "request": self.request}
-        return json.dumps({**numbers, **about})
+        return json.dumps({field.name: getattr(self, field.name) for field in fields(_Note)})
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], note: str) -> Probe:
-        """The probe of `tensors` and `note`."""
-        numbers: dict[str, Any] = json.loads(note)
-        numbers["interval"] = numbers["interval"] and tuple(numbers["interval"])
-        numbers |= {name: tensors[name] for name in _TENSORS}
-        numbers |= {name: tensors.get(name) for name in _OF_CLASSES}
-        return cls(**numbers)
+        """The probe of `tensors` and `note`.
+
+        Raises:
+            ValueError, TypeError, KeyError: if they are none, or do not belong together.
+        """
+        about = from_json(_Note, parsed(note))
+        named: dict[str, Any] = {name: tensors[name] for name in _TENSORS}
+        named |= {name: tensors[name] for name in _OF_CLASSES if name in tensors}
+        for name, x in named.items():
+            if x.dtype is not torch.float32 or x.dim() != (2 if name == "centres" else 1):
+                raise ValueError(f"{name} of a probe is {x.dtype} {list(x.shape)}")
+            if not len(x) or not torch.isfinite(x).all():
+                raise ValueError(f"{name} of a probe is empty, NaN or infinite")
+        for names in (_TENSORS[:3], [name for name in _OF_CLASSES if name in named]):
+            if len({len(named[name]) for name in names}) > 1:
+                raise ValueError(f"{', '.join(names)} of a probe do not fit")
+        return cls(**named, **vars(about))
 
 
 def fit_probe(

@@ -16,18 +16,26 @@ from torch import Tensor
 
 from ganfix_plugin._version import __version__
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.files import cache_folder, reading, save_tensors
+from ganfix_plugin.files import cache_folder, from_json, reading, save_tensors
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.probe import Probe
 
 FORMAT = "ganfix-profile-1"
-_GROUPS = ("counts", "thresholds", "defective", "unit_fid", "probes")  # tensors by name
+# Tensors by name: those of layers, and of what type.
+_OF_LAYERS = {
+    "counts": torch.int32,
+    "thresholds": torch.float64,
+    "defective": torch.float64,
+    "unit_fid": torch.float64,
+}
+_GROUPS = (*_OF_LAYERS, "probes")
 _OF_UNITS = {
     "thresholds": "unit thresholds",
     "defective": "defective scores",
     "unit_fid": "unit FIDs",
 }
+_PROBE = "probe "  # how the keys of probes begin in `Profile.made`
 GATE_RATE = 0.1  # The rate of the LR score; it separated hand labels best.
 
 
@@ -177,7 +185,7 @@ class Profile:
 
     def probe(self, name: str) -> Probe | None:
         """The probe of a name, such as ``labels:0+1+2``, if there is one."""
-        note = self.made.get(f"probe {name}")
+        note = self.made.get(f"{_PROBE}{name}")
         keys = [key for key in self.probes if key.startswith(f"{name}/")]
         tensors = {key.removeprefix(f"{name}/"): self.probes[key] for key in keys}
         return Probe.of(tensors, note) if note else None
@@ -185,20 +193,19 @@ class Profile:
     def with_probe(self, name: str, probe: Probe) -> Profile:
         """The same with a probe, in the place of an earlier one of that name."""
         tensors = {f"{name}/{key}": tensor for key, tensor in probe.tensors().items()}
-        made = {**self.made, f"probe {name}": probe.note()}
+        made = {**self.made, f"{_PROBE}{name}": probe.note()}
         return replace(self, probes={**self.probes, **tensors}, made=made)
 
     def with_only_probes(self, requests: Collection[str]) -> Profile:
         """The same with no other probes than those of some requests."""
-        mark = "probe "
         probes = {
-            key: self.probe(key.removeprefix(mark)) for key in self.made if key.startswith(mark)
+            key: self.probe(key.removeprefix(_PROBE)) for key in self.made if key.startswith(_PROBE)
         }
         made = {key: text for key, text in self.made.items() if key not in probes}
         profile = replace(self, probes={}, made=made)
         for key, probe in probes.items():
             if probe and probe.request in requests:
-                profile = profile.with_probe(key.removeprefix(mark), probe)
+                profile = profile.with_probe(key.removeprefix(_PROBE), probe)
         return profile
 
     def has_scores(self, layers: Sequence[Layer]) -> bool:
@@ -237,13 +244,57 @@ class Profile:
         if cache_folder() in path.parents:  # else a file of the user, or a network
             remedy = "; delete it and it will be measured again"
         with reading(path, "profile", FORMAT, remedy=remedy) as (meta, tensors):
-            settings = Settings(**meta.pop("settings"))
             groups: dict[str, Any] = {group: {} for group in _GROUPS}
             for name, tensor in tensors.items():
                 group, _, layer = name.partition("/")
                 if layer:
                     groups[group][layer] = tensor
-            meta |= {name: tuple(meta.get(name, ())) for name in ("scored", "correct")}
-            meta["extents"] = {n: Extent(**x) for n, x in meta.get("extents", {}).items()}
-            scores = tensors.get("lr_scores")
-            return cls(settings=settings, lr_scores=scores, **groups, **meta)
+            profile = replace(from_json(cls, meta), lr_scores=tensors.get("lr_scores"), **groups)
+            profile._check()
+            return profile
+
+    def _check(self) -> None:
+        """Raise ValueError if what belongs together does not fit."""
+        numbers = [extent.latents for extent in self.extents.values()]
+        if min([self.settings.samples or 1, *numbers]) < 1:
+            raise ValueError("found less than one latent")
+        for group, dtype in _OF_LAYERS.items():
+            for name, x in getattr(self, group).items():
+                if x.dtype is not dtype or x.dim() != (3 if group == "counts" else 1):
+                    raise ValueError(f"{group} of {name} are {x.dtype} {list(x.shape)}")
+                if x.isnan().any():
+                    raise ValueError(f"{group} of {name} are NaN")
+        for name, x in self.counts.items():
+            extent = self.extents.get(f"rates/{name}")
+            most = extent.latents if extent else self.settings.samples
+            if most is None or ((x < 0) | (x > most)).any():
+                raise ValueError(f"counts of {name} are not from 0 to {most}")
+        scores = self.lr_scores
+        if scores is not None and (scores.dtype is not torch.int32 or not _ascend(scores)):
+            raise ValueError("LR scores do not ascend")
+        for key in self.made:
+            if key.startswith(_PROBE):
+                self.probe(key.removeprefix(_PROBE))
+
+    def check(self, generator: Generator, where: Path) -> Profile:
+        """The profile itself; raises GanfixError, naming the file, if it is of another generator,
+        or holds what does not fit its layers."""
+        if self.fingerprint != generator.fingerprint:
+            raise GanfixError(
+                f"profile {where}: is of another generator (fingerprint {self.fingerprint[:16]}, "
+                f"this one has {generator.fingerprint[:16]}); measure this one by ganfix profile"
+            )
+        for layer in generator.layers:
+            for group in _OF_LAYERS:
+                x = getattr(self, group).get(layer.name)
+                shape = (layer.channels, *(layer.resolution if group == "counts" else ()))
+                if x is not None and x.shape != shape:
+                    raise GanfixError(
+                        f"profile {where}: {group} of layer {layer} are {list(x.shape)}, expected "
+                        f"{list(shape)}; the file is damaged: measure again by ganfix profile"
+                    )
+        return self
+
+
+def _ascend(x: Tensor) -> bool:
+    return x.dim() == 1 and len(x) > 0 and bool((x.diff() >= 0).all()) and bool(x[0] >= 0)

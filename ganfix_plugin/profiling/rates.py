@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.files import read_array
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import ALL, BATCH, Batch, Latents, Part, latent_batches
 from ganfix_plugin.hooks.forward import observe
@@ -131,11 +132,7 @@ def import_rates(
 
 def _counts(path: Path, layer: Layer, samples: int) -> Tensor:
     """The activation counts of one file of floats in C·H·W order, int32 [C, H, W]."""
-    try:
-        with path.open("rb") as file:
-            rates = np.lib.format.read_array(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise GanfixError(f"{path}: no array of numbers (.npy): {error}") from error
+    rates = read_array(path, "rates").numpy()
     if not np.issubdtype(rates.dtype, np.floating):
         raise GanfixError(f"{path}: found {rates.dtype}, expected activation rates (floats)")
     shape = (layer.channels, *layer.resolution)

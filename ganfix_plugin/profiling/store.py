@@ -139,15 +139,9 @@ def ensure(
     return profile, path
 
 
-def checked(path: Path, fingerprint: str) -> Profile:
+def checked(path: Path, generator: Generator) -> Profile:
     """Load a profile and refuse one of another generator."""
-    profile = Profile.load(path)
-    if profile.fingerprint != fingerprint:
-        raise GanfixError(
-            f"profile {path}: is of another generator (fingerprint {profile.fingerprint[:16]}, "
-            f"this one has {fingerprint[:16]}); measure this one by ganfix profile"
-        )
-    return profile
+    return Profile.load(path).check(generator, path)
 
 
 def _stored(generator: Generator, settings: Settings, path: Path) -> Profile:
@@ -158,12 +152,12 @@ def _stored(generator: Generator, settings: Settings, path: Path) -> Profile:
     """
     # os.path.exists, because Path.exists raises where a folder may not be looked into.
     if os.path.exists(path):
-        return checked(path, generator.fingerprint)
+        return checked(path, generator)
     numbers = [number for number in _numbers(generator, settings) if number >= MOST]
     if settings.samples is not None or not numbers:
         return Profile.of(generator, settings)
     other = replace(settings, samples=max(numbers))
-    profile = checked(profile_path(generator, other), generator.fingerprint)
+    profile = checked(profile_path(generator, other), generator)
     extents = {f"rates/{name}": Extent(max(numbers)) for name in profile.counts}
     extents |= {f"thresholds/{name}": Extent(max(numbers)) for name in profile.thresholds}
     made = dict(profile.made)

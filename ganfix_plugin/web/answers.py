@@ -170,7 +170,10 @@ class Answers:
         """Everybody's answers but the skipped ones, as a label file holds them."""
         query = "SELECT seed, answer, rater, criterion FROM labels WHERE correction = ?"
         rows = self._rows(f"{query} AND answer != ? ORDER BY seed, rater", correction, SKIP)
-        return Labels(self.generator, tuple(Label(*row) for row in rows))
+        try:
+            return Labels(self.generator, tuple(Label(*row) for row in rows))
+        except ValueError as error:
+            raise GanfixError(f"answers {self.path}: are damaged: {error}") from None
 
     def verdicts(self, correction: str) -> list[Verdict]:
         """Everybody's verdicts on a correction."""
