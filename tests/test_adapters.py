@@ -209,9 +209,9 @@ def test_discriminators_are_refused(stylegan2: nn.Module, network_pickle: Path) 
         attach(D, "none")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of tracing, by newer PyTorch
 def test_a_traced_network_is_refused(face: nn.Module) -> None:
-    with pytest.warns(DeprecationWarning):
-        traced = torch.jit.trace(face, latents(face, 1))
+    traced = torch.jit.trace(face, latents(face, 1))
     with pytest.raises(GanfixError, match="no generator that an adapter knows"):
         attach(traced, "random")
 
