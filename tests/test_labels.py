@@ -158,7 +158,7 @@ MALFORMED = {
     "no rows": ("generator,seed,label\n", "no labels, expected labels of one generator"),
     "nothing": ("", "no labels"),
     "two generators": (f"{HEAD}{OTHER},2,normal\n", "2 generators, expected labels of one"),
-    "null bytes": ("generator,seed,label\n\0\n", ", row 2: "),
+    "null bytes": ("generator,seed,label\n\0\n", "(, row 2: |line contains NUL)"),  # Python 3.10
 }
 MALFORMED_JSON = {
     "no JSON": ("[{", "no label file"),

@@ -121,7 +121,8 @@ def test_a_second_pass_works_in_a_compiled_generator(G: nn.Module) -> None:
 def test_capturing_a_corrected_generator_as_one_graph_fails_rather_than_miss_something(
     G: nn.Module,
 ) -> None:
-    with attach(G, SPECS[1]), pytest.raises(Exception, match="(?s)raph break|nsupported|skip function"):
+    refused = "(?s)raph break|nsupported|skip function"  # by newer PyTorch, and by older
+    with attach(G, SPECS[1]), pytest.raises(Exception, match=refused):
         torch.compile(G, backend="eager", fullgraph=True)(latents(G, 2))
 
 
