@@ -77,7 +77,7 @@ def page(study: Study, setting: Setting) -> str:
         f"{number:,.{10 if number == int(number) else 4}g}"
     )
     (worst, cleanest), encoding, high = encoded((study.worst, study.cleanest))
-    script = _shipped("report", "page/report.js")
+    script = _shipped("reporting", "page/report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html").render(
         study=study,
@@ -95,7 +95,7 @@ def page(study: Study, setting: Setting) -> str:
             "PyTorch": torch.__version__,
             "on": setting.device,
         },
-        style=_shipped("web", "static/colours.css") + _shipped("report", "page/report.css"),
+        style=_shipped("web", "static/colours.css") + _shipped("reporting", "page/report.css"),
         script=script,
         script_digest=digest,
         icon=base64.b64encode(_shipped("web", "static/icon.svg").encode()).decode(),
