@@ -65,6 +65,11 @@ def test_the_latents_are_those_of_the_entry(stylegan2: nn.Module, face: nn.Modul
         torch.testing.assert_close(found.means, expected)
         scale = (expected - expected.mean(dim=0)).norm(dim=1).mean() if styled else 0
         assert found.scale == pytest.approx(float(scale), rel=1e-5)
+        if not styled:
+            assert found.root is None
+            continue
+        assert found.root is not None
+        torch.testing.assert_close(found.root @ found.root, expected.T.cov(), rtol=1e-3, atol=1e-5)
 
 
 def test_a_conditional_generator_is_read_with_its_classes() -> None:

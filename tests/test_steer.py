@@ -84,11 +84,15 @@ def steered(
             break
         limit = stop
         (gradient,) = torch.autograd.grad(score, shift)
-        if not styled:
-            gradient = gradient - x * (gradient * x).sum() / (x * x).sum()
-        slope = float(gradient.norm())
+        if styled:
+            assert probe.root is not None
+            way = gradient @ probe.root
+        else:
+            way = gradient - x * (gradient * x).sum() / (x * x).sum()
+        way = way / way.norm()
+        slope = float((gradient * way).sum())
         size = min(max(1.2 * (float(score) - stop) / slope, 0.005 * scale), 0.3 * scale)
-        x = x - size * gradient / slope
+        x = x - size * way
         if not styled:
             x = x * length / x.norm()
     return x

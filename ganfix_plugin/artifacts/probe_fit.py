@@ -38,6 +38,7 @@ from ganfix_plugin.profiling.unit_means import Reader, Readings, read_batches
 
 log = logging.getLogger("ganfix")
 
+_HOW = 2  # raised where probes are made otherwise, so that stored ones are fitted again
 POPULATION = 4000
 OF_A_CLASS = 100  # of them at least; where classes are too many for that, they share thresholds
 JUDGED = 800  # generations that the discriminator looks at
@@ -85,7 +86,7 @@ class Plan:
         if self.labels:
             labelled = [self.labels.samples(kind) for kind in (ARTIFACT, NORMAL)]
         along = None if self.direction is None else self.direction.tolist()
-        numbers = (POPULATION, OF_A_CLASS, JUDGED, SHOWN, TAILS, MUCH)
+        numbers = (_HOW, POPULATION, OF_A_CLASS, JUDGED, SHOWN, TAILS, MUCH)
         what = f"{self.name} {labelled} {along} {numbers}"
         return hashlib.sha256(what.encode()).hexdigest()[:16]
 
@@ -172,6 +173,7 @@ def fit(plan: Plan, samples: Sorted, population: Readings) -> Probe:
             population.means,
             apart=apart,
             scale=population.scale,
+            root=population.root,
             source=plan.source,
             made=made,
             request=plan.request,

@@ -91,21 +91,30 @@ class Steering(Moving):
             (gradient,) = torch.autograd.grad(score, shift, gain * above.to(score))
             left, score = left[above], score.detach()[above]
             here, gradient = x[left], gradient[above] / gain
-            step = self._step(latent, here, gradient.flatten(1), score - stops[left], scales[left])
+            excess = score - stops[left]
+            step = self._step(latent.styled, here, gradient.flatten(1), excess, scales[left])
             x[left] = placed(left, here - step.view_as(gradient))
         return x
 
     def _step(
-        self, latent: Latent, x: Tensor, gradient: Tensor, excess: Tensor, scales: Tensor
+        self, styled: bool, x: Tensor, gradient: Tensor, excess: Tensor, scales: Tensor
     ) -> Tensor:
-        """Along the gradient [n, d] of rows x, to take off an excess [n] of their scores."""
-        if not latent.styled:
+        """To take off an excess [n] of the scores of rows x, whose gradient is [n, d].
+
+        z moves along the gradient on its sphere. Ws move where they themselves vary, too: along the
+        gradient times the square root of their covariance, half-way to the shortest way by
+        Mahalanobis' distance.
+        """
+        root = self.scorer.probe.root
+        if not styled:
             outward = x.flatten(1) / scales[:, None]
-            gradient = gradient - outward * (gradient * outward).sum(dim=1, keepdim=True)
-        slope = gradient.norm(dim=1).clamp(min=1e-12)
-        length = OVERSHOT * excess / slope
-        length = length.clamp(SHORTEST * scales, self.cap * scales)
-        return gradient * (length / slope)[:, None]
+            way = gradient - outward * (gradient * outward).sum(dim=1, keepdim=True)
+        else:
+            way = gradient if root is None else gradient @ root.to(gradient)
+        way = way / way.norm(dim=1, keepdim=True).clamp(min=1e-12)
+        slope = (gradient * way).sum(dim=1).clamp(min=1e-12)
+        length = (OVERSHOT * excess / slope).clamp(SHORTEST * scales, self.cap * scales)
+        return way * length[:, None]
 
     def _scored(
         self, entry: nn.Module, latent: Latent, x: Tensor, rows: Tensor, classes: Tensor

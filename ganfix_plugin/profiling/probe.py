@@ -25,6 +25,8 @@ FOLDS = 5
 REGULARISATION = 0.01  # C of a support vector machine's or scikit-learn's logistic regression
 _TENSORS = ("weight", "mean", "deviation", "quantiles")
 _OF_CLASSES = ("centres", "offsets", "spreads")
+_OPTIONAL = ("root", *_OF_CLASSES)
+_MATRICES = ("root", "centres")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Probe:
         source: what it was fitted on: "labels", "discriminator", "lr", or "direction" if elsewhere.
         made: how it was fitted, for people.
         request: what it was fitted on, to know whether it must be fitted again.
+        root: [d, d], the square root of the covariance of the population's ws, by whose help they
+            are moved; None where there are none.
         centres: [K, e], where thresholds go by class: the mean of what tells each class.
         offsets, spreads: [K], mean and standard deviation of each class's scores, by which scores
             are made comparable.
@@ -68,6 +72,7 @@ class Probe:
     source: str
     made: str
     request: str
+    root: Tensor | None = None
     centres: Tensor | None = None
     offsets: Tensor | None = None
     spreads: Tensor | None = None
@@ -96,7 +101,7 @@ class Probe:
 
     def tensors(self) -> dict[str, Tensor]:
         """What it consists of, by name."""
-        named = {name: getattr(self, name) for name in (*_TENSORS, *_OF_CLASSES)}
+        named = {name: getattr(self, name) for name in (*_TENSORS, *_OPTIONAL)}
         return {name: x.contiguous() for name, x in named.items() if x is not None}
 
     def note(self) -> str:
@@ -112,12 +117,14 @@ class Probe:
         """
         about = from_json(_Note, parsed(note))
         named: dict[str, Any] = {name: tensors[name] for name in _TENSORS}
-        named |= {name: tensors[name] for name in _OF_CLASSES if name in tensors}
+        named |= {name: tensors[name] for name in _OPTIONAL if name in tensors}
         for name, x in named.items():
-            if x.dtype is not torch.float32 or x.dim() != (2 if name == "centres" else 1):
+            if x.dtype is not torch.float32 or x.dim() != (2 if name in _MATRICES else 1):
                 raise ValueError(f"{name} of a probe is {x.dtype} {list(x.shape)}")
             if not len(x) or not torch.isfinite(x).all():
                 raise ValueError(f"{name} of a probe is empty, NaN or infinite")
+        if "root" in named and named["root"].shape[0] != named["root"].shape[1]:
+            raise ValueError(f"root of a probe is {list(named['root'].shape)}, not square")
         for names in (_TENSORS[:3], [name for name in _OF_CLASSES if name in named]):
             if len({len(named[name]) for name in names}) > 1:
                 raise ValueError(f"{', '.join(names)} of a probe do not fit")
@@ -131,6 +138,7 @@ def fit_probe(
     *,
     apart: Tensor | None = None,
     scale: float = 0.0,
+    root: Tensor | None = None,
     source: str = "labels",
     made: str = "",
     request: str = "",
@@ -161,6 +169,7 @@ def fit_probe(
         source=source,
         mean=mean,
         deviation=deviation,
+        root=root,
         auc=area,
         interval=auc_interval(area, len(artifacts), len(normals)),
     )

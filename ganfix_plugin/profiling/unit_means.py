@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.entry import Latent
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch
@@ -117,12 +118,14 @@ class Readings:
     Attributes:
         means: [N, D], float32.
         scale: the mean distance of ws from their mean; 0 where the entry takes z.
+        root: [d, d], the square root of the covariance of ws; None where the entry takes z.
         conditions: [N, e], what tells the classes; None without any.
         classes: int64 [N]; None without any.
     """
 
     means: Tensor
     scale: float
+    root: Tensor | None = None
     conditions: Tensor | None = None
     classes: Tensor | None = None
 
@@ -155,9 +158,11 @@ def read_batches(generator: Generator, reader: Reader, batches: Iterable[Batch])
     if not all(torch.isfinite(x).all() for x in means):
         raise GanfixError(f"{generator.name}: found NaN or infinity in the units of its layers")
     vectors = torch.cat([latent.vectors.cpu() for latent in latents])
-    distances = (vectors - vectors.mean(dim=0)).norm(dim=1)
-    scale = float(distances.mean()) if latents[0].styled else 0.0
+    centred = vectors - vectors.mean(dim=0)
+    scale, root = 0.0, None
+    if latents[0].styled:
+        scale, root = float(centred.norm(dim=1).mean()), Gaussian.of(vectors).root.float()
     if not classes:
-        return Readings(torch.cat(means), scale)
+        return Readings(torch.cat(means), scale, root)
     conditions = torch.cat([latent.condition.cpu() for latent in latents])
-    return Readings(torch.cat(means), scale, conditions, torch.cat(classes))
+    return Readings(torch.cat(means), scale, root, conditions, torch.cat(classes))
