@@ -124,6 +124,17 @@ def seeds_of(text: str) -> list[int]:
     return seeds
 
 
+def seeds_text(seeds: Iterable[int]) -> str:
+    """Seeds as `seeds_of` reads them, in their order: ``0-2,5``."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][1] + 1:
+            runs[-1][1] = seed
+        else:
+            runs.append([seed, seed])
+    return ",".join(f"{a}-{b}" if b > a else str(a) for a, b in runs)
+
+
 def read(path: Path) -> Labels:
     """Read a CSV or JSON label file.
 

@@ -182,7 +182,7 @@ def label_forty(browser: Browser, folder: Path) -> None:
     arguments = ["label", *NETWORK, "--raters=ann,ben", f"--answers={file}", "--criteria=faces"]
     with serving(*arguments) as server:
         with sqlite3.connect(file) as db:
-            counts = dict(db.execute("SELECT seed, count FROM lr_counts"))
+            counts = dict(db.execute("SELECT seed, value FROM scores"))
         middle = statistics.median(counts.values())
 
         def judge(seed: int) -> str:

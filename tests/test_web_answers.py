@@ -10,7 +10,18 @@ import pytest
 
 from ganfix_plugin import GanfixError
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label
-from ganfix_plugin.web.answers import IMPROVED, OVERALL, SAME, SKIP, WORSE, Answer, Answers
+from ganfix_plugin.web.answers import (
+    IMPROVED,
+    KEPT,
+    OVERALL,
+    REJECTED,
+    SAME,
+    SKIP,
+    WORSE,
+    Answer,
+    Answers,
+    Choice,
+)
 
 MARK = "ab" * 32
 
@@ -101,11 +112,24 @@ def test_the_secret_stays_the_same_and_is_another_one_in_another_file(
     assert Answers(tmp_path / "other.sqlite", MARK).secret != answers.secret
 
 
-def test_lr_counts_are_kept_by_the_samples_that_their_rates_came_from(answers: Answers) -> None:
-    answers.keep_lr_counts(100, {0: 5.0, 1: 7.0})
-    assert answers.lr_counts(100, [1, 0]) == [7.0, 5.0]
-    assert answers.lr_counts(100, [0, 1, 2]) is None
-    assert answers.lr_counts(200, [0]) is None
+def test_scores_are_kept_by_what_computed_them(answers: Answers) -> None:
+    answers.keep_scores("lr: of 100 latents", {0: 5.0, 1: 7.0})
+    answers.keep_scores("lr: of 200 latents", {0: 6.0})
+    assert answers.scores("lr: of 100 latents") == {0: 5.0, 1: 7.0}
+    assert answers.scores("realism") == {}
+
+
+def test_a_later_choice_replaces_the_earlier_one_and_an_empty_one_is_none(answers: Answers) -> None:
+    answers.choose("ann", [Choice(3, KEPT), Choice(4, REJECTED, "two left shoes")])
+    answers.choose("ann", [Choice(3, "", "a note alone"), Choice(5, ""), Choice(4, KEPT)])
+    answers.choose("ben", [Choice(3, REJECTED)])
+    assert answers.chosen("ann") == [Choice(3, "", "a note alone"), Choice(4, KEPT)]
+
+
+def test_choices_are_labels_only_where_somebody_asks_for_them(answers: Answers) -> None:
+    answers.choose("ann", [Choice(3, KEPT), Choice(4, REJECTED), Choice(5, "", "hm")])
+    assert answers.labels().items == ()
+    assert answers.chosen_labels().items == (Label(3, NORMAL, "ann"), Label(4, ARTIFACT, "ann"))
 
 
 def test_answers_about_another_generator_are_refused(file: Path, answers: Answers) -> None:

@@ -75,7 +75,7 @@ def test_the_queue_holds_each_seed_once_and_alternates_between_many_and_few_lr_n
     seeds = ann.get(f"queue?n={NUM}").json["seeds"]
     assert sorted(seeds) == list(range(NUM))
     with sqlite3.connect(server.file) as db:  # type: ignore[attr-defined]
-        counts = dict(db.execute("SELECT seed, count FROM lr_counts"))
+        counts = dict(db.execute("SELECT seed, value FROM scores"))
     shown = [counts[seed] for seed in seeds]
     assert shown[0::2] == sorted(shown[0::2], reverse=True)
     assert shown[1::2] == sorted(shown[1::2])

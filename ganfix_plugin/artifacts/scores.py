@@ -82,6 +82,12 @@ class Score:
     probe: Probe | None = None
     learned_from: frozenset[Sample] = frozenset()
 
+    @property
+    def key(self) -> str:
+        """What its values of seeds are kept under: another probe, classifier or profile scores
+        otherwise."""
+        return f"{self.name}: {self.how}" + (f", {self.probe.request}" if self.probe else "")
+
 
 def lr(generator: Generator, scoring: Scoring) -> Score:
     """The number of activated LR-neurons, found without rendering anything."""

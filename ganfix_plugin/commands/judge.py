@@ -9,11 +9,12 @@ import click
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import NETWORK_HELP, PNG, merged, preset, table
-from ganfix_plugin.commands.serving import Serving, serving_options
+from ganfix_plugin.commands.serving import Serving, criteria_option, serving_options
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready, written
 from ganfix_plugin.pictures.bars import as_text, stacked
+from ganfix_plugin.web.criteria import Criterion
 
 
 @main.command()
@@ -26,6 +27,7 @@ from ganfix_plugin.pictures.bars import as_text, stacked
     metavar="SPEC",
 )
 @serving_options
+@criteria_option
 @options.labels("Correct what these label files call artifacts. [default: what --answers calls so]")
 @preset("--num", 500, "The most images to judge.")
 @click.option("--summary", is_flag=True, help="Show what was found so far, and end.")
@@ -34,6 +36,7 @@ def judge(
     network: str | None,
     specs: tuple[str, ...],
     serving: Serving,
+    criteria: tuple[Criterion, ...],
     files: tuple[Path, ...],
     num: int,
     summary: bool,
@@ -55,7 +58,7 @@ def judge(
         return
     if not network or not specs:
         raise GanfixError("judge: give --network and --correct, or --summary")
-    bound, criteria = parse_specs(specs), serving.criteria
+    bound = parse_specs(specs)
     labels = merged(files) if files else None
     with serving.opened(network) as (generator, answers, place, raters):
         from ganfix_plugin.web import start

@@ -9,12 +9,14 @@ import click
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import NETWORK_HELP, preset
-from ganfix_plugin.commands.serving import Serving, serving_options
+from ganfix_plugin.commands.serving import Serving, criteria_option, serving_options
+from ganfix_plugin.web.criteria import Criterion
 
 
 @main.command()
 @click.option("--network", required=True, metavar="NETWORK", help=NETWORK_HELP)
 @serving_options
+@criteria_option
 @preset("--num", 2000, "Generations to label, seeds 0 on.", type=click.IntRange(1, 100_000))
 @preset(
     "--order",
@@ -24,7 +26,9 @@ from ganfix_plugin.commands.serving import Serving, serving_options
     type=click.Choice(["informative", "random"]),
 )
 @options.samples("Latents for the LR count.")
-def label(network: str, serving: Serving, num: int, **how: Any) -> None:
+def label(
+    network: str, serving: Serving, criteria: tuple[Criterion, ...], num: int, **how: Any
+) -> None:
     """Label generations as artifact or normal, on a page in your browser, by keyboard.
 
     \b
@@ -34,7 +38,6 @@ def label(network: str, serving: Serving, num: int, **how: Any) -> None:
 
     Every answer is on disk before the page says so: stop the server, close the page, go on later.
     """
-    criteria = serving.criteria
     with serving.opened(network) as served:
         from ganfix_plugin.web import start
 

@@ -55,15 +55,26 @@ def auto(network: Network, num: int, top: int, out: Path, **how: Any) -> None:
 
 @labels.command()
 @click.argument("answers", type=FILE)
+@click.option("--choices", is_flag=True, help="What ganfix explore kept (normal) and rejected.")
 @click.option("--out", type=FILE, required=True, help="The label file (.csv or .json).")
-def export(answers: Path, out: Path) -> None:
-    """Write the ANSWERS of ganfix label as a label file; skipped images are left out."""
+def export(answers: Path, choices: bool, out: Path) -> None:
+    """Write the ANSWERS of ganfix label as a label file; skipped images are left out.
+
+    With --choices, write those of ganfix explore instead: what was kept is normal, what was
+    rejected an artifact. They teach a probe or a classifier your taste, whatever it is.
+    """
     from ganfix_plugin.web.answers import Answers
 
-    labels = Answers(answers).labels()
+    opened = Answers(answers)
+    labels = opened.chosen_labels() if choices else opened.labels()
     ready(out)
     if not labels.items:
-        raise GanfixError(f"answers {answers}: nothing is labelled yet; run ganfix label")
+        what = (
+            "kept or rejected yet; run ganfix explore"
+            if choices
+            else "labelled yet; run ganfix label"
+        )
+        raise GanfixError(f"answers {answers}: nothing is {what}")
     write(labels, out)
     keep(labels)
     counts = ", ".join(f"{len(labels.seeds(kind))} {kind}" for kind in KINDS)

@@ -1,4 +1,4 @@
-"""What `ganfix label` and `ganfix judge` share: pages about a generator, for people to answer."""
+"""What the commands share that serve pages about a generator: `label`, `judge` and `explore`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ganfix_plugin.commands import options
 from ganfix_plugin.commands.options import FILE, Network, gathers, preset, several
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.web.criteria import Criterion, read_criteria
+from ganfix_plugin.web.criteria import read_criteria
 
 if TYPE_CHECKING:  # at run time once they are needed: Flask and SQLite may not be there
     from ganfix_plugin.web.answers import Answers
@@ -44,12 +44,6 @@ class Serving:
     adapter_name: str | None
     rater_list: str | None
     answers: Path
-    criteria_name: str | None
-
-    @property
-    def criteria(self) -> tuple[Criterion, ...]:
-        """What counts as an artifact."""
-        return read_criteria(self.criteria_name) if self.criteria_name else ()
 
     def _place(self) -> Place:
         """The port, listened on already."""
@@ -138,6 +132,10 @@ serving_options = several(
         "Where answers are kept: an SQLite database, made if it is not there.",
         type=FILE,
     ),
+    gathers(serving=Serving),
+)
+
+criteria_option = several(
     click.option(
         "--criteria",
         "criteria_name",
@@ -146,5 +144,5 @@ serving_options = several(
         "criteria of the CVPR 2021 paper), ffhq (those of the IJCAI 2022 one), or a text file with "
         "a line 'name: what to look for' for each.",
     ),
-    gathers(serving=Serving),
+    gathers(criteria=lambda criteria_name: read_criteria(criteria_name) if criteria_name else ()),
 )

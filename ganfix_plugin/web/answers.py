@@ -6,17 +6,19 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.labels import KINDS, Label, Labels
+from ganfix_plugin.labels import ARTIFACT, KINDS, NORMAL, Label, Labels
 
 FORMAT = "ganfix-answers-1"
 SKIP = "skip"
 ANSWERS = (*KINDS, SKIP)
+KEPT, REJECTED = ("keep", "reject")
+CHOICES = (KEPT, REJECTED, "")
 IMPROVED, SAME, WORSE = VERDICTS = ("improved", "same", "worse")
 OVERALL = ""  # the criterion of the question that is about the whole image
 UNCORRECTED = ""  # the correction of images as the generator makes them
@@ -43,11 +45,20 @@ CREATE TABLE IF NOT EXISTS verdicts (
     at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
     UNIQUE (rater, correction, seed, criterion)
 );
-CREATE TABLE IF NOT EXISTS lr_counts (
-    samples INTEGER NOT NULL,
+CREATE TABLE IF NOT EXISTS choices (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    rater TEXT NOT NULL,
     seed INTEGER NOT NULL,
-    count REAL NOT NULL,
-    PRIMARY KEY (samples, seed)
+    choice TEXT NOT NULL CHECK (choice IN ('keep', 'reject', '')),
+    note TEXT NOT NULL,
+    at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    UNIQUE (rater, seed)
+);
+CREATE TABLE IF NOT EXISTS scores (
+    score TEXT NOT NULL,
+    seed INTEGER NOT NULL,
+    value REAL NOT NULL,
+    PRIMARY KEY (score, seed)
 );
 """
 
@@ -71,6 +82,15 @@ class Verdict:
     verdict: str
 
 
+@dataclass(frozen=True)
+class Choice:
+    """One rater's choice of an image: "keep", "reject" or "", and a note on it."""
+
+    seed: int
+    choice: str
+    note: str = ""
+
+
 class Answers:
     """The answers about one generator, in a file; safe to use from several threads."""
 
@@ -82,7 +102,7 @@ class Answers:
         """
         if generator is None and not path.exists():
             raise GanfixError(
-                f"answers {path}: no such file; ganfix label and ganfix judge make it"
+                f"answers {path}: no such file; ganfix label, judge and explore make it"
             )
         self.path = path
         self._lock = threading.Lock()
@@ -187,16 +207,32 @@ class Answers:
         rows = self._rows(f"{query} ORDER BY MIN(at), correction", UNCORRECTED)
         return [text for (text,) in rows]
 
-    def lr_counts(self, samples: int | None, seeds: Sequence[int]) -> list[float] | None:
-        """The LR counts of seeds, by rates of so many samples, if all of them were kept."""
-        rows = self._rows("SELECT seed, count FROM lr_counts WHERE samples = ?", samples or 0)
-        kept: dict[int, float] = dict(rows)
-        return [kept[seed] for seed in seeds] if kept.keys() >= set(seeds) else None
+    def choose(self, rater: str, choices: Iterable[Choice]) -> None:
+        """Keep a rater's choices, all or none; a later one on a seed replaces the earlier one."""
+        rows = [(rater, item.seed, item.choice, item.note) for item in choices]
+        columns = "rater, seed, choice, note"
+        self._write(f"INSERT OR REPLACE INTO choices ({columns}) VALUES (?, ?, ?, ?)", rows)
 
-    def keep_lr_counts(self, samples: int | None, counts: Mapping[int, float]) -> None:
-        """Keep LR counts by seed, so that the next start need not count."""
-        rows = [(samples or 0, *item) for item in counts.items()]
-        self._write("INSERT OR REPLACE INTO lr_counts VALUES (?, ?, ?)", rows)
+    def chosen(self, rater: str) -> list[Choice]:
+        """A rater's choices and notes in the order in which they were made."""
+        query = "SELECT seed, choice, note FROM choices WHERE rater = ? AND choice || note != ''"
+        return [Choice(*row) for row in self._rows(f"{query} ORDER BY id", rater)]
+
+    def chosen_labels(self) -> Labels:
+        """Everybody's choices as a label file holds them: kept is normal, rejected an artifact."""
+        query = "SELECT seed, choice, rater FROM choices WHERE choice != '' ORDER BY seed, rater"
+        kinds = {KEPT: NORMAL, REJECTED: ARTIFACT}
+        labels = (Label(seed, kinds[choice], rater) for seed, choice, rater in self._rows(query))
+        return Labels(self.generator, tuple(labels))
+
+    def scores(self, score: str) -> dict[int, float]:
+        """What was kept of a score, by seed."""
+        return dict(self._rows("SELECT seed, value FROM scores WHERE score = ?", score))
+
+    def keep_scores(self, score: str, values: Mapping[int, float]) -> None:
+        """Keep values of a score by seed, so that the next start need not compute them."""
+        rows = [(score, *item) for item in values.items()]
+        self._write("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", rows)
 
     def close(self) -> None:
         """Close the file."""

@@ -14,7 +14,7 @@ from flask import Flask, Response, abort, g
 
 from ganfix_plugin.web.answers import IMPROVED, OVERALL, SAME, WORSE, Answers
 from ganfix_plugin.web.criteria import Criterion
-from ganfix_plugin.web.labelling import UNDO, Task, asked_for, body, key_of, waiting
+from ganfix_plugin.web.labelling import UNDO, Task, asked_for, body, key_of_task, waiting
 from ganfix_plugin.web.order import shuffled
 from ganfix_plugin.web.renderer import Picture, Renderer
 
@@ -58,7 +58,7 @@ def add_judging(app: Flask, task: Task, answers: Answers, renderer: Renderer[Pic
             "total": len(task.seeds),
             "questions": [asdict(question) for question in questions],
             "recent": judged()[-UNDO:],
-            "key": key_of(answers, f"{task.correction}/pairs"),
+            "key": key_of_task(answers, f"{task.correction}/pairs"),
         }
 
     @app.get("/<rater>/pairs/queue")

@@ -71,7 +71,7 @@ def add_labelling(app: Flask, task: Task, answers: Answers, renderer: Renderer[P
             "recent": [asdict(item) for item in labelled()[-UNDO:]],
             "next_page": "pairs" if corrected else "",
             "blind": corrected,
-            "key": key_of(answers, task.correction),
+            "key": key_of_task(answers, task.correction),
         }
 
     @app.get("/<rater>/queue")
@@ -143,7 +143,7 @@ def asked_for(most: int) -> int:
     return int(text)
 
 
-def key_of(answers: Answers, correction: str) -> str:
+def key_of_task(answers: Answers, correction: str) -> str:
     """Under what a browser keeps answers that are not saved yet: another task has another key."""
     text = f"{answers.generator} {answers.secret} {correction}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -139,6 +139,11 @@ def encoded(images: Tensor, small: bool = False) -> bytes:
     picture = pictured(images[:1].float())[0]
     if small:
         picture.thumbnail((SMALL, SMALL), Image.Resampling.LANCZOS)
+    return as_png(picture)
+
+
+def as_png(picture: Image.Image) -> bytes:
+    """A picture as PNG, quickly."""
     content = io.BytesIO()
     picture.save(content, "PNG", compress_level=1)
     return content.getvalue()

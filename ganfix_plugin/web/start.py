@@ -1,17 +1,18 @@
-"""What `ganfix label` and `ganfix judge` start: the order, the renderer and the pages of a task."""
+"""What `ganfix label`, `judge` and `explore` start: an order, the renderer and their pages."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.ranking import score_seeds
-from ganfix_plugin.artifacts.scores import Scoring, unrendered
+from ganfix_plugin.artifacts.scores import Score, Scoring, unrendered
 from ganfix_plugin.correctors.bind import BoundSpec
+from ganfix_plugin.correctors.plan import reads_probe
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import fitting_batch, seed_batches
@@ -19,14 +20,18 @@ from ganfix_plugin.labels import ARTIFACT, Labels, merge, read, stored_path
 from ganfix_plugin.profiling.unit_means import Reader, read_batches
 from ganfix_plugin.web.answers import UNCORRECTED, Answers
 from ganfix_plugin.web.criteria import Criterion
+from ganfix_plugin.web.exploring import Exploration, add_exploring
 from ganfix_plugin.web.guard import Guard
 from ganfix_plugin.web.judging import add_judging
 from ganfix_plugin.web.labelling import Task, add_labelling, waiting
 from ganfix_plugin.web.order import Learner, Queue, from_both_ends, shuffled
+from ganfix_plugin.web.population import Population
 from ganfix_plugin.web.renderer import Picture, Renderer, drawing
 from ganfix_plugin.web.server import Place, invite, new_app, serve
+from ganfix_plugin.web.studio import Studio
 
 log = logging.getLogger("ganfix")
+SHOT_BYTES = 48 * 2**20  # of images that were looked at, kept for going back to them
 INFORMATIVE, RANDOM = "informative", "random"
 
 
@@ -92,6 +97,60 @@ def judge(
         renderer.run()
 
 
+def explore(
+    generator: Generator,
+    answers: Answers,
+    place: Place,
+    raters: Sequence[str],
+    specs: Sequence[BoundSpec],
+    *,
+    optional: bool,
+    num: int,
+    scoring: Scoring,
+) -> None:
+    """Serve the exploring page until the process is interrupted.
+
+    Args:
+        specs: corrections to choose from, each by itself; with ``optional``, those of them that
+            the generator can have.
+        num: seeds to rank; all others can be looked at, too.
+        scoring: by what they can be ranked.
+    """
+
+    def score_of(name: str) -> Score:
+        return population.score_of(name)
+
+    studio = Studio(generator, score_of, scoring.class_index)
+    renderer = Renderer(studio.draw, SHOT_BYTES)
+    population = Population(studio, renderer, answers, scoring, num)
+    # What is needed is measured here, where people see how far it is, and not while they look.
+    by = unrendered(generator, scoring).name
+    exploration = Exploration(studio, tuple(_ready(studio, specs, optional)), population, by)
+    guard = Guard(raters, place.address)
+    app = new_app(guard, {"": "explore.html"})
+    add_exploring(app, exploration, answers, renderer)
+    serve(app, place, len(raters))
+    for line in invite(guard, place):
+        print(line, flush=True)
+    for name, free in {by: True, "probe": any(map(reads_probe, specs))}.items():
+        if free:
+            population.scored(name)
+    renderer.run()
+
+
+def _ready(studio: Studio, specs: Sequence[BoundSpec], optional: bool) -> Iterator[BoundSpec]:
+    """The corrections that the generator can have; one that it cannot is an error, unless nobody
+    asked for it."""
+    for spec in specs:
+        try:
+            studio.correction(spec)
+            yield spec
+        except GanfixError as error:
+            if not optional:
+                raise
+            log.info("left out: %s", error)
+
+
 def artifacts(answers: Answers, labels: Labels | None, most: int) -> list[int]:
     """The seeds to correct: those labelled artifact, by a file or in the answers; a choice of them
     where they are more than ``most``.
@@ -127,16 +186,16 @@ def _open(
 
 
 def _scores(generator: Generator, answers: Answers, num: int, samples: int | None) -> list[float]:
-    """The score of each seed: by the probe, if there is one, or the LR count, counted once and kept
-    with the answers."""
+    """The score of each seed: by the probe, if there is one, or the LR count; kept with the
+    answers."""
     seeds, score = range(num), unrendered(generator, Scoring(samples=samples))
-    kept = answers.lr_counts(samples, seeds) if score.name == "lr" else None
-    if kept is None:
-        log.info("scoring %d generations by %s", num, score.how)
-        kept = score_seeds(generator, score, seeds).tolist()
-        if score.name == "lr":
-            answers.keep_lr_counts(samples, dict(zip(seeds, kept)))
-    return kept
+    kept = answers.scores(score.key)
+    if new := [seed for seed in seeds if seed not in kept]:
+        log.info("scoring %d generations by %s", len(new), score.how)
+        values = dict(zip(new, score_seeds(generator, score, new).tolist()))
+        answers.keep_scores(score.key, values)
+        kept |= values
+    return [kept[seed] for seed in seeds]
 
 
 def _learner(

@@ -1,10 +1,10 @@
-// What both pages share: the server, answers that wait for it, images, keys, the live region.
+// What all pages share: the server, answers that wait for it, images, keys, the live region.
 
 export const $ = (id) => document.getElementById(id);
 export const count = (number) => number.toLocaleString("en");
 const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));
 
-async function ask(path) {
+export async function ask(path) {
   const response = await fetch(path, { cache: "no-store" });
   if (!response.ok) throw new Error(await reason(response));
   return response.json();
@@ -151,6 +151,18 @@ class Images {
   }
 }
 
+// What the server has for a page, when all that waited for it is saved.
+export async function open(path) {
+  // The token came with the link; from now on the cookie does its work, and the link is not left
+  // lying in the address bar.
+  if (location.search) history.replaceState(null, "", location.pathname);
+  setUpHelp();
+  const { key } = await ask(`${path}state`);
+  const outbox = new Outbox(`${location.pathname}${key}`);
+  while (outbox.all().length) await pause(50);
+  return { outbox, task: await ask(`${path}state`) };
+}
+
 // What a rater has to do on a page and did: seeds to come, the first one being shown, and answers
 // {seed, …} in the order in which they were given. `urls` are the images of a seed; `show` draws.
 export class Work {
@@ -164,14 +176,7 @@ export class Work {
   }
 
   async open() {
-    // The token came with the link; from now on the cookie does its work, and the link is not left
-    // lying in the address bar.
-    if (location.search) history.replaceState(null, "", location.pathname);
-    setUpHelp();
-    const { key } = await ask(`${this.path}state`);
-    this.outbox = new Outbox(`${location.pathname}${key}`);
-    while (this.outbox.all().length) await pause(50);
-    this.task = await ask(`${this.path}state`);
+    Object.assign(this, await open(this.path));
   }
 
   get finished() {
