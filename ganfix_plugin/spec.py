@@ -15,6 +15,7 @@ from typing import Any
 from ganfix_plugin.errors import GanfixError
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
+OFF = "off"  # no gate
 _GRAMMAR = "NAME[:key=value,…], for example seqabl:lowest=30%,layers=4x4+8x8"
 
 
@@ -188,7 +189,7 @@ class Gate:
     def parse(cls, text: str) -> Gate | None:
         """Parse ``off``, ``probe:70%``, ``lr:70%``, ``lr:1200``, ``artifact:0.5``, or a range as
         ``lr:60%..80%``."""
-        if text == "off":
+        if text == OFF:
             return None
         score, _, value = text.partition(":")
         ends = value.split("..", 1)
@@ -267,8 +268,14 @@ class LayerOptions(Options):
 
 def keys_text(options: Options, left_out: Collection[str] = ()) -> str:
     """``key=value,…`` with every option that is set, in the order of declaration."""
-    texts = {key_of(field): option_text(getattr(options, field.name)) for field in fields(options)}
+    texts = {key_of(field): _text_of(field, options) for field in fields(options)}
     return ",".join(f"{key}={text}" for key, text in texts.items() if text and key not in left_out)
+
+
+def _text_of(field: Field[Any], options: Options) -> str:
+    value = getattr(options, field.name)
+    # Left out, a gate that was taken off would come back when the text is parsed.
+    return OFF if field.name == "gate" and value is None and field.default else option_text(value)
 
 
 def option_text(value: Any) -> str:

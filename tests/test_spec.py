@@ -190,6 +190,11 @@ def test_the_canonical_text_is_a_spec_with_the_same_meaning(text: str) -> None:
     assert str(parse_spec(again)) == again
 
 
+def test_a_gate_that_is_taken_off_stays_off_in_the_canonical_text() -> None:
+    spec = parse_spec("steer:gate=off")
+    assert parse_spec(str(spec)) == spec != parse_spec("steer")
+
+
 def test_what_is_not_measured_is_not_told() -> None:
     assert "samples" not in str(parse_spec("random"))
     assert "samples" in str(parse_spec("random:gate=lr:70%,samples=300"))

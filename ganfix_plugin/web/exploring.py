@@ -181,7 +181,9 @@ def sliders(spec: BoundSpec) -> list[dict[str, Any]]:
         if isinstance(parse, Numbers) and key not in _MEASURING:
             numbers = {"kind": parse.kind, "low": parse.low, "high": parse.high}
             controls.append({**about, **numbers, "value": option_text(value)})
-        elif key == "gate" and value and isinstance(value.threshold, Portion):
+        elif (
+            key == "gate" and value and isinstance(value.threshold, Portion) and value.full is None
+        ):
             text, prefix = str(value.threshold), f"{value.score}:"
             numbers = {"kind": "share", "low": 0, "high": 1, "prefix": prefix}
             controls.append({**about, **numbers, "value": text})
