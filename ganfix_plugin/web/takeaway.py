@@ -15,7 +15,7 @@ from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts import record
 from ganfix_plugin.labels import seeds_text
-from ganfix_plugin.latents import corrected_latents, save_latents
+from ganfix_plugin.moved_latents import corrected_latents, save_latents
 from ganfix_plugin.web.studio import Shot, Studio
 
 FOLDER = "images"
