@@ -46,18 +46,25 @@ def test_a_cuda_op_that_cannot_be_built_is_replaced_by_the_reference_and_said_so
 def test_ops_are_the_reference_where_cuda_is_not_or_fails_to_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(name: str, **kwargs: object) -> None:
+    def fail(name: str, sources: list[str]) -> None:
         raise OSError("CUDA_HOME environment variable is not set.")
 
-    (tmp_path / "op").mkdir()
-    (tmp_path / "op" / "upfirdn2d.py").write_text("from torch.utils.cpp_extension import load\n")
+    folder = tmp_path / "models" / "vendored" / "op"
+    folder.mkdir(parents=True)
+    (folder / "upfirdn2d.py").write_text(
+        "from torch.utils.cpp_extension import load\nload('op', ['upfirdn2d.cpp'])"
+    )
     monkeypatch.setattr(cpp_extension, "load", fail)
-    assert "op/upfirdn2d.py" in ROSINALITY_OPS.reason(Situation(tmp_path, "cpu"))
+    assert "models/vendored/op/upfirdn2d.py" in ROSINALITY_OPS.reason(Situation(tmp_path, "cpu"))
     with ROSINALITY_OPS.apply(Situation(tmp_path, "cpu")):
-        assert cpp_extension.load("fused").fused_bias_act is fused_bias_act
+        assert (
+            cpp_extension.load("fused", ["op/fused_bias_act.cpp"]).fused_bias_act is fused_bias_act
+        )
     assert not caplog.records
     with ROSINALITY_OPS.apply(Situation(tmp_path, "cuda")):
-        assert cpp_extension.load("fused").fused_bias_act is fused_bias_act
+        assert (
+            cpp_extension.load("fused", ["op/fused_bias_act.cpp"]).fused_bias_act is fused_bias_act
+        )
     assert "fused: no CUDA op (CUDA_HOME" in caplog.text
     assert cpp_extension.load is fail
 

@@ -1,4 +1,7 @@
-"""What hosts still ask of libraries, and these no longer have: a `Workaround` for each."""
+"""What code still asks of libraries, and these no longer have: a `Workaround` for each.
+
+They belong to no host: whoever uses what is gone is found by what its files hold.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,17 @@ import PIL.Image
 import torch
 from torch.torch_version import TorchVersion
 
-from ganfix_plugin.hosts.host import Function, Situation, Workaround, Wrapper, around, where_used
+from ganfix_plugin.hosts.custom_ops import NVIDIA_OPS, ROSINALITY_OPS
+from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, HALF_DISTANCES, NCCL
+from ganfix_plugin.hosts.host import (
+    Function,
+    Host,
+    Situation,
+    Workaround,
+    Wrapper,
+    around,
+    where_used,
+)
 from ganfix_plugin.hosts.import_hooks import installed, replaced, stand_in
 
 
@@ -36,9 +49,9 @@ PERCENTILE = Workaround(
     "numpy.percentile takes interpolation= for method=",
     where_used(
         "interpolation=",
-        "metrics/*.py",
         f"writes it, and numpy {np.__version__} calls it method",
         unless=lambda: "interpolation" in inspect.signature(np.percentile).parameters,
+        pattern=r"percentile\(.*interpolation=",
     ),
     Wrapper("numpy", "percentile", _renamed("interpolation", "method")).installed,
 )
@@ -63,11 +76,11 @@ TOSTRING = Workaround(
     "images encoded by OpenCV keep a method of that name",
     where_used(
         ".tostring()",
-        "utils/*.py",
         f"calls it, and numpy {np.__version__} has only tobytes",
         unless=lambda: hasattr(np.ndarray, "tostring"),
+        pattern="imencode",
     ),
-    Wrapper("utils.visualizer", "cv2.imencode", _with_tostring).installed,
+    Wrapper("cv2", "imencode", _with_tostring).installed,
 )
 
 ANTIALIAS = Workaround(
@@ -76,7 +89,6 @@ ANTIALIAS = Workaround(
     "PIL.Image.ANTIALIAS is PIL.Image.LANCZOS",
     where_used(
         "ANTIALIAS",
-        "datasets/*.py",
         f"uses it, and Pillow {PIL.__version__} calls it LANCZOS",
         unless=lambda: hasattr(PIL.Image, "ANTIALIAS"),
     ),
@@ -89,9 +101,9 @@ PKG_RESOURCES = Workaround(
     "a stand-in module with parse_version, the one function that is used",
     where_used(
         "pkg_resources",
-        "torch_utils/ops/*.py",
         "imports it, and setuptools 82 and later no longer has it",
         unless=lambda: installed("pkg_resources"),
+        pattern=r"^ *(import|from) pkg_resources\b",
     ),
     lambda situation: stand_in("pkg_resources", parse_version=TorchVersion),
 )
@@ -106,8 +118,7 @@ SAMPLER = Workaround(
     "object.__init__() takes exactly one argument (data sets)",
     "torch.utils.data.Sampler takes the argument",
     where_used(
-        "(Sampler)",
-        "datasets/*.py",
+        "Sampler):",
         f"passes one, and the base class in PyTorch {torch.__version__} takes none",
         unless=lambda: torch.utils.data.Sampler.__init__ is not object.__init__,
     ),
@@ -118,8 +129,10 @@ SAMPLER = Workaround(
 @around
 def _tolerant(situation: Situation, load: Function, *args: Any, **kwargs: Any) -> Any:
     safe = getattr(torch.serialization, "safe_globals", nullcontext)  # since PyTorch 2.5
+    if situation.device != "cuda" and len(args) < 2 and kwargs.get("map_location") is None:
+        kwargs["map_location"] = situation.device
     with safe([argparse.Namespace]):
-        return load(*args, **{"map_location": situation.device, **kwargs})
+        return load(*args, **kwargs)
 
 
 CHECKPOINT = Workaround(
@@ -129,8 +142,7 @@ CHECKPOINT = Workaround(
     "torch.load knows that class, and puts weights on the device of this run",
     where_used(
         "torch.load(",
-        "generate.py",
-        "loads what train.py wrote: its arguments beside weights that were on a GPU",
+        "loads weights, perhaps from a GPU, and perhaps with the arguments of their training",
     ),
     Wrapper("torch", "load", _tolerant).installed,
 )
@@ -140,7 +152,6 @@ LOCAL_RANK = Workaround(
     "the script gets --local_rank, as it expects",
     where_used(
         "--local_rank",
-        "test.py",
         "knows --local_rank, and torch.distributed.launch of PyTorch 2 writes the other",
     ),
     lambda situation: replaced(
@@ -154,7 +165,6 @@ TORCHVISION_UTILS = Workaround(
     "a stand-in module with load_state_dict_from_url, which torch.hub has",
     where_used(
         "torchvision.models.utils",
-        "metrics/*.py",
         "imports it, and torchvision no longer has it, or is not installed",
         unless=lambda: installed("torchvision.models.utils"),
     ),
@@ -167,7 +177,34 @@ MAKE_GRID = Workaround(
     "make_grid() got an unexpected keyword argument 'range'",
     "torchvision.utils.make_grid takes range= for value_range=",
     where_used(
-        " range=(", "generate.py", "writes it, and torchvision calls it value_range since 0.12"
+        " range=",
+        "writes it, and torchvision calls it value_range since 0.12",
+        pattern=r"\b(make_grid|save_image)\(([^()]|\(([^()]|\([^()]*\))*\))* range=",
     ),
     Wrapper("torchvision.utils", "make_grid", _renamed("range", "value_range")).installed,
 )
+
+
+COMMON = (
+    CUDA_ELSEWHERE,
+    NCCL,
+    HALF_DISTANCES,
+    NVIDIA_OPS,
+    ROSINALITY_OPS,
+    PKG_RESOURCES,
+    PERCENTILE,
+    TOSTRING,
+    ANTIALIAS,
+    SAMPLER,
+    CHECKPOINT,
+    TORCHVISION_UTILS,
+    MAKE_GRID,
+)
+"""The workarounds for any code, known host or none."""
+
+
+def needed(host: Host, situation: Situation) -> list[tuple[Workaround, str]]:
+    """The workarounds that a situation needs, each with the reason."""
+    everything = (*COMMON, *host.workarounds)
+    reasons = [(workaround, workaround.reason(situation)) for workaround in everything]
+    return [(workaround, reason) for workaround, reason in reasons if reason]

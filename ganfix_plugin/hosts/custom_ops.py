@@ -1,15 +1,17 @@
-"""CUDA ops that hosts carry in their own code, and compile: what runs where that fails.
+"""CUDA ops that code carries along, and compiles: what runs where that fails.
 
-NVIDIA's (torch_utils/ops) have slower references of their own. rosinality's (op/) are compiled when
-they are imported; `fused_bias_act` and `upfirdn2d` compute the same as they.
+NVIDIA's (torch_utils/ops) have slower references of their own. rosinality's are compiled when they
+are imported, wherever they lie; `fused_bias_act` and `upfirdn2d` compute the same as they.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +19,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from ganfix_plugin.hosts.host import Function, Situation, Workaround, Wrapper, around, where_used
+from ganfix_plugin.hosts.host import (
+    Function,
+    Situation,
+    Workaround,
+    Wrapper,
+    around,
+    code_of,
+    where_used,
+)
 
 log = logging.getLogger("ganfix")
 
@@ -30,9 +40,18 @@ def _warn(op: str, error: Exception, instead: str) -> None:
 # --- NVIDIA's
 
 
+_OPS = ("bias_act", "upfirdn2d", "filtered_lrelu")
+
+
+def _modules(situation: Situation, op: str) -> list[str]:
+    """Under which names the code of a checkout may import one of NVIDIA's ops."""
+    paths = [Path(name).with_suffix("").parts for name in code_of(situation.checkout)]
+    ops = [parts for parts in paths if parts[-3:] == ("torch_utils", "ops", op)]
+    return [".".join(parts[i:]) for parts in ops for i in range(len(parts) - 2)]
+
+
 def _may_fail_to_build(situation: Situation) -> str:
-    raising = (situation.checkout / "torch_utils/ops/filtered_lrelu.py").is_file()
-    if situation.device != "cuda" or not raising:
+    if situation.device != "cuda" or not _modules(situation, "filtered_lrelu"):
         return ""
     return "the networks run on CUDA, where the ops are compiled on first use"
 
@@ -54,8 +73,8 @@ def _built_or_not(situation: Situation, build: Callable[[], bool]) -> Callable[[
 @contextmanager
 def _nvidia_reference(situation: Situation) -> Iterator[None]:
     with ExitStack() as stack:
-        for op in ("bias_act", "upfirdn2d", "filtered_lrelu"):
-            wrapper = Wrapper(f"torch_utils.ops.{op}", "_init", _built_or_not)
+        for module in chain.from_iterable(_modules(situation, op) for op in _OPS):
+            wrapper = Wrapper(module, "_init", _built_or_not)
             stack.enter_context(wrapper.installed(situation))
         yield
 
@@ -99,22 +118,32 @@ _REFERENCE = SimpleNamespace(fused_bias_act=fused_bias_act, upfirdn2d=upfirdn2d)
 
 @around
 def _our_reference(
-    situation: Situation, compile: Function, name: str, *args: Any, **kwargs: Any
+    situation: Situation,
+    compile: Function,
+    name: str,
+    sources: Sequence[str],
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
-    if situation.device == "cuda":
+    ours = any(op in str(file) for file in sources for op in vars(_REFERENCE))
+    if situation.device == "cuda" or not ours:
         try:
-            return compile(name, *args, **kwargs)
+            return compile(name, sources, *args, **kwargs)
         except Exception as error:
+            if not ours:
+                raise
             _warn(name, error, "a slower")
     return _REFERENCE
 
 
 ROSINALITY_OPS = Workaround(
-    "custom-ops",
+    "compiled-ops",
     "CUDA_HOME environment variable is not set (at import), or an op that fails to build",
     "without CUDA, and where an op fails to build, a slower reference runs",
     where_used(
-        "cpp_extension import load", "op/*.py", "compiles its op for CUDA when it is imported"
+        "cpp_extension import load",
+        "compiles its op for CUDA when it is imported",
+        pattern=r"\b(fused_bias_act|upfirdn2d)\b",
     ),
     Wrapper("torch.utils.cpp_extension", "load", _our_reference).installed,
 )

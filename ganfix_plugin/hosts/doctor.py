@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ganfix_plugin.hosts.compat import needed
 from ganfix_plugin.hosts.devices import resolve_device
 from ganfix_plugin.hosts.host import Situation, checkout_of
 from ganfix_plugin.hosts.patching import states
@@ -31,7 +32,7 @@ def examine(folder: Path, device: str | None = None) -> Iterator[str]:
     for name, reason in host.refused.items():
         if (checkout / name).is_file():
             yield f"  {name:<16} refused: {reason}"
-    active = host.active(situation)
+    active = needed(host, situation)
     yield "mended, in ganfix's process only" if active else "nothing has to be mended"
     for workaround, reason in active:
         yield f"  {workaround.name}: {workaround.symptom}"

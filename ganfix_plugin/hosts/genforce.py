@@ -21,8 +21,7 @@ from torch import nn
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.hooks.forward import called_with
-from ganfix_plugin.hosts.compat import ANTIALIAS, LOCAL_RANK, SAMPLER, TORCHVISION_UTILS, TOSTRING
-from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
+from ganfix_plugin.hosts.compat import LOCAL_RANK
 from ganfix_plugin.hosts.flags import DETECTOR
 from ganfix_plugin.hosts.host import (
     TRAINING,
@@ -221,9 +220,7 @@ INCEPTION_PATH = Workaround(
     "No such file or directory: '/…/pt_inception-2015-12-05-6726825d.pth' (FID)",
     "the host's own build_inception_model, which downloads the file into torch.hub's cache "
     "(or finds it there)",
-    where_used(
-        "def prebuild_inception_model", "metrics/*.py", "reads it from a folder of its author's"
-    ),
+    where_used("def prebuild_inception_model", "reads it from a folder of its author's"),
     Wrapper("metrics.inception", "prebuild_inception_model", _download_inception).installed,
 )
 
@@ -247,14 +244,5 @@ HOST = Host(
     load=_load,
     network=_network,
     discriminator_of=_discriminator_of,
-    workarounds=(
-        CUDA_ELSEWHERE,
-        NCCL,
-        TORCHVISION_UTILS,
-        TOSTRING,
-        ANTIALIAS,
-        SAMPLER,
-        INCEPTION_PATH,
-        LOCAL_RANK,
-    ),
+    workarounds=(INCEPTION_PATH, LOCAL_RANK),
 )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +45,12 @@ class Situation:
     checkout: Path
     device: str
 
-    def file_with(self, text: str, pattern: str) -> str:
-        """The first file of the checkout that matches a pattern and holds a text; "" if none."""
-        for file in sorted(self.checkout.glob(pattern)):
-            if text in file.read_text(encoding="utf-8", errors="replace"):
-                return str(file.relative_to(self.checkout))
-        return ""
+    def user_of(self, text: str, pattern: str = "") -> str:
+        """The first Python file of the checkout that holds a text and, which takes longer, matches
+        a regular expression; "" if none."""
+        files = [name for name, code in code_of(self.checkout).items() if text in code]
+        matches = re.compile(pattern, re.M).search
+        return next((name for name in files if matches(code_of(self.checkout)[name])), "")
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,60 @@ class Workaround:
 
 
 def where_used(
-    text: str, pattern: str, problem: str, unless: Callable[[], bool] = lambda: False
+    text: str, problem: str, unless: Callable[[], bool] = lambda: False, pattern: str = ""
 ) -> Callable[[Situation], str]:
-    """The reason of a workaround for what a host uses and what is no longer there: the path below
-    the checkout of the first file that matches ``pattern`` and holds ``text``, then ``problem``."""
+    """The reason of a workaround for what code uses and what is no longer there: the first file of
+    the checkout that holds it, then ``problem``; see `Situation.user_of`."""
 
     def reason(situation: Situation) -> str:
-        user = "" if unless() else situation.file_with(text, pattern)
+        user = "" if unless() else situation.user_of(text, pattern)
         return user and f"{user} {problem}"
 
     return reason
+
+
+_ENTRIES = 1000  # of a folder of code; one with more holds data
+_FILES = 1000
+_DEPTH = 5
+
+
+@functools.lru_cache(maxsize=4)
+def code_of(folder: Path) -> Mapping[str, str]:
+    """The Python files of a folder and those below it, by their path in it, with what they hold.
+
+    Environments, hidden folders and folders of data are left out, and so is what lies deeper than
+    5 folders or comes after 1000 files.
+    """
+    return {
+        file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8", errors="replace")
+        for file in islice(_python_files(folder, _DEPTH), _FILES)
+    }
+
+
+def _python_files(folder: Path, depth: int) -> Iterator[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            inside = sorted(islice(entries, _ENTRIES), key=lambda entry: entry.name)
+    except OSError:
+        return
+    if any(entry.name == "pyvenv.cfg" for entry in inside) or len(inside) == _ENTRIES:
+        return
+    yield from (Path(entry) for entry in inside if entry.name.endswith(".py") and entry.is_file())
+    for entry in inside if depth else ():
+        if not entry.name.startswith((".", "__")) and entry.is_dir(follow_symlinks=False):
+            yield from _python_files(Path(entry), depth - 1)
+
+
+_ROOTS = ("README.md", "README.rst", "README", "README.txt", "setup.py", "pyproject.toml", ".git")
+
+
+def project_of(folder: Path) -> Path:
+    """The folder of the project that a folder of scripts belongs to: the nearest one of it and
+    the three above it that has a README or the like; by default the folder itself."""
+    for above in (folder, *islice(folder.parents, 3)):
+        if any((above / name).exists() for name in _ROOTS):
+            return above
+    return folder
 
 
 @dataclass(frozen=True)
@@ -143,7 +189,8 @@ class Host:
             in it, and its default; the record of a corrected run is left there.
         refused: scripts that ganfix does not run, each with the reason.
         network: the network in a script's command line, as ``load`` takes it; empty if none is.
-        workarounds: for what may no longer work in its scripts.
+        workarounds: for what no other code does and may no longer work in its scripts, beside
+            those of `compat.COMMON`.
     """
 
     name: str
@@ -163,11 +210,6 @@ class Host:
     refused: Mapping[str, str] = field(default_factory=dict)
     workarounds: tuple[Workaround, ...] = ()
     network: Callable[[Sequence[str]], str] = lambda arguments: ""
-
-    def active(self, situation: Situation) -> list[tuple[Workaround, str]]:
-        """The workarounds that a situation needs, each with the reason."""
-        reasons = [(workaround, workaround.reason(situation)) for workaround in self.workarounds]
-        return [(workaround, reason) for workaround, reason in reasons if reason]
 
 
 def known_hosts() -> list[Host]:

@@ -29,7 +29,7 @@ from ganfix_plugin.hosts import devices, flags
 from ganfix_plugin.hosts import host as host_module
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.flags import Flag, MetricOptions
-from ganfix_plugin.hosts.host import Host, Situation, find_host, no_host, value_of
+from ganfix_plugin.hosts.host import Host, Situation, find_host, no_host, project_of, value_of
 from ganfix_plugin.hosts.record import CommandLine
 from ganfix_plugin.hosts.session import UNKNOWN, Run, Session
 
@@ -144,7 +144,7 @@ def _surroundings(script: Path, device: str | None, corrects: bool) -> tuple[Hos
             raise no_host(script.parent)
         # A script of which nothing is known keeps its devices, unless another was asked for.
         where = devices.resolve_device(device) if device else "cuda"
-        return UNKNOWN, Situation(script.parent, where)
+        return UNKNOWN, Situation(project_of(script.parent), where)
     host, folder = checkout
     if script.name in host.refused:
         raise GanfixError(f"{script.name}: {host.refused[script.name]}")

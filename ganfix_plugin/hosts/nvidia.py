@@ -19,9 +19,6 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.detector import Features
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.counts import uncounted
-from ganfix_plugin.hosts.compat import PERCENTILE, PKG_RESOURCES
-from ganfix_plugin.hosts.custom_ops import NVIDIA_OPS
-from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, HALF_DISTANCES, NCCL
 from ganfix_plugin.hosts.flags import DETECTOR, METRIC_FLAGS
 from ganfix_plugin.hosts.host import TRAINING, Function, Host, Wrapper, around, defines, value_of
 from ganfix_plugin.hosts.metrics import bound_arguments, check_metric, join_registry
@@ -194,5 +191,4 @@ HOST = Host(
     load=_load,
     carries_code=True,
     network=functools.partial(value_of, "--network"),
-    workarounds=(CUDA_ELSEWHERE, NCCL, PKG_RESOURCES, PERCENTILE, HALF_DISTANCES, NVIDIA_OPS),
 )

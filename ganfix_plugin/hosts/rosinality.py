@@ -11,9 +11,6 @@ from typing import Any
 import torch
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts.compat import CHECKPOINT, MAKE_GRID
-from ganfix_plugin.hosts.custom_ops import ROSINALITY_OPS
-from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL
 from ganfix_plugin.hosts.host import TRAINING, Host, Wrapper, defines, value_of
 from ganfix_plugin.hosts.session import build_corrected
 
@@ -61,5 +58,4 @@ HOST = Host(
     wrappers=(Wrapper("model", "Generator", build_corrected),),
     load=_load,
     network=functools.partial(value_of, "--ckpt"),
-    workarounds=(CUDA_ELSEWHERE, NCCL, ROSINALITY_OPS, CHECKPOINT, MAKE_GRID),
 )

@@ -25,8 +25,9 @@ from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hooks.counts import add_counts, leave_counts
 from ganfix_plugin.hooks.standalone import random_state_kept
+from ganfix_plugin.hosts.compat import needed
 from ganfix_plugin.hosts.console import speak
-from ganfix_plugin.hosts.devices import CUDA_ELSEWHERE, NCCL, resolve_device
+from ganfix_plugin.hosts.devices import resolve_device
 from ganfix_plugin.hosts.flags import MetricOptions
 from ganfix_plugin.hosts.host import WAITS, Function, Host, Situation, Wrapper, around, opening
 from ganfix_plugin.hosts.record import CommandLine, leave
@@ -48,7 +49,6 @@ UNKNOWN = Host(
     imports=(),
     wrappers=(),
     load=lambda network: {},
-    workarounds=(CUDA_ELSEWHERE, NCCL),
 )
 
 
@@ -174,7 +174,7 @@ class Session:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Apply the workarounds and wrap the host's functions, in this process and its children."""
-        workarounds = self.host.active(self.run.situation)
+        workarounds = needed(self.host, self.run.situation)
         with self.until_end as stack:
             for workaround, _ in workarounds:
                 stack.enter_context(workaround.apply(self.run.situation))
