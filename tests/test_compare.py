@@ -90,7 +90,9 @@ def test_the_comparison_keeps_what_it_measured_and_goes_on(
     assert done.exit_code == 0, done.output
     assert "split 0: none" not in done.output
     rows = json.loads((tmp_path / "pggan.json").read_text())["0"]
-    assert set(rows) == {"none", "steer", "steer, 200 labels", "steer, no labels", "rejection"}
+    systems = {"none", "steer", "steer, 200 labels", "steer, no labels"}
+    assert set(rows) == systems | {"rejection", "rejection, as far as steer"}
     assert (rows["none"]["left"], rows["none"]["untouched"]) == (1, 1)
     assert rows["steer"]["gated"] < 1 and 0 < rows["steer"]["untouched"] < 1
-    assert rows["rejection"]["recall"] is not None and rows["rejection"]["gated"] is None
+    assert rows["rejection"]["recall"] is not None
+    assert rows["rejection"]["gated"] <= 1 and rows["rejection"]["untouched"] is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +27,7 @@ from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.features.kinds import explained
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.forward import called_with
+from ganfix_plugin.partial import Partial
 from ganfix_plugin.profiling.probe import Probe, by_class, calibrated, cross_validated, fit_probe
 from ganfix_plugin.profiling.profile import Settings
 from ganfix_plugin.profiling.unit_means import Reader, Readings, read_batches
@@ -79,6 +82,30 @@ def test_a_conditional_generator_is_read_with_its_classes() -> None:
     one_by_one = [read_batches(generator, reader, [(z[i : i + 1], c[i : i + 1])]) for i in range(3)]
     together = read_batches(generator, reader, [(z, c)]).means
     torch.testing.assert_close(together, torch.cat([each.means for each in one_by_one]))
+
+
+def test_interrupted_it_reads_on_where_it_was(
+    stylegan2: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = Generator.of(stylegan2)
+    reader, z = Reader.of(generator, generator.layers[:3]), latents(stylegan2, 12)
+    batches = [(rows, None) for rows in z.split(4)]
+    expected, read, calls = read_batches(generator, reader, batches), Reader.read, []
+
+    def read_twice(*arguments: Any) -> Tensor:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return read(*arguments)
+
+    monkeypatch.setattr("ganfix_plugin.partial.EVERY", 0)
+    monkeypatch.setattr("ganfix_plugin.partial._SHARE", 0)
+    monkeypatch.setattr(Reader, "read", read_twice)
+    with pytest.raises(KeyboardInterrupt):
+        read_batches(generator, reader, batches, Partial(tmp_path / "kept"))
+    found = read_batches(generator, reader, batches, Partial(tmp_path / "kept"))
+    assert len(calls) == 4 and torch.equal(found.means, expected.means)
+    assert found.scale == expected.scale and torch.equal(found.root, expected.root)
 
 
 def test_nan_in_units_is_said(face: nn.Module) -> None:

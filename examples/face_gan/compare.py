@@ -22,6 +22,7 @@ import click
 from PIL import Image
 from subjects import SUBJECTS, TITLES
 from task import (
+    FURTHER,
     GATE,
     NOT_POSSIBLE,
     OWN_GATE,
@@ -63,7 +64,7 @@ COLUMNS = {
     "recall_by_labels": ("by the labels' network", ".3f"),
 }
 SUMMED = ("left", "gated", "untouched", "recall")
-ALL = (*SYSTEMS, TRUNCATION, REJECTION)
+ALL = (*SYSTEMS, TRUNCATION, REJECTION, FURTHER)
 Results = dict[str, dict[str, Figures]]
 """By split, and by system."""
 

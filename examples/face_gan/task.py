@@ -5,7 +5,7 @@ Classifier, unit scores and probes see one half of the labels, the figures are o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,8 @@ import ganfix_plugin as ganfix
 from ganfix_plugin.artifacts.defective_scores import score_units
 from ganfix_plugin.artifacts.prepare import fit_classifier
 from ganfix_plugin.artifacts.unit_scores import score_units_by_fid
+from ganfix_plugin.correctors.gates import ProbeScorer
+from ganfix_plugin.correctors.moving import BELOW
 from ganfix_plugin.evaluation.alternatives import PSIS
 from ganfix_plugin.evaluation.bench import Bench, Labelled, Rendered
 from ganfix_plugin.features.classifier import auc
@@ -26,6 +28,7 @@ from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import Look
 from ganfix_plugin.generators.latents import seed_batches
+from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.forward import called_with
 from ganfix_plugin.labels import ARTIFACT, NORMAL, stored_path, write
 from ganfix_plugin.profiling.store import classifier_path
@@ -52,13 +55,15 @@ SYSTEMS = {
     "steer, 200 labels": "steer:labels={few}",
     "steer, no labels": "steer:from={by_itself}",
 }
-TRUNCATION, REJECTION = "truncation, as far as steer", "rejection"
+TRUNCATION = "truncation, as far as steer"
+REJECTION, FURTHER = "rejection", "rejection, as far as steer"
 PREPARED = ("fid-units", "ds", "seqc")  # need a classifier and unit scores
 GATE = "gate=probe:70%"  # of what has none by itself: the same probe
 OWN_GATE = ("steer", "boundary")
 # PGGAN normalises its latents: there is nothing to pull them towards.
 NOT_POSSIBLE = {("pggan", "truncation:psi=0.7"), ("pggan", TRUNCATION)}
-POPULATION, RESERVE, FIRST = 600, 360, 50_000  # seeds, more to draw again from, the first of them
+POPULATION, RESERVE, FIRST = 1200, 1500, 50_000  # seeds, others to draw again from, the first
+GATES = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)  # of rejection
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,8 @@ class Task:
 
     def measure(self, system: str) -> Figures:
         """One system, everything corrected and gated."""
-        if system == REJECTION:
-            return self._rejection()
+        if system in (REJECTION, FURTHER):
+            return self._rejection(GATES if system == FURTHER else (BELOW,))
         if system == TRUNCATION:
             return self._truncation()
         spec = with_keys(
@@ -133,7 +138,7 @@ class Task:
             gate = attachment.corrections[0].gate
             after, clean, everything = artifacts.now(), normals.now({}), self._population.now()
         assert gate is not None
-        by_look, look = self.labelled.left(after), self.subject.label_look
+        by_look, look = self.labelled.left(after.features), self.subject.label_look
         return Figures(
             left,
             change,
@@ -152,7 +157,7 @@ class Task:
         """What is left of the artifacts, and what clean images' pixels change by."""
         artifacts, normals = self.labelled.artifacts, self.labelled.normals
         with ganfix.attach(self.subject.generator, spec):
-            left = self.labelled.left(artifacts.now(self._judge))[JUDGE]
+            left = self.labelled.left(artifacts.now(self._judge).features)[JUDGE]
             return left, float(normals.changes(normals.now({})).mean())
 
     def _scores(self, scorer: Callable[..., Tensor], bench: Bench) -> Tensor:
@@ -189,32 +194,52 @@ class Task:
         by_labels = recalls[self.subject.label_look] if len(recalls) > 1 else None
         return {"distance": distance, "recall": recalls[JUDGE], "recall_by_labels": by_labels}
 
-    def _rejection(self) -> Figures:
-        """The population without what steer would correct, and others in its place."""
-        looks, first = self._population.looks, FIRST + POPULATION
-        reserve = Bench(self.subject.generator, looks, range(first, first + RESERVE))
-        benches = (self._population, reserve)
-        spec = with_keys(SYSTEMS["steer"].format(**self.files), f"samples={self.samples}")
-        with ganfix.attach(self.subject.generator, spec):
-            alone = [bench.changes(bench.now({})) == 0 for bench in benches]
-        rejected = {}
-        for name in looks:
-            features = (bench.plain.features[name] for bench in benches)
-            kept, again = (rows[mask] for rows, mask in zip(features, alone))
-            rejected[name] = torch.cat([kept, again])[:POPULATION]
-            assert len(rejected[name]) == POPULATION
-        return Figures(**self._of_all(rejected))
+    def _rejection(self, shares: Sequence[float]) -> Figures:
+        """The population without what lies above a gate, and others in its place: at the weakest
+        gate that leaves no more of the artifacts than steer does, or else the least."""
+        reserve = Bench(
+            self.subject.generator,
+            self._population.looks,
+            range(FIRST + POPULATION, FIRST + POPULATION + RESERVE),
+        )
+        benches = (self.labelled.artifacts, self._population, reserve)
+        with self._steering() as attachment:
+            goal = self.labelled.left(benches[0].now(self._judge).features)[JUDGE]
+            gate = attachment.corrections[0].gate
+            assert gate is not None and isinstance(gate.scorer, ProbeScorer)
+            scores = [self._scores(gate.scorer, bench) for bench in benches]
+            probe = gate.scorer.probe
+
+        def rejected(place: int, share: float) -> dict[str, Tensor]:
+            """A bench's features, with unflagged ones of the reserve in the place of flagged."""
+            limit = probe.threshold(torch.tensor([share]))
+            plain, again = benches[place].plain.features, reserve.plain.features
+            kept, spare = scores[place] <= limit, scores[-1] <= limit
+            count = int((~kept).sum())
+            assert count <= spare.sum()
+            return {
+                name: torch.cat([plain[name][kept], rows[spare][:count]])
+                for name, rows in again.items()
+            }
+
+        tried: dict[float, float] = {}
+        for share in shares:
+            tried[share] = self.labelled.left(rejected(0, share))[JUDGE]
+            if tried[share] <= goal:
+                break
+        share = min(tried, key=lambda share: tried[share])
+        click.echo(f"rejection: gate {share:.0%} leaves {tried[share]:.0%}, steer {goal:.0%}")
+        return Figures(gated=tried[share], **self._of_all(rejected(1, share)))
 
     def _truncation(self) -> Figures:
         """At the weakest psi that leaves no more of the artifacts than steer, or else the least."""
         generator, artifacts = self.subject.generator, self.labelled.artifacts
-        spec = with_keys(SYSTEMS["steer"].format(**self.files), f"samples={self.samples}")
-        with ganfix.attach(generator, spec):
-            goal = self.labelled.left(artifacts.now(self._judge))[JUDGE]
+        with self._steering():
+            goal = self.labelled.left(artifacts.now(self._judge).features)[JUDGE]
         tried: dict[float, float] = {}
         for psi in PSIS:
             with ganfix.attach(generator, f"truncation:psi={psi}"):
-                tried[psi] = self.labelled.left(artifacts.now(self._judge))[JUDGE]
+                tried[psi] = self.labelled.left(artifacts.now(self._judge).features)[JUDGE]
             if tried[psi] <= goal:
                 break
         psi = min(tried, key=lambda psi: tried[psi])
@@ -222,6 +247,11 @@ class Task:
         with ganfix.attach(generator, f"truncation:psi={psi}"):
             everything = self._population.now()
         return Figures(tried[psi], **self._of_all(everything.features))
+
+    def _steering(self) -> Attachment:
+        """What rejection and truncation are compared with."""
+        spec = with_keys(SYSTEMS["steer"].format(**self.files), f"samples={self.samples}")
+        return ganfix.attach(self.subject.generator, spec)
 
     @cached_property
     def _judge(self) -> dict[str, Look]:

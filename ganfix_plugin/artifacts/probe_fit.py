@@ -31,6 +31,7 @@ from ganfix_plugin.generators.latents import (
 )
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, Sample
+from ganfix_plugin.partial import Partial
 from ganfix_plugin.profiling.probe import Probe, by_class, calibrated, fit_probe
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import lr_counts
@@ -106,11 +107,14 @@ class Sorted:
     shown: tuple[Tensor, Tensor] | None = None
 
 
-def fitted(generator: Generator, plan: Plan, profile: Profile) -> Probe:
+def fitted(
+    generator: Generator, plan: Plan, profile: Profile, partial: Partial | None = None
+) -> Probe:
     """Fit what is planned.
 
     Args:
         profile: with the activation rates of the default layers, for LR counts.
+        partial: where what is read of the population is kept, and taken up from.
 
     Raises:
         GanfixError: if the direction does not fit the generator, or units are no numbers.
@@ -123,7 +127,7 @@ def fitted(generator: Generator, plan: Plan, profile: Profile) -> Probe:
     # Other latents than those that low-rate neurons were counted on.
     latents = Latents.of(generator, settings.seed + 1, settings.class_index)
     batches = latent_batches(generator, latents, plan.number, BATCH, "the probe")
-    population = read_batches(generator, reader, batches)
+    population = read_batches(generator, reader, batches, partial)
     if plan.direction is not None:
         return _along(generator, plan, plan.direction, population)
 

@@ -26,7 +26,14 @@ from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Sample
 from ganfix_plugin.profiling.probe import Probe
 from ganfix_plugin.profiling.profile import Profile, Settings
-from ganfix_plugin.profiling.store import checked, ensure, on_device, update
+from ganfix_plugin.profiling.store import (
+    checked,
+    ensure,
+    on_device,
+    partials,
+    profile_path,
+    update,
+)
 from ganfix_plugin.profiling.unit_means import Reader, read_batches
 from ganfix_plugin.spec import LayerChoice
 
@@ -91,14 +98,16 @@ def ensure_probe(
         kept, _ = ensure(generator, settings, ())
     if not _is_there(kept, plan):
         measured = on_device(generator, measure_on)
+        partial = partials(profile_path(generator, settings))(("probe", plan.request))
 
         def with_probe(profile: Profile) -> Profile:
             # Another process may have fitted the same one while this one waited.
             if _is_there(profile, plan):
                 return profile
-            return profile.with_probe(plan.name, fitted(measured, plan, profile))
+            return profile.with_probe(plan.name, fitted(measured, plan, profile, partial))
 
         kept, _ = update(generator, settings, with_probe)
+        partial.remove()
     probe = kept.probe(plan.name)
     assert probe is not None
     log.info("probe: %s", probe.text)

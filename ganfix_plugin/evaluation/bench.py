@@ -159,10 +159,11 @@ class Labelled:
         """What the uncorrected artifacts come to, by network."""
         return self._distances(self.artifacts.plain.features)
 
-    def left(self, artifacts: Rendered) -> dict[str, float]:
-        """The share of the way from the floor to the uncorrected artifacts, by network."""
+    def left(self, artifacts: Mapping[str, Tensor]) -> dict[str, float]:
+        """The share of the way from the floor to the uncorrected artifacts, by network that has
+        features [n, D] of them."""
         left = {}
-        for name, distance in self._distances(artifacts.features).items():
+        for name, distance in self._distances(artifacts).items():
             floor = self.floors[name]
             left[name] = (distance - floor) / (self.before[name] - floor)
         return left
@@ -207,7 +208,7 @@ class Labelled:
             "; ".join(map(str, specs)),
             self.references[name].distance_to_samples(together),
             self.references[name].distance_to_samples(artifacts.features[name]),
-            self.left(artifacts)[name],
+            self.left(artifacts.features)[name],
             self.measures(self.artifacts, artifacts, name),
             self.measures(self.normals, normals, name),
         )

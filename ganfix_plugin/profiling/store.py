@@ -100,7 +100,7 @@ def ensure(
     if others := _numbers(generator, settings):
         numbers = " and ".join(map(str, others))
         log.info("the store also has numbers by samples=%s, which are used on demand", numbers)
-    measuring = Measuring(on_device(generator, measure_on), batch, partial=_partials(path))
+    measuring = Measuring(on_device(generator, measure_on), batch, partial=partials(path))
     names = [[layer.name for layer in group] for group in (layers, scored)]
     folder, by_ranks = meeting_folder(path, *names, batch), None
     if world() > 1 and settings.samples is not None and (lacking.rates or lacking.scored):
@@ -166,8 +166,9 @@ def _stored(generator: Generator, settings: Settings, path: Path) -> Profile:
     return replace(profile, settings=settings, extents=extents, made=made)
 
 
-def _partials(path: Path) -> Callable[[object], Partial]:
-    """From what sums depend on to where they are kept while a profile is measured."""
+def partials(path: Path) -> Callable[[object], Partial]:
+    """From what numbers depend on to where they are kept while they are measured for the profile in
+    a file."""
 
     def partial(depends_on: object) -> Partial:
         digest = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:16]

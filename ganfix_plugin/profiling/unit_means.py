@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ from ganfix_plugin.generators.entry import Latent
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch
 from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.hooks.forward import called_with, observe
+from ganfix_plugin.hooks.forward import Args, Kwargs, called_with, observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import random_state_kept
+from ganfix_plugin.partial import Partial, rows
 
 
 @dataclass(frozen=True)
@@ -140,22 +141,33 @@ def entry_call(
     return generator.G.get_submodule(name), args, kwargs
 
 
-def read_batches(generator: Generator, reader: Reader, batches: Iterable[Batch]) -> Readings:
+def read_batches(
+    generator: Generator,
+    reader: Reader,
+    batches: Iterable[Batch],
+    partial: Partial | None = None,
+) -> Readings:
     """Read batches (z, c) of a generator, at psi 1.
+
+    Args:
+        partial: where what is read is kept, and taken up from.
 
     Raises:
         GanfixError: if a unit is NaN or infinite.
     """
-    means: list[Tensor] = []
     latents: list[Latent] = []
     classes: list[Tensor] = []
-    for z, c in batches:
-        classes += [] if c is None else [c.argmax(dim=1).cpu()]
-        entry, args, kwargs = entry_call(generator, lambda view: generator.synthesize(z, c, view))
-        with torch.no_grad():
-            means.append(reader.read(entry, args, kwargs).cpu())
-            latents.append(generator.adapter.latent(entry, args, kwargs))
-    if not all(torch.isfinite(x).all() for x in means):
+
+    def calls() -> Iterator[tuple[nn.Module, Args, Kwargs]]:
+        for z, c in batches:
+            classes.extend([] if c is None else [c.argmax(dim=1).cpu()])
+            call = entry_call(generator, lambda view: generator.synthesize(z, c, view))
+            latents.append(generator.adapter.latent(*call))
+            yield call
+
+    with torch.no_grad():
+        means = rows(calls(), lambda call: reader.read(*call), partial or Partial(None))
+    if not torch.isfinite(means).all():
         raise GanfixError(f"{generator.name}: found NaN or infinity in the units of its layers")
     vectors = torch.cat([latent.vectors.cpu() for latent in latents])
     centred = vectors - vectors.mean(dim=0)
@@ -163,6 +175,6 @@ def read_batches(generator: Generator, reader: Reader, batches: Iterable[Batch])
     if latents[0].styled:
         scale, root = float(centred.norm(dim=1).mean()), Gaussian.of(vectors).root.float()
     if not classes:
-        return Readings(torch.cat(means), scale, root)
+        return Readings(means, scale, root)
     conditions = torch.cat([latent.condition.cpu() for latent in latents])
-    return Readings(torch.cat(means), scale, root, conditions, torch.cat(classes))
+    return Readings(means, scale, root, conditions, torch.cat(classes))
