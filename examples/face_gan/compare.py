@@ -70,7 +70,15 @@ Results = dict[str, dict[str, Figures]]
 
 
 @click.command()
-@click.option("--on", "names", multiple=True, type=click.Choice([*SUBJECTS]), help="[default: all]")
+@click.option(
+    "--on",
+    "names",
+    multiple=True,
+    default=("faces", "stylegan2", "pggan"),
+    show_default=True,
+    type=click.Choice([*SUBJECTS]),
+    help="Which; -worst learn from labels that are not balanced within kinds.",
+)
 @click.option("--splits", default=1, show_default=True, help="Ways to halve the labels; averaged.")
 @click.option("--samples", default=4000, show_default=True, help="Latents of the profiles.")
 @click.option("--num", default=1000, show_default=True, help="Generations for the unit FIDs.")
@@ -94,7 +102,7 @@ def compare(
     with TemporaryDirectory() as folder:
         # Labels are stored for gates: not among the user's own.
         os.environ["GANFIX_CACHE"] = str(out.resolve() / "cache" if out else folder)
-        for name in names or SUBJECTS:
+        for name in names:
             kept = out / f"{name}.json" if out else None
             results = subjects[name] = read_results(kept)
             for split in range(splits):

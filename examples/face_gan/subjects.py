@@ -64,8 +64,9 @@ def faces(split: int) -> Subject:
     return Subject(generator, *parts, looks, JUDGE, None, "efficientnet-lite0", "lr")
 
 
-def footwear(name: str, split: int) -> Subject:
-    """A footwear network, labelled by realism within kinds."""
+def footwear(name: str, split: int, within_kinds: bool = True) -> Subject:
+    """A footwear network, labelled by realism within kinds; or, not ``within_kinds``, with labels
+    to learn from that nobody balanced: the least realistic of all, mostly one kind of shoe."""
     sys.path.append(str(FOOTWEAR))
     import classifier
     import networks
@@ -86,21 +87,27 @@ def footwear(name: str, split: int) -> Subject:
     # Every split has generations of its own.
     seeds = range(100_000 * split, 100_000 * split + POOL)
     pool = Bench(generator, {"classifier": classifier.features}, seeds).plain
-    labels = balanced(generator.fingerprint, seeds, pool.features["classifier"], real["classifier"])
-    parts = halves(labels, split)
+    by_look = pool.features["classifier"], real["classifier"]
+    seen, unseen = halves(balanced(generator.fingerprint, seeds, *by_look), split)
+    if not within_kinds:
+        seen = without(balanced(generator.fingerprint, seeds, *by_look, count=1), unseen)
     extractor, by = "classifier:maps", "discriminator"
-    return Subject(generator, *parts, looks, "classifier", real, extractor, by)
+    return Subject(generator, seen, unseen, looks, "classifier", real, extractor, by)
 
 
 SUBJECTS: dict[str, Callable[[int], Subject]] = {
     "faces": faces,
     "stylegan2": partial(footwear, "stylegan2"),
     "pggan": partial(footwear, "pggan"),
+    "stylegan2-worst": partial(footwear, "stylegan2", within_kinds=False),
+    "pggan-worst": partial(footwear, "pggan", within_kinds=False),
 }
 TITLES = {
     "faces": "Face GAN, labels by a person",
     "stylegan2": "StyleGAN2 of footwear, labels by realism within kinds",
     "pggan": "PGGAN of footwear, labels by realism within kinds",
+    "stylegan2-worst": "StyleGAN2 of footwear, learning from the least realistic of all",
+    "pggan-worst": "PGGAN of footwear, learning from the least realistic of all",
 }
 
 
@@ -125,6 +132,12 @@ def halves(labels: Labels, split: int = 0) -> tuple[Labels, Labels]:
     parts = ([item for item, one in zip(items, first) if one == side] for side in (True, False))
     seen, unseen = (replace(labels, items=tuple(part)) for part in parts)
     return seen, unseen
+
+
+def without(labels: Labels, others: Labels) -> Labels:
+    """Those of the labels whose samples are not among others."""
+    left_out = {item.sample for item in others.items}
+    return replace(labels, items=tuple(i for i in labels.items if i.sample not in left_out))
 
 
 def some(labels: Labels, count: int, seed: int) -> Labels:

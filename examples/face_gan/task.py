@@ -61,7 +61,11 @@ PREPARED = ("fid-units", "ds", "seqc")  # need a classifier and unit scores
 GATE = "gate=probe:70%"  # of what has none by itself: the same probe
 OWN_GATE = ("steer", "boundary")
 # PGGAN normalises its latents: there is nothing to pull them towards.
-NOT_POSSIBLE = {("pggan", "truncation:psi=0.7"), ("pggan", TRUNCATION)}
+NOT_POSSIBLE = {
+    (name, system)
+    for name in ("pggan", "pggan-worst")
+    for system in ("truncation:psi=0.7", TRUNCATION)
+}
 POPULATION, RESERVE, FIRST = 1200, 1500, 50_000  # seeds, others to draw again from, the first
 GATES = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)  # of rejection
 

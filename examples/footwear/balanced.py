@@ -12,21 +12,24 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ganfix_plugin.features.kinds import Kinds, extremes
+from ganfix_plugin.features.kinds import COUNT, Kinds, extremes
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels
 
 WORST, BEST = 0.15, 0.5  # of each kind
 
 
-def balanced(generator: str, seeds: Sequence[int], features: Tensor, real: Tensor) -> Labels:
+def balanced(
+    generator: str, seeds: Sequence[int], features: Tensor, real: Tensor, count: int = COUNT
+) -> Labels:
     """Labels of a generator, by its fingerprint.
 
     Args:
         seeds: of its uncorrected images, whose ``features`` are [n, D].
         real: features [m, D] of real images.
+        count: of kinds; 1 labels the least realistic of all, whatever they show.
     """
-    kinds = Kinds.among(features).of(features)
+    kinds = Kinds.among(features, count).of(features)
     ends = extremes(Manifold.of(real).realism(features), kinds, WORST, BEST)
     items = [
         Label(seeds[place], label, "realism", f"kind {int(kinds[place])}")
