@@ -26,19 +26,42 @@ CHECKOUT = click.Path(path_type=Path)
 )
 @device_option
 @click.option("-m", "--module", is_flag=True, help="SCRIPT is a module's name, as after python -m.")
+@click.option(
+    "--adapter",
+    metavar="NAME",
+    help="The family of the script's generator, where it is not recognised; see 'ganfix list'.",
+)
+@click.option(
+    "--layers",
+    metavar="NAME,…",
+    help="Modules of the script's generator whose feature maps are corrected, instead of those "
+    "that its adapter names; for example synthesis.b4.conv1,synthesis.b8.conv1.",
+)
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[ARGUMENTS]…")
-def run(device: str | None, module: bool, script: str, arguments: tuple[str, ...]) -> None:
-    """Run an unmodified SCRIPT of a known codebase, with --correct added to its options.
+def run(
+    device: str | None,
+    module: bool,
+    adapter: str | None,
+    layers: str | None,
+    script: str,
+    arguments: tuple[str, ...],
+) -> None:
+    """Run an unmodified SCRIPT, with --correct added to its options.
 
     \b
     ganfix run generate.py --network=ffhq.pkl --seeds=0-9 --outdir=out --correct seqabl
+
+    Of codebases that ganfix does not know, it notices the generator when it is loaded. Where it
+    does not, --adapter and --layers name it.
     """
     # Else our imports make Python look for garbage among all that torch has made.
     gc.freeze()
     from ganfix_plugin.hosts import launcher
+    from ganfix_plugin.hosts.generic import Word
 
-    sys.exit(launcher.run(script, arguments, device, module))
+    names = tuple(name.strip() for name in layers.split(",")) if layers else None
+    sys.exit(launcher.run(script, arguments, device, module, Word(adapter, names)))
 
 
 @main.command()

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganfix_plugin.generators.find import find_adapter, unwrap
+from ganfix_plugin.generators.find import unwrap
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.layer import Layer
 
 HOOK_TABLES = [name for name in nn.Module().__dict__ if "_hooks" in name]
@@ -18,7 +19,7 @@ HOOK_TABLES = [name for name in nn.Module().__dict__ if "_hooks" in name]
 def latents(G: nn.Module, n: int, seed: int = 0) -> Tensor:
     """n latents in the generator's own shape."""
     G = unwrap(G)
-    shape = find_adapter(G).latent_shape(G)
+    shape = Generator.of(G).latent_shape
     return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -34,7 +35,7 @@ def images(G: nn.Module, z: Tensor, noise_mode: str = "const", seed: int = 0) ->
 
 def numbered(G: nn.Module) -> tuple[Layer, ...]:
     """The layers that the adapter finds."""
-    return find_adapter(G).layers(G)
+    return Generator.of(G).layers
 
 
 def hooks(G: nn.Module) -> dict[tuple[str, str], list[int]]:

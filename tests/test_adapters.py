@@ -26,23 +26,18 @@ from generators import (
 from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.generators.find import find_adapter, unwrap
+from ganfix_plugin.generators.find import unwrap
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
-from ganfix_plugin.generators.layers import select
 from ganfix_plugin.generators.nvidia import StyleGAN2 as NvidiaStyleGAN2
 from ganfix_plugin.generators.nvidia import unfused
-from ganfix_plugin.generators.plain import Plain
 from ganfix_plugin.hooks.layer import Layer
-from ganfix_plugin.spec import LayerChoice
 
 OTHER_FAMILIES = [StyleGAN2Generator, StyleGANGenerator, StyleGAN3Shaped, dcgan]
 
 
 def chosen(G: nn.Module, text: str) -> list[int]:
-    adapter = find_adapter(G)
-    layers = select(adapter, adapter.layers(G), LayerChoice.parse(text))
-    return [layer.index for layer in layers]
+    return [layer.index for layer in Generator.of(G).choose(text)]
 
 
 def table(G: nn.Module) -> list[tuple[int, str, tuple[int, int]]]:
@@ -50,7 +45,7 @@ def table(G: nn.Module) -> list[tuple[int, str, tuple[int, int]]]:
 
 
 def test_stylegan2_has_one_layer_at_4x4_and_two_per_resolution(stylegan2: nn.Module) -> None:
-    assert find_adapter(stylegan2).name == "nvidia-stylegan2"
+    assert Generator.of(stylegan2).adapter.name == "nvidia-stylegan2"
     assert table(stylegan2) == [
         (0, "synthesis.b4.conv1", (4, 4)),
         (1, "synthesis.b8.conv0", (8, 8)),
@@ -63,34 +58,34 @@ def test_stylegan2_has_one_layer_at_4x4_and_two_per_resolution(stylegan2: nn.Mod
 
 
 def test_pggan_has_two_layers_per_resolution(pggan: nn.Module) -> None:
-    assert find_adapter(pggan).name == "genforce-pggan"
+    assert Generator.of(pggan).adapter.name == "genforce-pggan"
     sizes = (4, 4, 8, 8, 16, 16, 32, 32)
     assert table(pggan) == [(i, f"layer{i}", (size, size)) for i, size in enumerate(sizes)]
 
 
 def test_the_layers_of_a_dcgan_are_its_relus(face: nn.Module) -> None:
-    assert find_adapter(face).name == "dcgan"
+    assert Generator.of(face).adapter.name == "dcgan"
     sizes = {"main.2": 4, "main.5": 8, "main.8": 16, "main.11": 32}
     assert table(face) == [(i, name, (n, n)) for i, (name, n) in enumerate(sizes.items())]
 
 
 def test_genforce_stylegan2_is_numbered_as_stylegan2() -> None:
     G = StyleGAN2Generator()
-    assert find_adapter(G).name == "genforce-stylegan2"
+    assert Generator.of(G).adapter.name == "genforce-stylegan2"
     sizes = (4, 8, 8, 16, 16)
     assert table(G) == [(i, f"synthesis.layer{i}", (n, n)) for i, n in enumerate(sizes)]
 
 
 def test_genforce_stylegan_is_read_before_its_instance_norm() -> None:
     G = StyleGANGenerator()
-    assert find_adapter(G).name == "genforce-stylegan"
+    assert Generator.of(G).adapter.name == "genforce-stylegan"
     sizes = (4, 4, 8, 8, 16, 16)
     assert table(G) == [(i, f"synthesis.layer{i}.activate", (n, n)) for i, n in enumerate(sizes)]
 
 
 def test_stylegan3_leaves_its_last_layer_out_and_gives_height_before_width() -> None:
     G = StyleGAN3Shaped()
-    assert find_adapter(G).name == "nvidia-stylegan3"
+    assert Generator.of(G).adapter.name == "nvidia-stylegan3"
     names = ["L0_12_6", "L1_12_6", "L2_12_5", "L3_12_5"]
     assert table(G) == [(i, f"synthesis.{name}", (10, 12)) for i, name in enumerate(names)]
 
@@ -155,7 +150,7 @@ def test_a_layer_that_is_not_there_lists_those_that_are(stylegan2: nn.Module, te
 
 def test_a_class_in_a_generated_module_is_recognised(stylegan2: nn.Module) -> None:
     assert type(stylegan2).forward.__module__.startswith("_imported_module_")
-    assert find_adapter(stylegan2).name == "nvidia-stylegan2"
+    assert Generator.of(stylegan2).adapter.name == "nvidia-stylegan2"
 
 
 def test_parallel_wrappers_are_taken_off(face: nn.Module) -> None:
@@ -166,11 +161,11 @@ def test_parallel_wrappers_are_taken_off(face: nn.Module) -> None:
 
 
 def test_a_named_adapter_is_taken_if_it_fits(face: nn.Module) -> None:
-    assert find_adapter(face, "dcgan").name == "dcgan"
-    with pytest.raises(GanfixError, match=r"adapter genforce-pggan \(PGGAN .*\) does not fit"):
-        find_adapter(face, "genforce-pggan")
+    assert Generator.of(face, "dcgan").adapter.name == "dcgan"
+    with pytest.raises(GanfixError, match=r"adapter genforce-pggan does not fit"):
+        Generator.of(face, "genforce-pggan")
     with pytest.raises(GanfixError, match="unknown adapter; available: biggan, dcgan"):
-        find_adapter(face, "vae")
+        Generator.of(face, "vae")
 
 
 def autoencoder() -> nn.Module:
@@ -184,7 +179,6 @@ NO_GENERATORS = {
     "classifier": lambda: nn.Sequential(nn.Conv2d(3, 8, 4), nn.ReLU(), nn.Flatten()),
     "autoencoder": autoencoder,
     "DCGAN's discriminator": lambda: Discriminator(ngpu=0, nc=3, ndf=8),
-    "stack in an unknown module": Noisy,
 }
 
 
@@ -192,7 +186,7 @@ NO_GENERATORS = {
 def test_other_networks_are_refused_with_their_modules(build: type[nn.Module]) -> None:
     G = build().eval()
     with pytest.raises(
-        GanfixError, match=r"no generator that an adapter knows; its modules: "
+        GanfixError, match="no generator that an adapter knows.*; its modules: "
     ) as e:
         attach(G, "none")
     assert "\n" not in str(e.value)
@@ -226,27 +220,27 @@ def test_what_is_no_module_is_refused_by_type(found: object) -> None:
 
 def test_any_module_works_by_layer_names_numbered_as_they_run() -> None:
     G = Noisy()
-    layers = find_adapter(G, layers=["second", "first"]).layers(G)
+    layers = Generator.of(G, layers=["second", "first"]).layers
     assert [(layer.index, layer.name) for layer in layers] == [(0, "first"), (1, "second")]
     assert [(layer.channels, layer.resolution) for layer in layers] == [(12, (4, 4)), (8, (8, 8))]
-    assert [layer.index for layer in Plain(("first", "second")).auto(layers)] == [0, 1]
+    assert Generator.of(G, layers=["second", "first"]).auto == layers
 
 
 def test_a_module_name_that_is_not_there_lists_those_that_are() -> None:
-    with pytest.raises(GanfixError, match="third is no module of Noisy; there are first, second"):
+    with pytest.raises(
+        GanfixError, match="third is no module of Noisy; its modules: first, second"
+    ):
         attach(Noisy(), "random", layers=["third"])
 
 
 def test_a_module_that_returns_no_feature_map_is_refused() -> None:
     G = nn.Sequential(nn.Linear(4, 4), nn.Unflatten(1, (4, 1, 1)), nn.ConvTranspose2d(4, 3, 4))
-    with pytest.raises(GanfixError, match=r"0 returns \[1, 4\], expected a feature map"):
+    with pytest.raises(GanfixError, match=r"0 returns a tensor \[\d+, 4\], expected a feature map"):
         attach(G.eval(), "random", layers=["0"])
 
 
 def test_a_module_that_cannot_be_called_on_a_latent_is_refused_in_one_line() -> None:
-    with pytest.raises(
-        GanfixError, match=r"cannot be called on one latent \[1, 3, 1, 1\]"
-    ) as error:
+    with pytest.raises(GanfixError, match="does not fit: RuntimeError: Calculated padded") as error:
         attach(autoencoder(), "random", layers=["1"])
     assert "\n" not in str(error.value)
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from generators import (
     BigGANShaped,
-    Noisy,
     ProGANShaped,
     RosinalityShaped,
     StyleGAN2TorchShaped,
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.hooks.standalone import Cap, Scale
 
@@ -37,7 +36,7 @@ SPEC = "seqabl:samples=64,lowest=40%"
 
 def drawn(G: nn.Module, seed: int = 1) -> Tensor:
     """Six images of the adapter's own call."""
-    adapter = find_adapter(G)
+    adapter = Generator.of(G).adapter
     latents = Latents(adapter.latent_shape(G), seed, adapter.num_classes(G))
     ((z, c),) = latents.batches(6, 6, torch.device("cpu"))
     with torch.no_grad():
@@ -48,7 +47,7 @@ def drawn(G: nn.Module, seed: int = 1) -> Tensor:
 def test_a_generator_is_recognised_and_its_layers_are_of_the_sizes_told(name: str) -> None:
     G = SHAPES[name]()
     layers = numbered(G)
-    assert find_adapter(G).name == name
+    assert Generator.of(G).adapter.name == name
     with recorded(G, layers) as found:
         drawn(G)
     shapes = [tuple(found[layer.name].shape[1:]) for layer in layers]
@@ -81,8 +80,7 @@ def test_default_layers_are_the_papers_or_the_first_three() -> None:
     auto = {}
     for name, build in SHAPES.items():
         G = build()
-        adapter = find_adapter(G)
-        auto[name] = [layer.index for layer in adapter.auto(adapter.layers(G))]
+        auto[name] = [layer.index for layer in Generator.of(G).auto]
     assert auto == {
         "biggan": [0, 1, 2],
         "rosinality-stylegan2": [0, 1, 3],
@@ -129,16 +127,17 @@ def test_capping_before_a_shared_leaky_relu_is_capping_after_it() -> None:
 
 
 def test_an_unconditional_unet_gan_draws_no_labels() -> None:
-    assert find_adapter(BigGANShaped()).num_classes(BigGANShaped()) == 3
+    assert Generator.of(BigGANShaped()).classes == 3
     G = BigGANShaped(unconditional=True)
-    assert find_adapter(G).num_classes(G) == 0
+    assert Generator.of(G).classes == 0
     assert drawn(G).shape == (6, 3, 64, 64)
 
 
 def test_an_unknown_generator_gets_the_line_that_would_do() -> None:
+    G = nn.Sequential(nn.Conv2d(3, 8, 4, stride=2), nn.ReLU(), nn.Flatten()).eval()
     with pytest.raises(GanfixError) as error:
-        find_adapter(Noisy())
+        Generator.of(G)
     text = str(error.value)
-    assert "its modules: first, second, last" in text
-    assert 'ganfix.attach(G, "seqabl", layers=["first"])' in text
+    assert "its modules: 0, 1, 2" in text
+    assert 'ganfix.attach(G, "seqabl", layers=["0"])' in text
     assert "--adapter NAME, of biggan, dcgan, " in text

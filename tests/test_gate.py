@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.layers import select
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.spec import LayerChoice
 
 pytestmark = pytest.mark.filterwarnings("ignore:seqabl")
@@ -23,8 +22,8 @@ NOISE = pytest.mark.parametrize("noise_mode", ["const", "random"])
 
 def passing(G: nn.Module, z: Tensor, quantile: float) -> Tensor:
     """Which latents score above a quantile of the generator's own scores."""
-    adapter = find_adapter(G)
-    defaults = select(adapter, adapter.layers(G), LayerChoice())
+    generator = Generator.of(G)
+    defaults = generator.select(LayerChoice())
     threshold = ganfix.profile(G, samples=200).score_at(quantile, defaults)
     return ganfix.detect(G, z, samples=200) > threshold
 
@@ -87,8 +86,8 @@ def test_a_gate_that_lets_nobody_pass_is_no_failure(G: nn.Module) -> None:
 
 
 def test_the_gate_scores_by_the_same_noise_as_the_image_is_made_with(stylegan2: nn.Module) -> None:
-    adapter = find_adapter(stylegan2)
-    defaults = adapter.auto(adapter.layers(stylegan2))
+    generator = Generator.of(stylegan2)
+    defaults = generator.auto
     profile = ganfix.profile(stylegan2, samples=200)
     z = latents(stylegan2, 24)
     with recorded(stylegan2, defaults) as found:

@@ -15,6 +15,7 @@ import torch
 
 from ganfix_plugin import registry
 from ganfix_plugin.hosts.compat import COMMON, needed
+from ganfix_plugin.hosts.generic import GENERIC
 from ganfix_plugin.hosts.host import (
     Host,
     Situation,
@@ -24,7 +25,6 @@ from ganfix_plugin.hosts.host import (
     project_of,
 )
 from ganfix_plugin.hosts.loading import importable
-from ganfix_plugin.hosts.session import UNKNOWN as GENERIC
 
 
 def workaround(name: str, host_name: str = "genforce") -> Workaround:

@@ -250,24 +250,31 @@ def test_images_are_counted_wherever_they_are_made(
 
 
 @pytest.mark.parametrize(
-    ("source", "message"),
+    "source",
     [
-        ("G = load()\nrender(0)\nG = type(G)(*G.init_args, **G.init_kwargs).eval()\nrender(1)\n",
-         "runs uncorrected"),
-        ("import pickle\nG = load()\nrender(0)\n"
-         "with open('run/footwear32.pkl', 'rb') as file:\n"
-         "    G = pickle.load(file)['G_ema'].eval()\nrender(1)\n", "runs uncorrected"),
-        ("G = load()\nrender(0)\nother = {k: v + 1 for k, v in G.state_dict().items()}\n"
-         "G.load_state_dict(other)\nrender(1)\n", "other weights were loaded"),
+        "G = type(G)(*G.init_args, **G.init_kwargs).eval()\n",
+        "import pickle\nwith open('run/footwear32.pkl', 'rb') as file:\n"
+        "    G = pickle.load(file)['G'].eval()\n",
     ],
-    ids=["built anew", "unpickled again", "other weights"],
-)  # fmt: skip
-def test_what_runs_uncorrected_is_refused(source: str, message: str, nvidia: Path) -> None:
+    ids=["built anew", "the raw G"],
+)
+def test_other_networks_of_a_script_are_corrected_too(source: str, nvidia: Path) -> None:
+    (nvidia / "loading.py").write_text(f"{LOADING}G = load()\nrender(0)\n{source}render(1)\n")
+    done = call(nvidia, *GANFIX, "loading.py", "--correct=seqabl:samples=64,lowest=30%")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("1 of 1 samples corrected") == 2
+
+
+def test_weights_that_are_exchanged_after_measuring_are_refused(nvidia: Path) -> None:
+    source = (
+        "G = load()\nrender(0)\nother = {k: v + 1 for k, v in G.state_dict().items()}\n"
+        "G.load_state_dict(other)\nrender(1)\n"
+    )
     (nvidia / "loading.py").write_text(LOADING + source)
     done = call(nvidia, *GANFIX, "loading.py", f"--correct={SPEC}")
     assert done.returncode == 1
     (error,) = (line for line in done.stderr.splitlines() if line.startswith("Error: "))
-    assert message in error and "Traceback" not in done.stderr
+    assert "other weights were loaded" in error and "Traceback" not in done.stderr
 
 
 def test_copies_and_moves_of_what_was_corrected_are_no_others(nvidia: Path) -> None:

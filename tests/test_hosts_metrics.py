@@ -21,8 +21,7 @@ import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.features.images import read_images, to_pixels
-from ganfix_plugin.generators.find import find_adapter
-from ganfix_plugin.generators.generator import fingerprint
+from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hooks.standalone import bare
 from ganfix_plugin.hosts.flags import MetricOptions
@@ -92,7 +91,7 @@ def test_fid_artifacts_equals_an_independent_computation(
     folder: Path, corrected: dict[int, list[dict[str, Any]]], stylegan2: nn.Module
 ) -> None:
     detector = torch.jit.load(folder / "run" / "detector.pt")
-    adapter, z = find_adapter(stylegan2), latents_of(SEEDS, (64,))
+    adapter, z = Generator.of(stylegan2).adapter, latents_of(SEEDS, (64,))
     images = torch.cat(list(read_images(DATA)))
     chosen = np.random.RandomState(0).permutation(len(images))[:400]  # as the host's data set
     real = detector(to_pixels(images[np.sort(chosen)]))
@@ -159,7 +158,7 @@ def test_another_detector_reaches_ranks_without_correct_and_keeps_its_own_record
     assert {path.name for path in apart.iterdir()} == {"metric-fid.jsonl", "metric-fid200.jsonl"}
     pooled = torch.cat([Pooled()(to_pixels(images)) for images in read_images(DATA)])
     with torch.no_grad():
-        images = find_adapter(stylegan2).synthesize(stylegan2, latents_of(range(30), (64,)), None)
+        images = Generator.of(stylegan2).synthesize(latents_of(range(30), (64,)), None)
     expected = scipy_distance(pooled, Pooled()(to_pixels(images)))
     assert first["results"]["fid"] == pytest.approx(expected, rel=1e-3)
 

@@ -18,7 +18,6 @@ from torch import nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
-from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hosts.screening import Screen
@@ -38,7 +37,7 @@ def screened(G: nn.Module, text: str, seeds: Sequence[int], **options: Any) -> l
 
 
 def scores(G: nn.Module, seeds: Sequence[int], samples: int = 200) -> list[float]:
-    shape = find_adapter(G).latent_shape(G)
+    shape = Generator.of(G).latent_shape
     return ganfix.detect(G, latents_of(seeds, shape), samples=samples).tolist()
 
 

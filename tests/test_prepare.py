@@ -22,7 +22,6 @@ from ganfix_plugin.artifacts.prepare import MOST_REAL, auto_labels, fit_classifi
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.images import read_images
 from ganfix_plugin.features.manifold import Manifold
-from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, read, stored_path, write
@@ -45,7 +44,7 @@ def means(scores: torch.Tensor, labels: Labels) -> tuple[float, float]:
 
 def test_the_seeds_of_highest_lr_count_are_artifacts_and_of_lowest_normals(G: nn.Module) -> None:
     found = auto_labels(Generator.of(G), 60, 15, samples=SAMPLES)
-    z = latents_of(range(60), find_adapter(G).latent_shape(G))
+    z = latents_of(range(60), Generator.of(G).latent_shape)
     scores = ganfix.detect(G, z, samples=SAMPLES)
     artifacts, normals = found.seeds(ARTIFACT), found.seeds(NORMAL)
     assert len(artifacts) == len(normals) == 15 and not set(artifacts) & set(normals)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
-from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents, latent_batches
 from ganfix_plugin.generators.layers import Adapter
@@ -128,7 +127,7 @@ def test_memory_does_not_grow_with_the_number_of_latents(face: nn.Module) -> Non
             return self.adapter.synthesize(G, z, c)
 
     def peak(samples: int) -> int:
-        adapter = Weighed(find_adapter(face))
+        adapter = Weighed(Generator.of(face).adapter)
         count_active(
             Generator(face, adapter),  # type: ignore[arg-type]
             numbered(face)[:3],

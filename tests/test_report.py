@@ -29,7 +29,6 @@ from ganfix_plugin.artifacts.ranking import score_seeds
 from ganfix_plugin.artifacts.scores import SCORES, Scoring
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.evaluation.evaluate import evaluate
-from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import keep
@@ -316,7 +315,7 @@ def of_class(seed: int, class_index: int) -> Tensor:
     c = torch.nn.functional.one_hot(torch.tensor([class_index]), 3).float()
     G = conditional()
     with torch.no_grad():
-        return find_adapter(G).synthesize(G, latents_of([seed], (8,)), c)
+        return Generator.of(G).adapter.synthesize(G, latents_of([seed], (8,)), c)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError, attach
-from ganfix_plugin.generators.find import find_adapter
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.hooks.layer import Layer
 
@@ -62,8 +62,7 @@ def slowly_corrected(
 @quiet
 def test_images_equal_a_slow_reading_of_the_algorithm(own_cache: Any, G: nn.Module) -> None:
     z = latents(G, 2)
-    adapter = find_adapter(G)
-    layers = adapter.auto(adapter.layers(G))[:2]
+    layers = Generator.of(G).auto[:2]
     counts = [torch.zeros(each.channels, *each.resolution) for each in layers]
     for batch, _ in Latents(tuple(z.shape[1:]), 0).batches(100, 32, z.device):
         with recorded(G, layers) as found:
@@ -158,8 +157,7 @@ def test_neurons_never_seen_active_count_as_low_rate_unless_told_otherwise(
 @quiet
 @pytest.mark.parametrize("share", [0, 10, 30, 100])
 def test_the_rank_rule_takes_exactly_its_share_of_live_neurons(G: nn.Module, share: int) -> None:
-    adapter = find_adapter(G)
-    layers = adapter.auto(adapter.layers(G))
+    layers = Generator.of(G).auto
     found = ablated(G, f"seqabl:lowest={share}%,dead=without")
     for rate, neurons in zip(rates(G, layers), found):
         live = rate > 0

@@ -26,7 +26,6 @@ from ganfix_plugin.correctors.seqc import (
     factors,
     stopping_layer,
 )
-from ganfix_plugin.generators.find import find_adapter
 from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.fade import Fade
@@ -178,7 +177,7 @@ def test_style_based_generators_are_corrected_by_sample_and_others_globally(
 def test_generators_of_biggan_s_type_are_corrected_by_sample(name: str) -> None:
     G = BigGANShaped(unconditional=name == "unet-gan")
     prepare(G)
-    adapter, z = find_adapter(G), latents(G, 12)
+    adapter, z = Generator.of(G).adapter, latents(G, 12)
     with torch.no_grad():
         before = adapter.synthesize(G, z, None)
         with attach(G, SPEC) as attachment:
@@ -281,7 +280,7 @@ def test_each_sample_is_corrected_by_scores_of_its_own(
     rows = artifacts(stylegan2, z, noise_mode)
     layers = numbered(stylegan2)[1:4]
     maps: dict[str, Tensor] = {}
-    adapter = find_adapter(stylegan2)
+    adapter = Generator.of(stylegan2).adapter
     torch.manual_seed(0)
     first = observe(
         stylegan2,
@@ -343,7 +342,7 @@ def test_local_correction_leaves_positions_out_of_the_mask_bit_identical(
     with attach(G, f"{SPEC},mode={mode},local=yes,mask=binary,stop=3") as attachment:
         passes = edits_of(attachment)
     maps: dict[str, Tensor] = {}
-    adapter = find_adapter(G)
+    adapter = Generator.of(G).adapter
     first = observe(
         G,
         passes.layers,

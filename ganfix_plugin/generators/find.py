@@ -1,17 +1,25 @@
-"""Which adapter knows a generator."""
+"""Which adapter knows a generator, and what a trial call shows of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.layers import Adapter
-from ganfix_plugin.generators.plain import DCGAN, Plain
-from ganfix_plugin.hooks.standalone import uncompiled
+from ganfix_plugin.generators.replay import Replay, Seen, extras
+from ganfix_plugin.generators.traced import Traced, feature_map, guessed, image_item, what_is
+from ganfix_plugin.hooks.forward import device_of
+from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import random_state_kept, shown, uncompiled
+
+log = logging.getLogger("ganfix")
 
 
 def unwrap(G: Any) -> nn.Module:
@@ -24,55 +32,208 @@ def unwrap(G: Any) -> nn.Module:
     return G if original is G else unwrap(original)
 
 
-def find_adapter(
-    G: nn.Module, adapter_name: str | None = None, layers: Sequence[str] | None = None
-) -> Adapter:
-    """The adapter for a generator.
+@dataclass(frozen=True)
+class Recognised:
+    """What a trial call has shown of a generator.
+
+    Attributes:
+        adapter: that knows how it is built.
+        layers: its numbered layers, with the sizes that were observed.
+        image_item: where the image is in what the entry returns.
+        replay: the script's own call, where that is how it is called.
+    """
+
+    adapter: Adapter
+    layers: tuple[Layer, ...]
+    image_item: int | str | None = None
+    replay: Replay | None = None
+
+
+class NotRecognised(GanfixError):
+    """No adapter can be believed; ``reason`` says why, without what to do about it."""
+
+    def __init__(self, reason: str, modules: Sequence[str]) -> None:
+        self.reason = reason
+        first = modules[0].partition(" ")[0] if modules else "…"
+        super().__init__(
+            f"{reason}; its modules: {', '.join(modules) or 'none'}; in Python, name those whose "
+            f'feature maps are to be corrected: ganfix.attach(G, "seqabl", layers=["{first}"]); '
+            "for a variant of a known one: --adapter NAME, of "
+            f"{', '.join(registry.names(registry.ADAPTERS))}"
+        )
+
+
+def recognise(
+    G: nn.Module,
+    adapter_name: str | None = None,
+    layers: Sequence[str] | None = None,
+    seen: Seen | None = None,
+    guess: bool = True,
+) -> Recognised:
+    """The adapter of a generator, believed after a trial call of its own kind.
+
+    Where none fits, the feature maps of one traced call are its layers.
 
     Args:
-        adapter_name: take this adapter instead of looking for one.
-        layers: module names, for a generator that no adapter knows.
+        adapter_name: take this adapter, whatever the generator looks like.
+        layers: module names: take these for the layers, whatever the adapter says.
+        seen: what a script called it with; else the adapter's own call is tried.
+        guess: then guess at how else it may be called.
 
     Raises:
-        GanfixError: if none or several match, or the named one does not fit.
+        GanfixError: if nothing runs, several adapters do, or a layer is not there.
     """
-    names = [] if adapter_name else registry.names(registry.ADAPTERS)
-    adapters = [registry.load(registry.ADAPTERS, name)() for name in names]
-    fitting = [adapter for adapter in adapters if adapter.matches(G)]
-    if layers is not None:
-        others = [adapter for adapter in fitting if not isinstance(adapter, DCGAN)]
-        if others:
-            raise GanfixError(
-                f"layers=[…]: adapter {others[0].name} knows how to call {type(G).__name__}; leave "
-                "them out and choose its layers by number, as in seqabl:layers=0+1"
-            )
-        return Plain(tuple(layers))
-    if adapter_name is not None:
-        adapter: Adapter = registry.load(registry.ADAPTERS, adapter_name)()
-        if not adapter.matches(G):
-            raise GanfixError(
-                f"{type(G).__name__}: adapter {adapter_name} ({adapter.title}) does not fit; "
-                f"{_seen(G)}"
-            )
-        return adapter
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        several = ", ".join(adapter.name for adapter in fitting)
+    unknown = [name for name in layers or () if name not in dict(G.named_modules())]
+    if unknown:
+        raise NotRecognised(
+            f"layers: {unknown[0]} is no module of {type(G).__name__}", modules_of(G)
+        )
+    adapters = [_adapter(adapter_name)] if adapter_name else matching(G)
+    believed, reasons = list[Recognised](), list[str]()
+    for adapter in adapters:
+        if recognised := _first(
+            G, [(adapter, way) for way in _ways(G, adapter, seen)], layers, reasons
+        ):
+            believed.append(recognised)
+    if len(believed) > 1:
+        several = ", ".join(recognised.adapter.name for recognised in believed)
         raise GanfixError(
             f"{type(G).__name__}: adapters {several} all match; choose one by --adapter, in Python "
             "by adapter="
         )
-    raise GanfixError(f"{type(G).__name__} is no generator that an adapter knows; {_seen(G)}")
+    if believed:
+        return believed[0]
+    name = type(G).__name__
+    if adapter_name:
+        raise NotRecognised(f"{name}: {'; '.join(reasons)}", modules_of(G))
+    noises: list[dict[str, Any]] = [{"noise_mode": "const"}, {}]
+    replays: Iterable[Replay | None] = guessed(G) if guess else ()
+    if seen:
+        replays = [seen.replay(G, "synthesis", None, noise) for noise in noises]
+    traced = ((Traced(replay), replay) for replay in replays if replay)
+    if recognised := _first(G, traced, layers, reasons):
+        if layers is None:
+            numbers = ", ".join(map(str, recognised.layers))
+            log.info("%s is of no known family; its layers, traced: %s", name, numbers)
+        return recognised
+    why = f" ({'; '.join(dict.fromkeys(reasons))})" if reasons else ""
+    raise NotRecognised(f"{name} is no generator that an adapter knows{why}", modules_of(G))
 
 
-def _seen(G: nn.Module) -> str:
+def matching(G: nn.Module) -> list[Adapter]:
+    """The adapters that a generator's structure fits; no call of it is tried."""
+    adapters = map(_adapter, registry.names(registry.ADAPTERS))
+    return [adapter for adapter in adapters if adapter.matches(G)]
+
+
+def _adapter(name: str) -> Adapter:
+    adapter: Adapter = registry.load(registry.ADAPTERS, name)()
+    return adapter
+
+
+def _ways(G: nn.Module, adapter: Adapter, seen: Seen | None) -> Iterable[Replay | None]:
+    """How to call a generator that an adapter knows: by its family's own call (None), or, first if
+    it says more than a latent and a class, by the script's."""
+    try:
+        shape, classes = adapter.latent_shape(G), adapter.num_classes(G)
+        noise = {name: x for name, x in adapter.quiet.items() if "noise" in name and x is not None}
+        replay = seen and seen.replay(G, adapter.entry, shape, noise)
+    except Exception:  # of a generator that only looks like the adapter's: the trial says it
+        return [None]
+    if not replay or not replay.drawn:
+        return [None]
+    return [replay, None] if extras(replay, classes) else [None, replay]
+
+
+def _first(
+    G: nn.Module,
+    ways: Iterable[tuple[Adapter, Replay | None]],
+    names: Sequence[str] | None,
+    reasons: list[str],
+) -> Recognised | None:
+    """The first way to call a generator that works; what was wrong with the others is added to the
+    reasons."""
+    for adapter, replay in ways:
+        try:
+            return _tried(G, adapter, replay, names)
+        except Exception as error:
+            kind = "" if isinstance(error, GanfixError) else f"{type(error).__name__}: "
+            line = str(error).strip().partition("\n")[0]
+            reasons.append(f"adapter {adapter.name} does not fit: {kind}{line}")
+    return None
+
+
+def _tried(
+    G: nn.Module, adapter: Adapter, replay: Replay | None, names: Sequence[str] | None
+) -> Recognised:
+    """A call of a generator past everybody's hooks, and what it showed of the layers."""
+    with random_state_kept(G), torch.no_grad():
+        if replay:
+            replay.check()
+        of_adapter = {} if names and replay else {x.name: x for x in adapter.layers(G)}
+        claims = [of_adapter.get(name, Layer(0, name, (0, 0), 0)) for name in names or of_adapter]
+        observed: dict[str, Layer] = {}
+        items: list[int | str | None] = []
+        entry = adapter.entry
+
+        def visit(name: str, output: Any) -> None:
+            if name == entry:
+                items.append(image_item(output))
+            else:
+                observed[name] = _observed(by_name[name], output)
+
+        def call(view: nn.Module) -> Any:
+            if device_of(G).type == "cpu" and not replay:
+                adapter.make_quiet(view.get_submodule(entry))
+            return _trial(G, adapter, replay, view)
+
+        by_name = {claim.name: claim for claim in claims}
+        output, left = shown(G, {*by_name, entry}, visit, call, to_end=True)
+    left.discard(entry)
+    if left or not by_name:
+        which = f"layers {', '.join(sorted(left))}" if left else "any layers"
+        raise GanfixError(f"{which} never ran in a call of it")
+    if names:
+        adapter.named = True
+        layers = [replace(layer, index=i) for i, layer in enumerate(observed.values())]
+    else:
+        layers = [observed[claim.name] for claim in claims]
+    if replay:
+        replay = replace(replay, item=image_item(output))
+    item = items[0] if items else adapter.image_item
+    return Recognised(adapter, tuple(layers), item, replay)
+
+
+def _trial(G: nn.Module, adapter: Adapter, replay: Replay | None, view: nn.Module) -> Any:
+    chance = torch.Generator().manual_seed(0)
+    if replay:
+        return replay(
+            view, torch.randn(2, *replay.latent_shape, generator=chance).to(replay.latents)
+        )
+    like = next(G.parameters(), torch.zeros(()))
+    z = torch.randn(1, *adapter.latent_shape(G), generator=chance).to(like)
+    classes = adapter.num_classes(G)
+    return adapter.synthesize(view, z, torch.eye(classes).to(z)[:1] if classes else None)
+
+
+def _observed(claim: Layer, output: Any) -> Layer:
+    """A layer with the place and the size of its feature map in what its module returned."""
+    item: Any = claim.item
+    try:
+        x = claim.read(output)
+    except (IndexError, KeyError, TypeError):
+        x = None
+    if not isinstance(x, Tensor) or x.dim() != 4:
+        item, x = feature_map(output)
+    if x is None:
+        raise GanfixError(
+            f"{claim.name} returns {what_is(output)}, expected a feature map [N, C, H, W]"
+        )
+    _, units, height, width = x.shape
+    return replace(claim, resolution=(height, width), channels=units, item=item)
+
+
+def modules_of(G: nn.Module) -> list[str]:
+    """The names of the first modules in a generator, and how many there are, for people."""
     names = [name for name, _ in G.named_modules() if name]
-    shown = ", ".join(names[:12]) + (f", … ({len(names)} in all)" if len(names) > 12 else "")
-    kinds = nn.ReLU | nn.LeakyReLU | nn.Conv2d | nn.ConvTranspose2d
-    first = next((name for name, module in G.named_modules() if isinstance(module, kinds)), "…")
-    return (
-        f"its modules: {shown or 'none'}; in Python, name those whose feature maps are to be "
-        f'corrected: ganfix.attach(G, "seqabl", layers=["{first}"]); for a variant of a known one: '
-        f"--adapter NAME, of {', '.join(registry.names(registry.ADAPTERS))}"
-    )
+    return [*names[:12], f"… ({len(names)} in all)"] if len(names) > 12 else names

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.find import find_adapter, unwrap
+from ganfix_plugin.generators.find import recognise, unwrap
 from ganfix_plugin.generators.layers import Adapter, select
+from ganfix_plugin.generators.replay import Replay, Seen
 from ganfix_plugin.hooks.forward import device_of, observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import LayerChoice, layer_choice
@@ -30,12 +31,18 @@ class Generator:
     Attributes:
         G: the generator itself, without any wrapper of DataParallel's or torch.compile's.
         adapter: the adapter that knows its family.
+        layers: its numbered layers, in the order in which they run, as a trial call showed them.
+        image_item: where the image is in what the entry returns.
+        replay: the script's own call of it, where that is how it is called.
         discriminator: the one that came with it, if any.
         options: with which commands open it, as ``--network net.pkl``; empty in Python.
     """
 
     G: nn.Module
     adapter: Adapter
+    layers: tuple[Layer, ...] = ()
+    image_item: int | str | None = None
+    replay: Replay | None = None
     discriminator: nn.Module | None = None
     options: str = ""
 
@@ -46,11 +53,13 @@ class Generator:
         adapter_name: str | None = None,
         layers: Sequence[str] | None = None,
         discriminator: nn.Module | None = None,
+        seen: Seen | None = None,
+        guess: bool = True,
     ) -> Generator:
-        """A generator in evaluation mode, with the adapter of `find_adapter`.
+        """A generator in evaluation mode, with the adapter of `recognise`, which see.
 
         Raises:
-            GanfixError: if no adapter, or several, recognise G, or G is in training mode.
+            GanfixError: if it cannot be called, several adapters match, or G is in training mode.
         """
         G = unwrap(G)
         if G.training:
@@ -58,7 +67,8 @@ class Generator:
                 f"{type(G).__name__} is in training mode; ganfix works on finished generators: "
                 "call G.eval() first"
             )
-        return cls(G, find_adapter(G, adapter_name, layers), discriminator)
+        recognised = recognise(G, adapter_name, layers, seen, guess)
+        return cls(G, **vars(recognised), discriminator=discriminator)
 
     @property
     def name(self) -> str:
@@ -74,18 +84,15 @@ class Generator:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The hash of its weights; see `fingerprint`."""
-        return fingerprint(self.G)
-
-    @cached_property
-    def layers(self) -> tuple[Layer, ...]:
-        """Its numbered layers, in the order in which they run."""
-        return self.adapter.layers(self.G)
+        """The hash of its weights (see `fingerprint`), and of what it is called with besides a
+        latent and a class, if there is such a thing."""
+        weights, kept = fingerprint(self.G), self.replay.digest() if self.replay else ""
+        return hashlib.sha256((weights + kept).encode()).hexdigest() if kept else weights
 
     @cached_property
     def entry(self) -> Layer:
         """The module that scripts really call, and where the image is in what it returns."""
-        return Layer(-1, self.adapter.entry, (0, 0), 0, self.adapter.image_item)
+        return Layer(-1, self.adapter.entry, (0, 0), 0, self.image_item)
 
     @property
     def auto(self) -> tuple[Layer, ...]:
@@ -95,12 +102,12 @@ class Generator:
     @cached_property
     def classes(self) -> int:
         """How many classes it is conditioned on; 0 if none."""
-        return self.adapter.num_classes(self.G)
+        return 0 if self.replay else self.adapter.num_classes(self.G)
 
     @cached_property
     def latent_shape(self) -> tuple[int, ...]:
         """The shape of one latent z."""
-        return self.adapter.latent_shape(self.G)
+        return self.replay.latent_shape if self.replay else self.adapter.latent_shape(self.G)
 
     @property
     def device(self) -> torch.device:
@@ -122,7 +129,8 @@ class Generator:
             z: latents [N, …] like the generator's parameters; ``c`` one-hot classes [N, classes].
             module: a view of G to run in its place, such as `hooks.standalone.bare` makes.
         """
-        return self.adapter.synthesize(self.G if module is None else module, z, c)
+        view = self.G if module is None else module
+        return self.replay(view, z) if self.replay else self.adapter.synthesize(view, z, c)
 
     def quickly(self, view: nn.Module, z: Tensor, c: Tensor | None) -> Tensor:
         """As `synthesize` by a view of G, which is changed: on a CPU with kernels that are not

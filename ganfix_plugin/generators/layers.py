@@ -1,7 +1,8 @@
 """What an `Adapter` knows of a family of generators, and which of its layers are chosen.
 
-One file per family. An adapter recognises a generator by its structure and class name, never by
-module path or `isinstance`: the classes of a network pickle live in generated modules.
+One file per family. An adapter recognises a generator by its structure, never by module path or
+`isinstance`: the classes of a network pickle live in generated modules. It is believed when a trial
+call (`find`) runs its layers.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Adapter:
         image_item: where the image is in what the entry returns; None where it returns the image.
         first_three: the default layers are the first three, not those at 4x4, 8x8 and 16x16.
         styled: what the entry takes first is a w, or several.
+        named: whether the user named the layers.
         quiet: see `Adapter.quietly`.
         fused: the attribute of modules that says whether their kernels are fused with styles.
     """
@@ -43,6 +45,7 @@ class Adapter:
     image_item: int | str | None = None
     first_three = False
     styled = True
+    named = False
     quiet: Mapping[str, Any] = {}
     fused = ""
 
@@ -51,17 +54,20 @@ class Adapter:
         return bool(self.marks) and all(hasattr(G, name) for name in self.marks)
 
     def layers(self, G: Any) -> tuple[Layer, ...]:
-        """The numbered layers, in the order in which they run."""
+        """The numbered layers, in the order in which they run; a trial call shows their sizes."""
         raise NotImplementedError
 
     def auto(self, layers: Sequence[Layer]) -> tuple[Layer, ...]:
-        """The papers' default layers for this family."""
+        """The papers' default layers for this family; all where the user named them."""
+        if self.named:
+            return tuple(layers)
         chosen = (self.at_resolution(layers, size) for size in (4, 8, 16))
         return tuple(layers[:3] if self.first_three else filter(None, chosen))
 
     def at_resolution(self, layers: Sequence[Layer], size: int) -> Layer | None:
-        """The layer that stands for a resolution such as 8x8 in the papers' lists."""
-        return next((layer for layer in layers if layer.resolution == (size, size)), None)
+        """The layer that stands for a resolution such as 8x8 in the papers' lists; of maps that are
+        not square the longer side counts."""
+        return next((layer for layer in layers if max(layer.resolution) == size), None)
 
     def latent_shape(self, G: Any) -> tuple[int, ...]:
         """The shape of one latent z."""

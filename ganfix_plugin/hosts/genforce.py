@@ -35,7 +35,7 @@ from ganfix_plugin.hosts.host import (
     value_of,
     where_used,
 )
-from ganfix_plugin.hosts.session import Session, build_corrected
+from ganfix_plugin.hosts.session import Session
 
 
 def _detect(folder: Path) -> bool:
@@ -237,7 +237,6 @@ HOST = Host(
     folders={"test.py": "--work_dir"},
     outputs={"synthesize.py": ("--save_dir", "work_dirs/synthesis")},
     wrappers=(
-        Wrapper("models", "build_generator", build_corrected),
         Wrapper("metrics.fid", "extract_feature", _any_width),
         Wrapper("runners.base_gan_runner", "BaseGANRunner.fid", _fid_marked),
     ),

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 Function = Callable[..., Any]
 
-WAITS = "ganfix_waits"
-"""An attribute of generators that are corrected when they are first called."""
-
 # Why a host's train.py is refused; {} is what it writes.
 TRAINING = (
     "ganfix corrects finished generators, not ones in training; run it without ganfix, and correct "

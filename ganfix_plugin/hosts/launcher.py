@@ -25,22 +25,29 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from ganfix_plugin import workers
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts import devices, flags
+from ganfix_plugin.hosts import devices, flags, generic
 from ganfix_plugin.hosts import host as host_module
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.flags import Flag, MetricOptions
-from ganfix_plugin.hosts.host import Host, Situation, find_host, no_host, project_of, value_of
+from ganfix_plugin.hosts.generic import GENERIC, NOTHING_SAID, Word
+from ganfix_plugin.hosts.host import Host, Situation, find_host, project_of, value_of
 from ganfix_plugin.hosts.record import CommandLine
-from ganfix_plugin.hosts.session import UNKNOWN, Run, Session
+from ganfix_plugin.hosts.session import Run, Session
 
-_PASSED_THROUGH = (__file__, flags.__file__, devices.__file__, host_module.__file__)
+_PASSED_THROUGH = tuple(str(part.__file__) for part in (flags, devices, host_module, generic)) + (
+    __file__,
+)
 
 active = False
 """Whether this process is running a script already."""
 
 
 def run(
-    target: str, arguments: Sequence[str], device: str | None = None, module: bool = False
+    target: str,
+    arguments: Sequence[str],
+    device: str | None = None,
+    module: bool = False,
+    word: Word = NOTHING_SAID,
 ) -> int:
     """Run a script to its end and return the status to leave the process with.
 
@@ -48,6 +55,7 @@ def run(
         target: a script's file, or with ``module`` the name of a module as after ``python -m``.
         arguments: the script's own, and any number of ``--correct``.
         device: "cpu", "cuda" or "mps"; by default CUDA where there is some, else the CPU.
+        word: what the user says of the generator.
 
     Errors of ganfix are printed in one line. The script's own exceptions are shown with their
     traceback, without the frames of ganfix.
@@ -57,7 +65,7 @@ def run(
     streams = sys.stdout, sys.stderr
     speak()
     try:
-        main_spec, session, shown = _prepared(target, arguments, device, module)
+        main_spec, session, shown = _prepared(target, arguments, device, module, word)
         asks_for_help = flags.asks_for_help(sys.argv)
         with session.installed(), flags.shown_in_help(*shown):
             with _missing_network(session):
@@ -96,7 +104,7 @@ def _missing_network(session: Session) -> Iterator[None]:
 
 
 def _prepared(
-    target: str, arguments: Sequence[str], device: str | None, module: bool
+    target: str, arguments: Sequence[str], device: str | None, module: bool, word: Word
 ) -> tuple[ModuleSpec, Session, list[Flag]]:
     """What to run, in which session, and the flags of ours in its help; ``sys.argv`` and the path
     are the script's then. All errors before it runs are here."""
@@ -130,7 +138,7 @@ def _prepared(
     option, default = host.outputs.get(script.name, ("", ""))
     output = value_of(option, others) or default
     line = CommandLine((target, *arguments), host.network(others), Path(output) if output else None)
-    run = Run(situation, host.name, specs, metrics, line)
+    run = Run(situation, host.name, specs, metrics, line, word)
     others = _apart(others, host.folders.get(script.name, ""), run.apart)
     sys.argv = [str(script) if module else target, *others]
     return main_spec, Session(run, screen and replace(screen, option=seeds_option)), shown
@@ -140,11 +148,9 @@ def _surroundings(script: Path, device: str | None, corrects: bool) -> tuple[Hos
     """Whose script it is, in which checkout, and where its networks are to run."""
     checkout = find_host(script.parent, Path.cwd())
     if not checkout:
-        if corrects:
-            raise no_host(script.parent)
-        # A script of which nothing is known keeps its devices, unless another was asked for.
-        where = devices.resolve_device(device) if device else "cuda"
-        return UNKNOWN, Situation(project_of(script.parent), where)
+        # A script of which nothing is known keeps its devices, unless it is to be changed.
+        where = devices.resolve_device(device) if device or corrects else "cuda"
+        return GENERIC, Situation(project_of(script.parent), where)
     host, folder = checkout
     if script.name in host.refused:
         raise GanfixError(f"{script.name}: {host.refused[script.name]}")

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts.host import TRAINING, Host, Wrapper, defines, value_of
-from ganfix_plugin.hosts.session import build_corrected
+from ganfix_plugin.hosts.host import TRAINING, Host, defines, value_of
 
 
 def _detect(folder: Path) -> bool:
@@ -55,7 +54,7 @@ HOST = Host(
     refused={"train.py": TRAINING.format("checkpoints")},
     outputs={"generate.py": ("", "sample")},
     seedless="rosinality's scripts draw the latents of all images from one random stream",
-    wrappers=(Wrapper("model", "Generator", build_corrected),),
+    wrappers=(),
     load=_load,
     network=functools.partial(value_of, "--ckpt"),
 )

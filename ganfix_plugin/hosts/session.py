@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import logging
 import os
 import sys
@@ -23,13 +22,16 @@ from ganfix_plugin import registry
 from ganfix_plugin._version import __version__
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.find import NotRecognised
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.counts import add_counts, leave_counts
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.hosts.compat import needed
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.devices import resolve_device
 from ganfix_plugin.hosts.flags import MetricOptions
-from ganfix_plugin.hosts.host import WAITS, Function, Host, Situation, Wrapper, around, opening
+from ganfix_plugin.hosts.generic import GENERIC, Noticing, Word
+from ganfix_plugin.hosts.host import Function, Host, Situation, Wrapper, around, opening
 from ganfix_plugin.hosts.record import CommandLine, leave
 from ganfix_plugin.spec import Options
 
@@ -39,17 +41,6 @@ if TYPE_CHECKING:
     from ganfix_plugin.hosts.watch import Weights
 
 log = logging.getLogger("ganfix")
-
-
-UNKNOWN = Host(
-    name="",
-    title="no known host",
-    detect=lambda folder: False,
-    scripts=(),
-    imports=(),
-    wrappers=(),
-    load=lambda network: {},
-)
 
 
 @dataclass(frozen=True)
@@ -62,6 +53,7 @@ class Run:
         specs: every ``--correct``, in the order given.
         metrics: what its metrics work with.
         line: what was typed, for the record beside the images.
+        word: what the user says of the generator.
         reports: the folder in which spawned processes leave their counts.
         provenance: what was corrected, by what, from which measurements; empty until then.
     """
@@ -71,6 +63,7 @@ class Run:
     specs: tuple[BoundSpec, ...] = ()
     metrics: MetricOptions = MetricOptions()
     line: CommandLine = CommandLine()
+    word: Word = Word()
     reports: Path | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
 
@@ -114,7 +107,12 @@ class Session:
     @cached_property
     def host(self) -> Host:
         """Whose script it is."""
-        return registry.load(registry.HOSTS, self.run.host) if self.run.host else UNKNOWN
+        return registry.load(registry.HOSTS, self.run.host) if self.run.host else GENERIC
+
+    @cached_property
+    def noticing(self) -> Noticing:
+        """The networks of the script."""
+        return Noticing(self._prepare, self.run.word)
 
     def record(self, metric: str) -> dict[str, Any]:
         """What a metric's record must say about this run."""
@@ -130,24 +128,39 @@ class Session:
         """
         if not self.run.specs and not self.screen:
             return
+        word = self.run.word
+        with self.noticing.apart(), random_state_kept(G):
+            try:
+                generator = Generator.of(G, word.adapter_name, word.layers, guess=False)
+            except NotRecognised:
+                if self.screen:
+                    raise
+                return  # its first call will tell more
+            self._prepare(generator, discriminator, self.run.situation.device)
+        self.noticing.known(G)
+
+    def _prepare(
+        self,
+        generator: Generator,
+        discriminator: nn.Module | None = None,
+        measure_on: str | None = None,
+    ) -> None:
         # Here, because scripts that correct nothing would wait for it.
         from ganfix_plugin.api import attach
         from ganfix_plugin.correctors.plan import reads_probe
-        from ganfix_plugin.generators.generator import Generator
-        from ganfix_plugin.hosts.watch import Weights, uncorrected_refused
+        from ganfix_plugin.hosts.watch import Weights
 
-        device = self.run.situation.device
+        G, device = generator.G, self.run.situation.device
         with random_state_kept(G):
             if discriminator is None and any(map(reads_probe, self.run.specs)):
                 discriminator = self.host.discriminator_of(G)
-            generator = Generator.of(G, discriminator=discriminator)
-            generator = replace(generator, options=self.opening())
+            generator = replace(generator, discriminator=discriminator, options=self.opening())
             if self.run.specs:
-                attached = attach(generator, *self.run.specs, measure_on=device)
+                attached = attach(generator, *self.run.specs, measure_on=measure_on)
                 self.attachments.append(attached)
                 if any(correction.layers for correction in attached.corrections):
                     specs = " ".join(map(str, self.run.specs))
-                    self.until_end.enter_context(uncorrected_refused(generator, specs))
+                    self.noticing.watch(generator, specs)
                     self.weights.append(Weights.of(generator))
                 profiles = {correction.profile for correction in attached.corrections}
                 provenance = {
@@ -161,7 +174,7 @@ class Session:
         if self.screen:
             measuring = next((spec.options for spec in self.run.specs), Options())
             with random_state_kept(G):
-                self.left = self.screen.apply(generator, options, measuring, device)
+                self.left = self.screen.apply(generator, options, measuring, measure_on or device)
         if options.get("projected_w") is None:
             self.seeds = options.get(self.host.seeds.get(Path(sys.argv[0]).name, "")) or ()
 
@@ -183,7 +196,10 @@ class Session:
             if not self.run.reports:
                 folder = tempfile.TemporaryDirectory(prefix="ganfix-")
                 self.run = replace(self.run, reports=Path(stack.enter_context(folder)))
-            if workarounds or self.host.wrappers:
+            corrects = self.run.specs or self.screen
+            if corrects:
+                stack.enter_context(self.noticing.installed())
+            if workarounds or self.host.wrappers or corrects:
                 spawn = Wrapper("multiprocessing.spawn", "get_preparation_data", _with_session)
                 stack.enter_context(spawn.installed(self))
                 register_after_fork(self, Session.leave_counts)
@@ -212,8 +228,7 @@ class Session:
         if not self.attachments and not reports:
             specs = " ".join(map(str, self.run.specs))
             raise GanfixError(
-                f"--correct {specs}: nothing was corrected, because no generator was ever loaded "
-                "and run; see --help of the script for what it needs"
+                f"--correct {specs}: nothing was corrected, because {self.noticing.story()}"
             )
         for weights in self.weights:
             weights.check()
@@ -250,38 +265,3 @@ def _continue(run: Run) -> Session:
     atexit.register(installed.__exit__, None, None, None)
     atexit.register(session.report)
     return session
-
-
-def build_corrected(session: Session, build: Function) -> Function:
-    """Scripts load the weights of what they built later, and some run a deep copy of it.
-
-    So the corrections wait on the generator, and on every copy of it, for the first call. A
-    forward pre-hook would come too late: torch has then already listed the hooks of this call.
-    """
-    if not session.run.specs:
-        return build
-
-    @functools.wraps(build, updated=())
-    def build_generator(*args: Any, **kwargs: Any) -> Any:
-        G = build(*args, **kwargs)
-        _correct_when_called(type(G), session)
-        setattr(G, WAITS, True)
-        return G
-
-    return build_generator
-
-
-def _correct_when_called(cls: Any, session: Session) -> None:
-    call = cls.__call__
-    if hasattr(call, WAITS):
-        return
-
-    @functools.wraps(call)
-    def __call__(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if getattr(self, WAITS, False):
-            setattr(self, WAITS, False)
-            session.prepare(self)
-        return call(self, *args, **kwargs)
-
-    setattr(__call__, WAITS, True)
-    cls.__call__ = __call__

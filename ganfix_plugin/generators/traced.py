@@ -1,0 +1,141 @@
+"""Generators of no known family: called as their script does, or by a guess."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.generators.entry import Latent
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.generators.replay import Replay, Seen, named, put
+from ganfix_plugin.hooks.forward import Call
+from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import bare
+
+IMAGE_CHANNELS = (1, 3, 4)
+_WIDTHS = ("z_dim", "latent_dim", "latent_size", "z_space_dim", "dim_z", "nz", "style_dim")
+_CLASSES = ("c_dim", "n_classes", "num_classes", "label_size")
+
+
+class Traced(Adapter):
+    """Layers are the feature maps of one call by rising resolution, one of each: the last one
+    computed there. They are numbered as they run; ``auto`` takes the first three."""
+
+    name = "traced"
+    title = "any generator, by the feature maps of one call"
+    first_three = True
+
+    def __init__(self, replay: Replay) -> None:
+        self.replay = replay
+        self.entry = replay.steps[-1].name
+        self.styled = len(replay.steps) > 1 or not replay.drawn
+
+    def latent(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
+        """At the place where it was in the call that was traced."""
+        call, place = named(entry, (args, kwargs)), self.replay.steps[-1].place
+        x: Any = call
+        for key in place:
+            x = x[key]
+        return Latent(x, self.styled, lambda new: put(call, place, new))
+
+    def mean_latent(self, G: Any) -> Tensor | None:
+        return None if self.styled else torch.zeros(self.replay.latent_shape)
+
+    def layers(self, G: Any) -> tuple[Layer, ...]:
+        """Raises a GanfixError where the maps of the call do not rise up to an image."""
+        view, outputs, runs = bare(G), list[tuple[str, Any]](), dict[str, int]()
+
+        def note(name: str) -> Any:
+            def hook(module: nn.Module, args: Any, output: Any) -> None:
+                runs[name] = runs.get(name, 0) + 1
+                item, x = feature_map(output)
+                if x is not None:
+                    outputs.append((name, (item, tuple(x.shape[1:]))))
+
+            return hook
+
+        for name, module in view.named_modules():
+            if name:
+                module.register_forward_hook(note(name))
+        z = torch.randn(2, *self.replay.latent_shape, generator=torch.Generator().manual_seed(0))
+        output = self.replay(view, z.to(self.replay.latents))
+        image = Layer(-1, "", (0, 0), 0, image_item(output)).read(output)
+        if not is_image(image):
+            raise GanfixError(f"it returns {what_is(output)}, expected an image")
+        by_size: dict[int, Layer] = {}
+        for name, (item, (units, height, width)) in outputs:
+            size = height * width
+            fits = units not in IMAGE_CHANNELS and max(height, width) >= 4 and runs[name] == 1
+            if fits and size >= max(by_size, default=0) and size <= math.prod(image.shape[2:]):
+                by_size[size] = Layer(0, name, (height, width), units, item)
+        if len(by_size) < 2:
+            raise GanfixError("its feature maps do not rise to an image")
+        return tuple(replace(layer, index=i) for i, layer in enumerate(by_size.values()))
+
+
+def guessed(G: nn.Module) -> Iterator[Replay]:
+    """Calls that a generator may take, of two latents, where no script has shown one."""
+    like = next(G.parameters(), torch.zeros(()))
+    widths = [getattr(G, name, None) for name in _WIDTHS]
+    shapes: list[tuple[int, ...]] = [(width,) for width in widths if isinstance(width, int)]
+    shapes += filter(None, [first_width(G)])
+    classes = [int(getattr(G, name, 0) or 0) for name in _CLASSES]
+    for shape in dict.fromkeys(shapes):
+        z = torch.randn(64, *shape, generator=torch.Generator().manual_seed(0)).to(like)
+        calls: list[Call] = [((z,), {}), ((z, z.new_zeros(64, max(classes))), {}), (([z],), {})]
+        for call in calls:
+            if replay := Seen({"": call}).replay(G, "", shape, {}):
+                yield replay
+
+
+def first_width(G: nn.Module) -> tuple[int, ...] | None:
+    """What the first linear layer or convolution takes: (z,) or (z, 1, 1); None without one."""
+    for module in G.modules():
+        if isinstance(module, nn.Linear):
+            return (module.in_features,)
+        if isinstance(module, nn.ConvTranspose2d | nn.Conv2d):
+            return (module.in_channels, 1, 1)
+    return None
+
+
+def feature_map(output: Any) -> tuple[int | str | None, Tensor | None]:
+    """The first feature map [N, C, H, W] in what a module returned, and where it is."""
+    items: Sequence[tuple[Any, Any]] = ()
+    if isinstance(output, Tensor):
+        items = [(None, output)]
+    elif isinstance(output, dict):
+        items = list(output.items())
+    elif isinstance(output, list | tuple):
+        items = list(enumerate(output))
+    maps = ((item, x) for item, x in items if isinstance(x, Tensor) and x.dim() == 4)
+    return next(maps, (None, None))
+
+
+def image_item(output: Any) -> int | str | None:
+    """Where the image is in what a generator returned; None where it is the image, or has none."""
+    if isinstance(output, dict) and is_image(output.get("image")):
+        return "image"
+    items: Any = output.items() if isinstance(output, dict) else enumerate(output)
+    if isinstance(output, Tensor):
+        return None
+    return next((item for item, x in items if is_image(x)), None)
+
+
+def is_image(x: Any) -> bool:
+    """Whether something is a batch of images [N, 1, 3 or 4, H, W]."""
+    return isinstance(x, Tensor) and x.dim() == 4 and x.shape[1] in IMAGE_CHANNELS
+
+
+def what_is(x: Any) -> str:
+    """A few words about what a module returned."""
+    if isinstance(x, Tensor):
+        return f"a tensor {list(x.shape)}"
+    if isinstance(x, dict):
+        return f"a dictionary of {', '.join(map(str, x))}"
+    return f"{type(x).__name__} of {len(x)}" if isinstance(x, list | tuple) else type(x).__name__
