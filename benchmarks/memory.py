@@ -1,43 +1,99 @@
-"""Peak memory of profiling: it must not grow with the number of latents."""
+"""Peak memory of commands: it must not grow with the number of latents.
+
+Each command runs in a process of its own, on a small random StyleGAN2.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
+import torch
 from core import Results, Row, Setup, python
 from networks import stylegan2
+from torch import Tensor, nn
 
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import Latents
-from ganfix_plugin.profiling.rates import count_active
+from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels, write
 
-CHILD = "import torch; torch.set_num_threads(1); import memory; print(memory.peak({}, {}))"
-GROWTH = 1.1  # by four times the latents; two equal runs differ by a few percent
+CHILD = "import sys, memory; print(memory.peak(sys.argv[1:]))"
+LATENTS = (2_000, 20_000)
+GROWTH = 1.1  # by ten times the latents; two equal runs differ by a few percent
+LABELLED = 20
+LABELS = "labels.csv"
+TO_CLASSIFIER = {"--labels": LABELS, "--extractor": "memory:look"}
+COMMANDS = {  # in an order in which each finds what it needs
+    "profile": {"--layers": "all", "--samples": "N"},
+    "detect": {"--num": "N", "--samples": "500", "--top": "2", "--out": "detected"},
+    "fit": TO_CLASSIFIER,
+    "score": {"--labels": LABELS, "--samples": "N"},
+    "prepare": {"--num": "N", "--samples": "N", "--top": "20", "--extractor": "memory:look"},
+}
 
 
 def measure(setup: Setup) -> Results:
-    """Of N and of 4 N latents, each in a process of its own."""
-    resolution, n = setup.size(256, 16), setup.size(32, 2)
-    few, many = (
-        int(python("-c", CHILD.format(resolution, size), PYTHONPATH=str(Path(__file__).parent)))
-        for size in (n, 4 * n)
-    )
-    yield Row(
-        f"peak memory of profiling {4 * n} latents of StyleGAN2 {resolution}, beside {n}",
-        f"{many} MB",
-        f"{few} MB",
-        f"{many / few:.2f}×",
-        f"≤ {GROWTH}×",
-        many <= GROWTH * few,
-    )
+    """Of each command, with N latents and with ten times as many."""
+    few, many = (setup.size(number, 64 * factor) for number, factor in zip(LATENTS, (1, 2)))
+    for command in COMMANDS:
+        if "N" not in COMMANDS[command].values():
+            continue
+        before = [name for name in ("fit",) if command == "score"]
+        ours, less = (peak_of([*before, command], number) for number in (many, few))
+        yield Row(
+            f"peak memory of `ganfix {command}`, {many:,} latents beside {few:,}",
+            f"{ours} MB",
+            f"{less} MB",
+            f"{ours / less:.2f}×",
+            f"≤ {GROWTH}×",
+            ours <= GROWTH * less,
+        )
 
 
-def peak(resolution: int, samples: int) -> int:
-    """MB at the peak of this process, after profiling."""
-    G = stylegan2(resolution)
-    generator = Generator.of(G)
-    layers = generator.auto
-    count_active(generator, layers, Latents((512,), 0), samples)
+def peak_of(commands: list[str], latents: int) -> int:
+    """MB at the peak of the last of some commands, in an empty store."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = {"PYTHONPATH": str(Path(__file__).parent), "GANFIX_CACHE": folder}
+        python("-c", f"import memory; memory.label({folder!r})", **place)
+        for command in commands:
+            options = {
+                name: value.replace("N", str(latents)) for name, value in COMMANDS[command].items()
+            }
+            files = {
+                name: str(Path(folder) / value)
+                for name, value in options.items()
+                if name in ("--labels", "--out")
+            }
+            words = [f"{name}={value}" for name, value in (options | files).items()]
+            printed = python(
+                "-c", CHILD, command, "--network=memory:small", "--device=cpu", *words, **place
+            )
+    return int(printed.split()[-1])
+
+
+def small() -> nn.Module:
+    """The generator: StyleGAN2 of 16 pixels, 16 units in each layer."""
+    torch.manual_seed(0)
+    return stylegan2(16, width=256)
+
+
+def look(images: Tensor) -> Tensor:
+    """The features: coarse pixels."""
+    return nn.functional.adaptive_avg_pool2d(images, 4)
+
+
+def label(folder: str) -> None:
+    """Write labels for some seeds, every other one an artifact."""
+    kinds = (ARTIFACT, NORMAL)
+    labels = tuple(Label(seed, kinds[seed % 2], "nobody") for seed in range(2 * LABELLED))
+    write(Labels(Generator.of(small()).fingerprint, labels), Path(folder) / LABELS)
+
+
+def peak(words: list[str]) -> int:
+    """MB at the peak of this process, after a command."""
+    from ganfix_plugin.cli import main
+
+    torch.set_num_threads(1)
+    main(words, standalone_mode=False)
     return _peak()
 
 

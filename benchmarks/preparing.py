@@ -79,9 +79,9 @@ def _compared(resolution: int, setup: Setup) -> Row:
 def passes(generator: Generator, layers: tuple[Layer, ...], latents: int) -> None:
     """Passes of latents to the deepest of some layers."""
     deepest = max(layers, key=lambda layer: layer.index)
-    batch = measuring_batch(layers)
+    batch = measuring_batch(generator, layers)
     for z, c in Latents.of(generator).batches(latents, batch, generator.device):
-        generator.observe((deepest,), z, c, lambda layer, x: None, quick=True)
+        generator.observe((deepest,), z, c, lambda layer, x: None)
 
 
 @contextmanager

@@ -87,6 +87,7 @@ def profile(
     scores: bool = True,
     adapter: str | None = None,
     batch: int | None = None,
+    exact: bool = False,
 ) -> Profile:
     """Measure a generator, or read what the store knows of it already.
 
@@ -100,8 +101,9 @@ def profile(
         class_index: measure this class only (conditional generators); by default all of them.
         scores: also measure the LR scores that gates are set by.
         adapter: an adapter's name, where none or several recognise G.
-        batch: latents per pass; by default what suits the device, or 32 for a given number of
-            latents.
+        batch: latents per pass; by default what suits the device.
+        exact: measure with the host's own arithmetic on a CPU, too, where convolutions apart from
+            styles are several times as fast, and the same but for rounding.
 
     Returns:
         What is known of the generator, these layers' activation rates included; the store keeps it.
@@ -110,7 +112,7 @@ def profile(
         GanfixError: if no adapter knows G, a layer or class is not there, or the store cannot be
             used.
     """
-    generator, chosen = _opened(G, adapter, layers)
+    generator, chosen = _opened(G, adapter, layers, exact)
     settings = Settings(samples, seed, class_index)
     return ensure(generator, settings, chosen, generator.auto if scores else (), batch)[0]
 
@@ -126,6 +128,7 @@ def detect(
     samples: int | None = None,
     adapter: str | None = None,
     batch: int = BATCH,
+    exact: bool = False,
 ) -> Tensor:
     """Score latents by how artifact-like their images will be, without rendering them ([C22], 4.1).
 
@@ -144,6 +147,7 @@ def detect(
             them; as in `profile`.
         adapter: an adapter's name, where none or several recognise G.
         batch: latents per pass.
+        exact: as in `profile`, for LR counts.
 
     Returns:
         float32 [N] on the CPU; higher is more artifact-like.
@@ -154,7 +158,7 @@ def detect(
     """
     if by not in UNRENDERED:
         raise GanfixError(f"by={by}: expected one of {', '.join(UNRENDERED)}")
-    generator, chosen = _opened(G, adapter, layers)
+    generator, chosen = _opened(G, adapter, layers, exact)
     auto = layers == "auto" or not isinstance(layers, str)
     choice = LayerChoice(() if auto else tuple(layer.number for layer in chosen))
     shape, classes = generator.latent_shape, generator.classes
@@ -191,11 +195,13 @@ def _beside_baked(generator: Generator, correction: Correction) -> None:
 
 
 def _opened(
-    G: nn.Module | Generator, adapter: str | None, layers: str | Sequence[str]
+    G: nn.Module | Generator, adapter: str | None, layers: str | Sequence[str], exact: bool
 ) -> tuple[Generator, tuple[Layer, ...]]:
     """A generator and the layers of it that a text or a list of module names asks for."""
     if isinstance(layers, str):
         generator = G if isinstance(G, Generator) else Generator.of(G, adapter)
+        generator = generator.measured_exactly(exact)
         return generator, generator.choose(layers)
     generator = Generator.of(G.G if isinstance(G, Generator) else G, adapter, layers)
+    generator = generator.measured_exactly(exact)
     return generator, generator.auto

@@ -241,7 +241,8 @@ def _gate(correction: Correction, make: Make) -> Any:
             styled = probe.scale > 0
             scoring = make(standalone.InputScore, weight=weight, bias=bias, styled=styled)
         else:
-            names, quiet = tuple(layer.name for layer in reader.layers), dict(reader.adapter.quiet)
+            names, adapter = tuple(layer.name for layer in reader.layers), reader.adapter
+            quiet = {**adapter.quiet, **adapter.unfused}
             scoring = make(standalone.UnitScore, names=names, weight=weight, bias=bias, quiet=quiet)
     else:
         assert isinstance(scorer, LRScorer)

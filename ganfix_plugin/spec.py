@@ -253,6 +253,12 @@ class Options:
     real: Path | None = option(
         None, Path, "real images, a folder or zip: the classifier's third class"
     )
+    exact: bool | None = option(
+        None,
+        yes_no,
+        "measure with the host's own arithmetic on a CPU, too, where convolutions apart from "
+        "styles are several times as fast and the same but for rounding [default: no]",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Several processes that share a work: ranks of torchrun, or whatever sets RANK and WORLD_SIZE.
 
-They meet in a folder instead of a process group. So a rank that comes late, or never, holds up
-nobody, and a part that a killed rank has begun is done by another, or by the next run.
+They meet in a folder instead of a process group, or, on machines that see no common one, in the
+store of torchrun. So a rank that comes late, or never, holds up nobody, and a part that a killed
+rank has begun is done by another, or by the next run.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from filelock import FileLock, Timeout
@@ -25,11 +26,13 @@ from tqdm import tqdm
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import cache_folder, read_sealed, save_sealed, write_text
+from ganfix_plugin.nodes import Tensors, exchanged, store_of
+
+if TYPE_CHECKING:
+    from torch.distributed import Store
 
 T = TypeVar("T")
 LINE_EVERY = 20.0  # seconds between lines that say how far a work is, without a terminal
-
-Tensors = dict[str, Tensor]
 
 
 def rank() -> int:
@@ -122,6 +125,8 @@ def shared(
         return [work(0, 1)]
     files = [folder / f"{part}.safetensors" for part in range(parts)]
     folder.mkdir(parents=True, exist_ok=True)
+    if group is None and (store := store_of(cache_folder())):
+        return _between_machines(store, folder, work)
     try:
         # What nobody works on first, then wait for what others work on; or take it over if they
         # died.
@@ -148,6 +153,25 @@ def _read_part(file: Path) -> Tensors:
     if tensors is None:
         file.unlink()  # raises FileNotFoundError where it is missing
         raise GanfixError(f"{file}: a rank's part is damaged and was removed; start them again")
+    return tensors
+
+
+def _between_machines(
+    store: Store, folder: Path, work: Callable[[int, int], Tensors]
+) -> list[Tensors]:
+    """As `shared`, where each machine has a folder of its own: finished parts are kept there until
+    all ranks have them."""
+    own, parts = _group()
+
+    def of_part(part: int) -> Tensors:
+        file = folder / f"{part}.safetensors"
+        with FileLock(folder / f"{part}.lock"):
+            if read_sealed(file) is None:
+                save_sealed(file, work(part, parts))
+        return _read_part(file)
+
+    tensors = exchanged(store, f"{folder.parent.name}/{folder.name}", of_part, own, parts)
+    shutil.rmtree(folder, ignore_errors=True)
     return tensors
 
 

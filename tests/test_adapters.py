@@ -317,11 +317,10 @@ def _quick_is_exact(G: nn.Module) -> None:
     generator = Generator.of(G)
     (z, c), *_ = Latents.of(generator).batches(3, 3, generator.device)
     kept: list[dict[str, Tensor]] = []
-    for quick in (False, True):
+    for exact in (True, False):
         seen: dict[str, Tensor] = {}
-        generator.observe(
-            generator.layers, z, c, lambda layer, x: seen.__setitem__(layer.name, x), quick=quick
-        )
+        measured = generator.measured_exactly(exact)
+        measured.observe(generator.layers, z, c, lambda layer, x: seen.__setitem__(layer.name, x))
         kept.append(seen)
     exact, quickly = kept
     assert exact.keys() == quickly.keys() == {layer.name for layer in generator.layers}
@@ -372,6 +371,6 @@ def test_stylegan2_is_measured_without_kernels_of_each_samples_own() -> None:
     torch.manual_seed(0)
     layer, x, styles = NvidiaShaped(), torch.randn(3, 4, 5, 5), torch.randn(3, 4)
     expected = layer(x, styles)
-    quiet = NvidiaStyleGAN2().quietly(layer)
-    assert quiet["fused_modconv"] is False and "forward" in vars(layer)
+    unfused = NvidiaStyleGAN2().unfuse(layer)
+    assert unfused["fused_modconv"] is False and "forward" in vars(layer)
     torch.testing.assert_close(layer(x, styles, fused_modconv=False), expected)

@@ -138,7 +138,7 @@ def test_an_unknown_key_lists_the_known() -> None:
         parse_spec("none:rate=0.3")
     assert str(error.value) == (
         "--correct none:rate=0.3: none has no key rate; its keys: gate, strength, samples, class, "
-        "profile, extractor, real"
+        "profile, extractor, real, exact"
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,12 @@ from prepared import judged, prepare
 from torch import nn
 
 import ganfix_plugin as ganfix
-from ganfix_plugin import GanfixError, workers
+from ganfix_plugin import GanfixError, nodes, workers
 from ganfix_plugin.artifacts.defective_scores import score_units
+from ganfix_plugin.artifacts.ranking import score_seeds
+from ganfix_plugin.artifacts.scores import Scoring, lr
 from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.nodes import exchanged
 from ganfix_plugin.profiling.profile import Profile
 
 pytestmark = pytest.mark.slow
@@ -191,3 +196,66 @@ print([int(part["part"]) for part in parts])
             assert first.stdout and first.stdout.readline() == "working 0\n"
             second.kill()
             assert first.stdout.read() == "working 1\n[0, 1]\n"
+
+
+def on_two_machines(tmp_path: Path, ranks: int) -> list[Done]:
+    """`ganfix profile` by as many ranks on each of two machines, which share no folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2"]
+    torchrun += [f"--nproc-per-node={ranks}", f"--master-port={port}", "--master-addr=127.0.0.1"]
+    lines = [[*torchrun, f"--node-rank={node}"] for node in range(2)]
+    with ThreadPoolExecutor() as machines:
+        names = [tmp_path / f"{ranks}-{node}" for node in range(2)]
+        return list(machines.map(lambda name, line: profiled(name, *line), names, lines))
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_machines_without_a_common_folder_measure_what_one_process_does(
+    tmp_path: Path, ranks: int
+) -> None:
+    profiled(tmp_path / "one", sys.executable)
+    done = on_two_machines(tmp_path, ranks)
+    assert [machine.returncode for machine in done] == [0, 0], done
+    first, *others = [path.read_bytes() for path in tmp_path.rglob("*.safetensors")]
+    assert len(others) == 2 and all(other == first for other in others)
+    assert not list(tmp_path.rglob("*.parts")) and not list(tmp_path.rglob("meeting-*"))
+
+
+def test_between_machines_each_rank_makes_its_own_part_and_takes_the_others() -> None:
+    store, made = torch.distributed.HashStore(), dict[int, list[int]]()
+
+    def rank(own: int) -> list[workers.Tensors]:
+        def of_part(part: int) -> workers.Tensors:
+            made.setdefault(own, []).append(part)
+            return {"part": torch.full((3_000_000,), part)}  # more than the store takes at once
+
+        return exchanged(store, "work", of_part, own, 3)
+
+    with ThreadPoolExecutor() as ranks:
+        for parts in ranks.map(rank, range(3)):
+            assert [int(part["part"][-1]) for part in parts] == [0, 1, 2]
+    assert made == {0: [0], 1: [1], 2: [2]}
+
+
+def test_the_part_of_a_machine_that_is_lost_is_made_by_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nodes, "PATIENCE", 0.1)
+    parts = exchanged(
+        torch.distributed.HashStore(), "work", lambda part: {"part": torch.tensor(part)}, 1, 2
+    )
+    assert [int(part["part"]) for part in parts] == [0, 1]
+
+
+def test_seeds_are_ranked_in_ranks_as_in_one_process(
+    pggan: nn.Module, caches: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = Generator.of(pggan)
+    score = lr(generator, Scoring(samples=100))
+    alone = score_seeds(generator, score, range(5, 105))
+    for rank in (1, 0):
+        ranked(monkeypatch, rank, 2)
+        assert torch.equal(score_seeds(generator, score, range(5, 105)), alone)
+    assert not list(caches.rglob("*.parts"))

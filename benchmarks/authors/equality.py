@@ -24,9 +24,9 @@ def measure(setup: Setup) -> Results:
         G = authors.generator(model, min(setup.resolutions))
         theirs = authors.run(G, model, 4 * batch, batch)
         title = f"{model} {min(setup.resolutions)}"
-        yield from _compared(title, model, theirs, Ours(G, batch), 512)
+        yield from _compared(title, model, theirs, Ours(G, batch, exact=True), 512)
     theirs = authors.run(authors.footwear(narrow=True), "pggan", 512, 32)
-    ours = Ours(authors.footwear(narrow=False), 32)
+    ours = Ours(authors.footwear(narrow=False), 32, exact=True)
     yield from _compared("trained pggan_footwear32", "pggan", theirs, ours, 64)
     yield _published(authors)
 

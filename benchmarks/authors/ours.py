@@ -28,10 +28,11 @@ class Ours:
 
     G: nn.Module
     batch: int
+    exact: bool = False
 
     @cached_property
     def generator(self) -> Generator:
-        return Generator.of(self.G)
+        return Generator.of(self.G).measured_exactly(self.exact)
 
     def layers(self, numbers: Sequence[int]) -> list[Layer]:
         return [layer for layer in self.generator.layers if layer.index in numbers]

@@ -7,12 +7,11 @@ rendered. The other row shows ganfix as it runs by itself, with its own choice o
 
 from __future__ import annotations
 
-import torch
 from core import Results, Setup, Work, faster, side_by_side
 
 from authors.code import Authors, measured_by_them, quiet
 from authors.ours import Ours
-from ganfix_plugin.generators.latents import fitting_batch
+from ganfix_plugin.generators.latents import measuring_batch
 
 FLOORS = {  # how many times faster than the authors' code
     ("profiling", "stylegan2", 256): 8,
@@ -40,7 +39,7 @@ def _compared(authors: Authors, model: str, resolution: int, batch: int, repeats
     ours, theirs = Ours(G, batch), authors.run(G, model, samples, batch)
     z = theirs.latents
     low_rate = ours.low_rate(ours.profile(z, four))
-    fitting = fitting_batch(ours.layers(four), torch.device("cpu"))
+    fitting = measuring_batch(ours.generator, ours.layers(four))
     kinds: dict[str, dict[str, Work]] = {
         "profiling": {
             "theirs": theirs.neurons_statistic,

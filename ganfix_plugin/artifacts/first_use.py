@@ -59,9 +59,7 @@ def announce(
     steps = list(_steps(generator, layers, settings, scores, bool(classifier), training))
     if not steps or rank():
         return
-    seconds = sum(step.passes for step in steps) * _of_pass(
-        generator, (*layers, *generator.auto), settings.samples is None
-    )
+    seconds = sum(step.passes for step in steps) * _of_pass(generator, (*layers, *generator.auto))
     if images := sum(step.images for step in steps):
         seconds += images * _of_image(generator, extractor)
     log.info(
@@ -122,13 +120,13 @@ def _steps(
         yield _Step(f"scores them on {artifacts:,} artifacts", images=artifacts)
 
 
-def _of_pass(generator: Generator, layers: Sequence[Layer], quick: bool) -> float:
+def _of_pass(generator: Generator, layers: Sequence[Layer]) -> float:
     """Seconds of a latent, to the deepest of the layers."""
 
     def run(z: Tensor, c: Tensor | None) -> None:
-        generator.observe(layers, z, c, lambda layer, x: None, quick=quick)
+        generator.observe(layers, z, c, lambda layer, x: None)
 
-    return _timed(generator, min(measuring_batch(layers), _TIMED), run)
+    return _timed(generator, min(measuring_batch(generator, layers), _TIMED), run)
 
 
 def _of_image(generator: Generator, extractor: Extractor) -> float:

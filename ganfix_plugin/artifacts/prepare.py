@@ -23,7 +23,7 @@ from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import real_features, seed_features
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import fitting_batch, measuring_batch, seed_batches
+from ganfix_plugin.generators.latents import measuring_batch, seed_batches
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.labels import ARTIFACT, KINDS, LR_COUNT, NORMAL, REALISM, Label, Labels
@@ -169,7 +169,9 @@ def _automatic(generator: Generator, settings: Settings, training: Training) -> 
 
 def _automatic_path(generator: Generator, settings: Settings, training: Training) -> Path:
     extractor = training.extractor if training.real else None
-    key = repr((settings.samples, training.num, training.top, training.real, extractor))
+    key = repr(
+        (settings.samples, generator.exact, training.num, training.top, training.real, extractor)
+    )
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
     return classifier_path(generator.fingerprint).with_suffix(f".{digest}.csv")
 
@@ -199,16 +201,11 @@ def auto_labels(
     if real is None:
         layers = generator.choose("auto")
         profile, _ = ensure(generator, Settings(samples), layers)
-        size, low_rate = fitting_batch(layers, generator.device), profile.low_rates(layers)
-        call = None
-        if samples is None:
-            size, call = measuring_batch(layers), generator.quickly
+        size, low_rate = measuring_batch(generator, layers), profile.low_rates(layers)
         batches = progress(seed_batches(generator, range(num), size), -(-num // size), "labelling")
         kept = _partial(generator, "LR counts", num, profile.text, profile.extents)
         with random_state_kept(generator.G, seed=0):
-            scores = rows(
-                batches, lambda batch: lr_counts(generator, low_rate, [batch], call), kept
-            )
+            scores = rows(batches, lambda batch: lr_counts(generator, low_rate, [batch]), kept)
         rater = LR_COUNT
     else:
         looking = load_extractor(extractor, generator.discriminator)

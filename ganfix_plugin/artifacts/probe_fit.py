@@ -143,7 +143,7 @@ def fitted(
         samples = _judged(generator, plan, means)
     else:
         batches = latent_batches(generator, latents, plan.number, BATCH, "LR counts")
-        counts = lr_counts(generator, profile.low_rates(generator.auto), batches, generator.quickly)
+        counts = lr_counts(generator, profile.low_rates(generator.auto), batches)
         artifacts, normals = (population.means[rows] for rows in _ends(counts, plan.source))
         made = f"both ends of {plan.number} generations by LR count, which its AUC is of"
         samples = Sorted(artifacts, normals, made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,12 @@ from torch import Tensor
 from ganfix_plugin.artifacts.scores import Score
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import auc
-from ganfix_plugin.files import written
+from ganfix_plugin.files import cache_folder, written
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.labels import KINDS, Labels, Sample
-from ganfix_plugin.workers import progress
+from ganfix_plugin.workers import Tensors, joined, meeting_folder, numbered, progress, shared
 
 
 @dataclass(frozen=True)
@@ -77,17 +78,30 @@ class Ranking:
 def score_seeds(
     generator: Generator, score: Score, samples: Sequence[Sample], class_index: int | None = None
 ) -> Tensor:
-    """The scores [n] of seeds or latents, float32 on the CPU; memory holds a batch and them."""
-    batches = seed_batches(generator, samples, score.batch, class_index)
-    total = -(-len(samples) // score.batch)
-    return score_batches(generator, score, progress(batches, total, "scoring"))
+    """The scores [n] of seeds or latents, float32 on the CPU; memory holds a batch and them. Ranks
+    that are started together (torchrun) score a part each, with the result of one process."""
+    size, total = score.batch, -(-len(samples) // score.batch)
+
+    def scored(part: int, parts: int) -> Tensors:
+        starts = range(part * size, len(samples), parts * size)
+        own = [sample for start in starts for sample in samples[start : start + size]]
+        batches = progress(seed_batches(generator, own, size, class_index), len(starts), "scoring")
+        rows = (score_batches(generator, score, [batch]) for batch in batches)
+        return numbered(({"scores": row} for row in rows), part, parts)
+
+    place = cache_folder() / "rankings" / generator.fingerprint[:16]
+    seeds = hashlib.sha256(repr(samples).encode()).hexdigest()
+    folder = meeting_folder(place, score.name, score.how, size, class_index, seeds)
+    return joined(shared(folder, scored), "scores") if total else torch.zeros(0)
 
 
 def score_batches(generator: Generator, score: Score, batches: Iterable[Batch]) -> Tensor:
     """The scores [n] of batches (z, c) as the generator's own tensors are, as of `score_seeds`."""
-    with random_state_kept(generator.G, seed=0):
-        scores = [score.of(z, c).float().cpu() for z, c in batches]
-    return torch.cat(scores) if scores else torch.zeros(0)
+    scores = [torch.zeros(0)]
+    for z, c in batches:
+        with random_state_kept(generator.G, seed=0):
+            scores.append(score.of(z, c).float().cpu())
+    return torch.cat(scores)
 
 
 def agreement(a: Tensor, b: Tensor, top: int) -> tuple[float, int]:

@@ -24,7 +24,7 @@ from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import real_features, render
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, fitting_batch
+from ganfix_plugin.generators.latents import BATCH, measuring_batch
 from ganfix_plugin.labels import Sample
 from ganfix_plugin.profiling.probe import Probe
 from ganfix_plugin.profiling.profile import GATE_RATE, Settings
@@ -103,7 +103,7 @@ def lr(generator: Generator, scoring: Scoring) -> Score:
         lambda z, c: lr_counts(generator, low_rate, [(z, c)]).float(),
         lambda z, c, size: lr_heatmap(generator, low_rate, z, c, size),
         "low-rate neurons",
-        fitting_batch(layers, generator.device),
+        measuring_batch(generator, layers),
     )
 
 
@@ -171,7 +171,7 @@ def probe(generator: Generator, scoring: Scoring) -> Score:
         of,
         lambda z, c, size: probe_heatmap(generator, reader, fitted, z, c, size),
         "units of the probe",
-        fitting_batch(reader.layers, generator.device),
+        measuring_batch(generator, reader.layers),
         probe=fitted,
         learned_from=learned_from(generator, fitted),
     )

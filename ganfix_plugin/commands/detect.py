@@ -55,6 +55,7 @@ from ganfix_plugin.spec import layer_choice
 @options.extractor
 @click.option("--labels", type=FILE, help="A label file: say how well the score separates it.")
 @preset("--top", 36, "Images on each contact sheet.")
+@options.exact
 def detect(
     network: Network,
     seeds: range,
@@ -64,6 +65,7 @@ def detect(
     layers: str,
     labels: Path | None,
     top: int,
+    exact: bool,
     **scoring: Any,
 ) -> None:
     """Rank seeds by how artifact-like their images are.
@@ -85,6 +87,7 @@ def detect(
     labelled = read(labels) if labels else None
     ready(out, folder=True)
     with network.opened() as generator:
+        generator = generator.measured_exactly(exact)
         check_class(generator, class_index)
         if labelled:
             labelled.check(generator.fingerprint)

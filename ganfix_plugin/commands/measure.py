@@ -74,8 +74,9 @@ def layers(network: Network) -> None:
 @click.option(
     "--batch",
     type=click.IntRange(1),
-    help="Latents per pass. [default: what suits the device; 32 with --samples]",
+    help="Latents per pass. [default: what suits the device]",
 )
+@options.exact
 @click.option(
     "--import-rates",
     type=EXISTING_FOLDER,
@@ -94,6 +95,7 @@ def profile(
     dataset: str,
     model: str,
     out: Path | None,
+    exact: bool,
     **settings: Any,
 ) -> None:
     """Measure how often each neuron of a generator is active, and keep it.
@@ -105,7 +107,9 @@ def profile(
         ready(out)
     with network.opened() as generator:
         if not import_rates:
-            measured = ganfix.profile(generator.G, adapter=generator.adapter.name, **settings)
+            measured = ganfix.profile(
+                generator.G, exact=exact, adapter=generator.adapter.name, **settings
+            )
         elif out:
             measured = read_rates(generator, import_rates, dataset, model)
         else:

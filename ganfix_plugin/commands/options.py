@@ -131,6 +131,14 @@ network = several(
 )
 
 
+exact = click.option(
+    "--exact",
+    is_flag=True,
+    help="Measure with the host's own arithmetic on a CPU, too, to compare with other code. "
+    "Convolutions apart from styles are several times as fast, and the same but for rounding.",
+)
+
+
 def correct(
     help: str, required: bool = True, metavar: str | None = "NAME[:key=value,…]"
 ) -> Decorator:

@@ -100,11 +100,16 @@ def score(
 @click.option("--top", type=COUNT, help=f"Labels of each kind.  [default: {preparing.TOP}]")
 @options.samples("Latents to measure on.")
 @click.option("--layers", help="all, auto, or as 1+2+3.  [default: those that seqc corrects]")
+@options.exact
 @gathers(
     training=lambda real, extractor, num, top: preparing.Training(None, real, extractor, num, top)
 )
 def prepare(
-    network: Network, training: preparing.Training, samples: int | None, layers: str | None
+    network: Network,
+    training: preparing.Training,
+    samples: int | None,
+    layers: str | None,
+    exact: bool,
 ) -> None:
     """Make what --correct seqc needs beforehand, without a person.
 
@@ -118,6 +123,7 @@ def prepare(
     """
     settings = Settings(samples)
     with network.opened() as generator:
+        generator = generator.measured_exactly(exact)
         needs = unit_needs(SeqcOptions(), generator.layers)
         chosen = generator.choose(layers) if layers else needs.layers
         announce(generator, chosen, settings, needs.scores, None, training)
@@ -127,6 +133,7 @@ def prepare(
         _show(head)
         head.warn(generator.command("label"))
     keys = [] if samples is None else [f"samples={samples}"]  # which profiles are kept by
+    keys += ["exact=yes"] if exact else []
     keys += [f"extractor={head.extractor}"] if ":" in head.extractor else []
     click.echo(f"ready for --correct {':'.join(filter(None, ('seqc', ','.join(keys))))}")
 

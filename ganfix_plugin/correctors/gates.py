@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import Extractor
-from ganfix_plugin.hooks.forward import Args, Kwargs
+from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.hooks.forward import Args, Kwargs, device_of
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import Shared, bare
 from ganfix_plugin.profiling.probe import Probe
@@ -19,13 +21,23 @@ from ganfix_plugin.profiling.unit_means import Reader
 
 @dataclass(frozen=True)
 class LRScorer:
-    """Counts the activated LR-neurons of each sample of a call, before it is rendered."""
+    """Counts the activated LR-neurons of each sample of a call, before it is rendered.
 
-    # Layers, named relative to the module that is called, with bool [C, H, W].
+    Attributes:
+        low_rate: layers, named relative to the module that is called, with bool [C, H, W].
+        unfuses: the adapter that has a CPU count quickly; None counts with the call's arithmetic.
+    """
+
     low_rate: tuple[tuple[Layer, Tensor], ...]
+    unfuses: Adapter | None
 
     def __call__(self, module: nn.Module, args: Args, kwargs: Kwargs) -> Tensor:
-        return lr_count(module, self.low_rate, lambda view: view(*args, **kwargs))
+        def call(view: nn.Module) -> Any:
+            if self.unfuses and device_of(module).type == "cpu":
+                self.unfuses.make_quick(view)
+            return view(*args, **kwargs)
+
+        return lr_count(module, self.low_rate, call)
 
 
 @dataclass(frozen=True, eq=False)

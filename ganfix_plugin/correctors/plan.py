@@ -31,6 +31,7 @@ log = logging.getLogger("ganfix")
 
 def correction_of(generator: Generator, spec: BoundSpec, measure_on: Any = None) -> Correction:
     """A spec's correction of a generator; what it reads is measured first, unless it is known."""
+    generator = generator.measured_exactly(bool(spec.options.exact))
     options, entry = spec.options, generator.entry
     layers = _chosen(generator, options)
     profile, classifier = measured_for(generator, spec, measure_on)
@@ -62,6 +63,7 @@ def measured_for(
 ) -> tuple[Profile | None, Classifier | None]:
     """The profile and the classifier that a spec's corrector and gate read, or None of what they do
     not; what the store lacks of them is measured, unless a profile is named."""
+    generator = generator.measured_exactly(bool(spec.options.exact))
     options, needs, score = spec.options, spec.corrector.needs, _score(spec.options)
     units, reads_profile = _unit_needs(generator, spec), needs or score in ("lr", "probe")
     if options.extractor:
@@ -172,7 +174,8 @@ def _gate(generator: Generator, options: Any, context: CorrectorContext) -> Gate
         if isinstance(gate.threshold, Portion):
             ends = [profile.score_at(share, layers) for share in ends]
         counted = tuple((layer.within(entry), x) for layer, x in profile.low_rates(layers))
-        return Gated(LRScorer(counted), *ends)
+        adapter = None if generator.exact else generator.adapter
+        return Gated(LRScorer(counted, adapter), *ends)
     assert context.classifier is not None
     extractor = context.classifier.load_extractor(generator.discriminator)
     return Gated(ArtifactScorer(context.classifier, extractor, context.entry), *ends)

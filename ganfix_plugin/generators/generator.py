@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Generator:
         replay: the script's own call of it, where that is how it is called.
         discriminator: the one that came with it, if any.
         options: with which commands open it, as ``--network net.pkl``; empty in Python.
+        exact: what is measured without rendering is by the host's own arithmetic; see `unfuse`.
     """
 
     G: nn.Module
@@ -45,6 +47,7 @@ class Generator:
     replay: Replay | None = None
     discriminator: nn.Module | None = None
     options: str = ""
+    exact: bool = False
 
     @classmethod
     def of(
@@ -69,6 +72,14 @@ class Generator:
             )
         recognised = recognise(G, adapter_name, layers, seen, guess)
         return cls(G, **vars(recognised), discriminator=discriminator)
+
+    def measured_exactly(self, exact: bool = True) -> Generator:
+        """The same, to be measured by the host's own arithmetic, if so asked."""
+        if self.exact or not exact:
+            return self
+        other = copy.copy(self)  # with what was worked out already
+        other.__dict__["exact"] = True
+        return other
 
     @property
     def name(self) -> str:
@@ -132,13 +143,17 @@ class Generator:
         view = self.G if module is None else module
         return self.replay(view, z) if self.replay else self.adapter.synthesize(view, z, c)
 
-    def quickly(self, view: nn.Module, z: Tensor, c: Tensor | None) -> Tensor:
-        """As `synthesize` by a view of G, which is changed: on a CPU with kernels that are not
-        fused with each sample's styles. That takes down to a tenth of the time and is the same but
-        for rounding, so it is for measuring and not for rendering."""
-        if self.device.type == "cpu":
-            self.adapter.make_quiet(view.get_submodule(self.entry.name))
-        return self.synthesize(z, c, view)
+    def unfuse(self, view: nn.Module) -> None:
+        """Have a view of G, which is changed, compute on a CPU with kernels that are not fused with
+        each sample's styles, unless it is to be ``exact``. That takes down to a tenth of the time
+        and is the same but for rounding, so it is for measuring and not for rendering."""
+        if self.unfuses:
+            self.adapter.make_quick(view.get_submodule(self.entry.name))
+
+    @property
+    def unfuses(self) -> bool:
+        """Whether `unfuse` does anything."""
+        return not self.exact and self.device.type == "cpu"
 
     def observe(
         self,
@@ -147,13 +162,14 @@ class Generator:
         c: Tensor | None,
         visit: Callable[[Layer, Tensor], None],
         to_end: bool = False,
-        quick: bool = False,
     ) -> Any:
         """Show the feature maps of layers of the uncorrected generator; see `forward.observe`, and
-        `quickly`."""
+        `unfuse` for passes that end early."""
 
         def call(view: nn.Module) -> Tensor:
-            return self.quickly(view, z, c) if quick else self.synthesize(z, c, view)
+            if not to_end:
+                self.unfuse(view)
+            return self.synthesize(z, c, view)
 
         return observe(self.G, layers, visit, call, to_end)
 

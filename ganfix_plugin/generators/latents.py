@@ -182,10 +182,23 @@ def like_parameters(generator: Generator, z: Tensor, c: Tensor | None) -> Batch:
     return z.to(like), None if c is None else c.to(like)
 
 
-def fitting_batch(layers: Sequence[Layer], device: torch.device) -> int:
-    """How many latents to run at once, where speed alone decides.
+def measuring_batch(generator: Generator, layers: Sequence[Layer]) -> int:
+    """How many latents to run at once to layers of these sizes: 32 up to 256 pixels, 2 of 1024,
+    since the feature maps of a batch would not fit into memory; fewer of an ``exact`` generator."""
+    largest = max((max(layer.resolution) for layer in layers), default=1)
+    fitting = BATCH if generator.unfuses else fused_batch(layers, generator.device)
+    return min(max(_PIXELS // largest**2, 1), fitting)
 
-    A modulated convolution has kernels of its own for each latent. On a CPU, moving those of a
+
+def rendering_batch(generator: Generator) -> int:
+    """How many latents to render at once; see `measuring_batch`, for kernels are fused here."""
+    return measuring_batch(generator.measured_exactly(), generator.layers)
+
+
+def fused_batch(layers: Sequence[Layer], device: torch.device) -> int:
+    """How many latents to run at once, where kernels are fused with styles.
+
+    A modulated convolution has kernels of its own for each latent then. On a CPU, moving those of a
     whole batch through memory takes longer than the convolution: the early layers of StyleGAN2,
     512 units each, run 2 to 3 times faster on 2 latents at a time than on 32.
     """
@@ -193,17 +206,3 @@ def fitting_batch(layers: Sequence[Layer], device: torch.device) -> int:
     if device.type != "cpu" or not kernels:
         return BATCH
     return min(max(_CACHE // max(kernels), 2), BATCH)
-
-
-def measuring_batch(layers: Sequence[Layer]) -> int:
-    """How many latents to run at once to layers of these sizes: 32 up to 256 pixels, 2 of 1024,
-    since the feature maps of a batch would not fit into memory."""
-    largest = max((max(layer.resolution) for layer in layers), default=1)
-    return min(max(_PIXELS // largest**2, 1), BATCH)
-
-
-def rendering_batch(generator: Generator) -> int:
-    """How many latents to render at once: no more than fit into memory, and on a CPU than are
-    fast, since a host's own kernels are rendered with."""
-    layers = generator.layers
-    return min(measuring_batch(layers), fitting_batch(layers, generator.device))

@@ -32,7 +32,8 @@ class Adapter:
         first_three: the default layers are the first three, not those at 4x4, 8x8 and 16x16.
         styled: what the entry takes first is a w, or several.
         named: whether the user named the layers.
-        quiet: see `Adapter.quietly`.
+        quiet: arguments of the entry for constant noise.
+        unfused: arguments of the entry for kernels that are not fused with each sample's styles.
         fused: the attribute of modules that says whether their kernels are fused with styles.
     """
 
@@ -47,6 +48,7 @@ class Adapter:
     styled = True
     named = False
     quiet: Mapping[str, Any] = {}
+    unfused: Mapping[str, Any] = {}
     fused = ""
 
     def matches(self, G: Any) -> bool:
@@ -92,24 +94,30 @@ class Adapter:
         return Latent(x, self.styled, lambda new: with_first(entry, args, kwargs, new))
 
     def quietly(self, entry: Any) -> Mapping[str, Any]:
-        """Arguments by which a view of the entry, which this may change, computes its units for
-        good: with constant noise, and with kernels that are not fused with each sample's styles,
-        since on a CPU those take several times as long, and gradients through them twice."""
+        """Arguments with which the entry computes with constant noise."""
+        return self.quiet
+
+    def unfuse(self, entry: Any) -> Mapping[str, Any]:
+        """Arguments with which a view of the entry, which this may change, computes with kernels
+        that are not fused with each sample's styles. Those take several times as long on a CPU, and
+        gradients through them twice."""
         for module in entry.modules() if self.fused else ():
             if self.fused in vars(module):
                 setattr(module, self.fused, False)
-        return self.quiet
+        return self.unfused
 
-    def make_quiet(self, entry: Any) -> None:
-        """Have a view of the entry, which this changes, compute as `quietly` says in every call."""
-        more, forward = self.quietly(entry), entry.forward
+    def make_quick(self, entry: Any, quiet: bool = False) -> None:
+        """Have a view of the entry, which this changes, compute as `unfuse` says in every call, and
+        as `quietly` does, if so asked."""
+        noise = self.quietly(entry) if quiet else {}
+        more, forward = {**self.unfuse(entry), **noise}, entry.forward
 
         @functools.wraps(forward)
-        def quiet(*args: Any, **kwargs: Any) -> Any:
+        def quick(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = with_keywords(entry, args, kwargs, more)
             return forward(*args, **kwargs)
 
-        vars(entry)["forward"] = quiet
+        vars(entry)["forward"] = quick
 
 
 class Growing(Adapter):

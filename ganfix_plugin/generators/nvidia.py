@@ -37,15 +37,15 @@ class StyleGAN2(_Nvidia, Growing):
 
     name = "nvidia-stylegan2"
     title = "StyleGAN2 of NVIDIA's stylegan2-ada-pytorch and stylegan3"
-    quiet = {"noise_mode": "const", "fused_modconv": False}
+    unfused = {"fused_modconv": False}
 
     def matches(self, G: Any) -> bool:
         synthesis = getattr(G, "synthesis", None)
         return hasattr(synthesis, "block_resolutions") and hasattr(G, "mapping")
 
-    def quietly(self, entry: Any) -> Mapping[str, Any]:
+    def unfuse(self, entry: Any) -> Mapping[str, Any]:
         _exchange(entry, demodulated_after, _demodulates)
-        return self.quiet
+        return self.unfused
 
     def convolutions(self, G: Any) -> Iterable[tuple[str, int]]:
         sizes = G.synthesis.block_resolutions
@@ -73,9 +73,9 @@ class StyleGAN3(_Nvidia):
             layers.append(Layer(i, f"synthesis.{name}", size, units, modulated=True))
         return tuple(layers)
 
-    def quietly(self, entry: Any) -> Mapping[str, Any]:
+    def unfuse(self, entry: Any) -> Mapping[str, Any]:
         _exchange(entry, lambda _: unfused, _same_arguments)
-        return self.quiet
+        return self.unfused
 
 
 def unfused(

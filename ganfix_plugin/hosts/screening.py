@@ -7,7 +7,6 @@ and names its files by them.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,7 @@ from torch import Tensor, nn
 from ganfix_plugin.artifacts.probes import ProbeChoice, ensure_probe
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import fitting_batch, seed_batches
-from ganfix_plugin.hooks.forward import device_of
+from ganfix_plugin.generators.latents import measuring_batch, seed_batches
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import lr_count
@@ -142,19 +140,18 @@ class Scorer:
     @cached_property
     def batch(self) -> int:
         """Seeds per pass."""
-        return fitting_batch(self.layers, self.generator.device)
+        return measuring_batch(self.generator, self.layers)
 
     def exceeding(self, seeds: Sequence[int]) -> set[int]:
         """The seeds whose score is over the threshold."""
-        generator, options = self.generator, fastest(self.generator.G)
-        if self.psi != 1:
-            options["truncation_psi"] = self.psi
+        generator = self.generator
 
         def call(view: Any, z: Tensor, c: Tensor | None) -> Any:
-            if not options:
+            generator.unfuse(view)
+            if self.psi == 1:
                 return generator.synthesize(z, c, view)
             c = z.new_zeros(len(z), 0) if c is None else c
-            return view(z, c, noise_mode="const", **options)
+            return view(z, c, noise_mode="const", truncation_psi=self.psi)
 
         batches = seed_batches(generator, seeds, self.batch, self.class_index)
         scores = (self.score(lambda view: call(view, z, c)) for z, c in batches)
@@ -180,17 +177,6 @@ class Scorer:
                     "choose a smaller share"
                 )
         return good[:count]
-
-
-def fastest(G: nn.Module) -> dict[str, Any]:
-    """The arguments with which a generator of NVIDIA's is fastest.
-
-    On a CPU a convolution with kernels of each sample's own takes twice the time of scaling its
-    input and output instead; the activations are the same but for the last bits.
-    """
-    forwards = {type(module).forward for module in G.modules()}
-    can_fuse = any("fused_modconv" in inspect.signature(run).parameters for run in forwards)
-    return {"fused_modconv": False} if can_fuse and device_of(G).type == "cpu" else {}
 
 
 def _by_lr(

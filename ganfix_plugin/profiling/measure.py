@@ -64,8 +64,8 @@ class Measuring:
     """How a generator is measured.
 
     Attributes:
-        batch: latents per pass; None takes what suits the device, but `BATCH` for a given number
-            of latents, which is then as exact as ever, down to the rounding of the passes.
+        batch: latents per pass; None takes what suits the device, or `BATCH` of several ranks, who
+            may have others.
         partial: from what sums depend on to where they are kept until they are complete.
     """
 
@@ -119,7 +119,7 @@ class Measuring:
         _announce("activation rates", lacking.rates, profile)
         _announce("unit thresholds", lacking.thresholds, profile)
         layers = tuple(dict.fromkeys((*lacking.rates, *lacking.thresholds)))
-        samples, batch = profile.settings.samples, self._batch(profile, layers)
+        samples, batch = profile.settings.samples, self._batch(layers)
         wanted = Wanted(lacking.rates, lacking.thresholds, lacking.tau, samples, batch)
         partial = self.partial(("sweep", profile.settings, wanted))
         swept = sweep(self.generator, wanted, self._latents(profile), partial)
@@ -139,15 +139,12 @@ class Measuring:
         return replace(changed, thresholds=thresholds, made=made)
 
     def _scores(self, profile: Profile, scored: Sequence[Layer]) -> Tensor:
-        number, batch = profile.settings.samples or SCORED, self._batch(profile, scored)
+        number, batch = profile.settings.samples or SCORED, self._batch(scored)
         log.info("measuring LR scores: %d latents", number)
         partial = self.partial(("scores", profile.settings, scored, number, batch))
         low_rate, others = profile.low_rates(scored), self._latents(profile, 1)
         batches = latent_batches(self.generator, others, number, batch, "scores")
-        call = self.generator.quickly if profile.settings.samples is None else None
-        return rows(
-            batches, lambda batch: lr_counts(self.generator, low_rate, [batch], call), partial
-        )
+        return rows(batches, lambda batch: lr_counts(self.generator, low_rate, [batch]), partial)
 
     def _latents(self, profile: Profile, stream: int = 0) -> Latents:
         """The latents to count on; another stream for scores, since a neuron is rarer among those
@@ -155,10 +152,8 @@ class Measuring:
         settings = profile.settings
         return Latents.of(self.generator, settings.seed + stream, settings.class_index)
 
-    def _batch(self, profile: Profile, layers: Sequence[Layer]) -> int:
-        if self.batch or profile.settings.samples:
-            return self.batch or BATCH
-        return measuring_batch(layers)
+    def _batch(self, layers: Sequence[Layer]) -> int:
+        return self.batch or measuring_batch(self.generator, layers)
 
 
 def _with_scores(profile: Profile, scored: Sequence[Layer], scores: Tensor) -> Profile:

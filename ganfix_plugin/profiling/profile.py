@@ -67,12 +67,14 @@ class Settings:
         seed: of the latents.
         class_index: the one class measured; None draws classes evenly (or there are none).
         source: "measured", or where the rates were imported from.
+        exact: by the host's own arithmetic, see `Generator.unfuse`; else None.
     """
 
     samples: int | None = None
     seed: int = 0
     class_index: int | None = None
     source: str = "measured"
+    exact: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Profile:
     def of(cls, generator: Generator, settings: Settings) -> Profile:
         """A profile of a generator that holds nothing yet."""
         names = (generator.fingerprint, generator.name, generator.adapter.name)
-        return cls(*names, settings, __version__)
+        return cls(*names, replace(settings, exact=generator.exact or None), __version__)
 
     @property
     def text(self) -> str:

@@ -65,21 +65,23 @@ def lr_counts(
     generator: Generator,
     low_rate: LowRate,
     batches: Iterable[Batch],
-    call: Callable[[nn.Module, Tensor, Tensor | None], Any] | None = None,
 ) -> Tensor:
-    """The LR count of each latent ([C22], section 4.1), which is not rendered.
+    """The LR count of each latent ([C22], 4.1), at psi 1 and constant noise; nothing is rendered.
 
     Args:
         batches: (z, one-hot c or None) as the generator's own tensors are.
-        call: runs a view of the generator on a batch; by default at psi 1 and constant noise.
 
     Returns:
         int32 [n], on the CPU; higher is more artifact-like.
     """
-    call = call or (lambda view, z, c: generator.synthesize(z, c, view))
+
+    def quick(view: nn.Module, z: Tensor, c: Tensor | None) -> Tensor:
+        generator.unfuse(view)
+        return generator.synthesize(z, c, view)
+
     counts = [torch.zeros(0, dtype=torch.int32)]
     for z, c in batches:
-        counts.append(lr_count(generator.G, low_rate, lambda view: call(view, z, c)).cpu())
+        counts.append(lr_count(generator.G, low_rate, lambda view: quick(view, z, c)).cpu())
     return torch.cat(counts)
 
 

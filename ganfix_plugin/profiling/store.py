@@ -40,6 +40,7 @@ def profile_path(generator: Generator, settings: Settings) -> Path:
     which += "" if settings.samples is None else f"-n{settings.samples}"
     which += f"-s{settings.seed}"
     which += "" if settings.class_index is None else f"-class{settings.class_index}"
+    which += "-exact" if generator.exact else ""
     return cache_folder() / "profiles" / f"{which}.safetensors"
 
 
@@ -79,7 +80,7 @@ def ensure(
     Args:
         layers: whose activation rates are needed.
         scored: the layers over which a gate's LR scores are needed, if any are.
-        batch: latents per pass, by default what suits the device, or `BATCH` of a given number.
+        batch: latents per pass, by default what suits the device.
         measure_on: measure a copy of the generator on this device; None measures it where it is.
         thresholds: the layers whose units' thresholds are needed, at ``tau``.
     """

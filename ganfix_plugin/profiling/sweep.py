@@ -250,8 +250,7 @@ class _State:
                     part.sums[half].add(x)
 
         layers = {part.layer.name: part.layer for part in parts}
-        quick = self.wanted.samples is None
-        self.generator.observe(tuple(layers.values()), z, c, visit, quick=quick)
+        self.generator.observe(tuple(layers.values()), z, c, visit)
         self.done += len(z)
 
     def swept(self) -> Swept:

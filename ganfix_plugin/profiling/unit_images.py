@@ -19,8 +19,8 @@ from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import (
     Latents,
-    fitting_batch,
     latent_batches,
+    measuring_batch,
     rendering_batch,
     seed_batches,
 )
@@ -47,7 +47,7 @@ def top_seeds(generator: Generator, layer: Layer, seeds: Sequence[int], top: int
         )
     best = torch.full((layer.channels, top), -torch.inf)
     which = torch.zeros(layer.channels, top, dtype=torch.long)
-    size, done = fitting_batch([layer], generator.device), 0
+    size, done = measuring_batch(generator, [layer]), 0
 
     def visit(_: Layer, x: Tensor) -> None:
         nonlocal best, which

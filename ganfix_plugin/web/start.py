@@ -15,7 +15,7 @@ from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.plan import reads_probe
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import fitting_batch, seed_batches
+from ganfix_plugin.generators.latents import measuring_batch, seed_batches
 from ganfix_plugin.labels import ARTIFACT, Labels, merge, read, stored_path
 from ganfix_plugin.profiling.unit_means import Reader, read_batches
 from ganfix_plugin.web.answers import UNCORRECTED, Answers
@@ -213,4 +213,4 @@ def _learner(
     def labels() -> Labels:
         return merge([*stored, answers.labels()])
 
-    return Learner(queue, look, labels, fitting_batch(reader.layers, generator.device))
+    return Learner(queue, look, labels, measuring_batch(generator, reader.layers))
