@@ -184,7 +184,7 @@ def _tried(
 
         def call(view: nn.Module) -> Any:
             if device_of(G).type == "cpu" and not replay:
-                adapter.make_quiet(view.get_submodule(entry))
+                adapter.make_quick(view.get_submodule(entry), quiet=True)
             return _trial(G, adapter, replay, view)
 
         by_name = {claim.name: claim for claim in claims}
