@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from torch.distributed import Store
 
 T = TypeVar("T")
+_TRIES = 5  # of ranks to come together
 LINE_EVERY = 20.0  # seconds between lines that say how far a work is, without a terminal
 
 
@@ -123,36 +124,50 @@ def shared(
     first, parts = group or _group()
     if parts == 1:
         return [work(0, 1)]
+    if group is None and (store := store_of(cache_folder())):
+        folder.mkdir(parents=True, exist_ok=True)
+        return _between_machines(store, folder, work)
+    (folder / f"{first}.read").unlink(missing_ok=True)  # of a run that was killed
+    for _ in range(_TRIES):
+        # A part was damaged; or another rank had all of them, this one's mark of an earlier run
+        # made it the last one, and it removed the folder.
+        with suppress(FileNotFoundError):
+            return _together(folder, work, done, first, parts)
+    raise GanfixError(f"{folder}: parts of ranks get lost there; is it removed by something else?")
+
+
+def _together(
+    folder: Path,
+    work: Callable[[int, int], Tensors],
+    done: Callable[[], bool],
+    first: int,
+    parts: int,
+) -> list[Tensors]:
+    """As `shared`; raises FileNotFoundError where parts are missing after all."""
+    if done():
+        return []
     files = [folder / f"{part}.safetensors" for part in range(parts)]
     folder.mkdir(parents=True, exist_ok=True)
-    if group is None and (store := store_of(cache_folder())):
-        return _between_machines(store, folder, work)
-    try:
-        # What nobody works on first, then wait for what others work on; or take it over if they
-        # died.
-        for timeout in (0, -1):
-            for part in (*range(first, parts), *range(first)):
-                with suppress(Timeout), FileLock(folder / f"{part}.lock", timeout=timeout):
-                    if not done() and not files[part].exists():
-                        save_sealed(files[part], work(part, parts))
-        if done():
-            return []
-        tensors = [_read_part(file) for file in files]
-        (folder / f"{first}.read").touch()
-        if len(list(folder.glob("*.read"))) == parts:
-            shutil.rmtree(folder, ignore_errors=True)
-        return tensors
-    except FileNotFoundError:
-        if not done():
-            raise
-        return []  # and whoever was done has removed the folder
+    # What nobody works on first, then wait for what others work on; or take it over if they died.
+    for timeout in (0, -1):
+        for part in (*range(first, parts), *range(first)):
+            with suppress(Timeout), FileLock(folder / f"{part}.lock", timeout=timeout):
+                if not done() and not files[part].exists():
+                    save_sealed(files[part], work(part, parts))
+    if done():
+        return []
+    tensors = [_read_part(file) for file in files]
+    (folder / f"{first}.read").touch()
+    if len(list(folder.glob("*.read"))) == parts:
+        shutil.rmtree(folder, ignore_errors=True)
+    return tensors
 
 
 def _read_part(file: Path) -> Tensors:
     tensors = read_sealed(file)
     if tensors is None:
-        file.unlink()  # raises FileNotFoundError where it is missing
-        raise GanfixError(f"{file}: a rank's part is damaged and was removed; start them again")
+        file.unlink(missing_ok=True)
+        raise FileNotFoundError(file)
     return tensors
 
 
