@@ -23,6 +23,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -145,10 +146,12 @@ class Ground:
     def _fork(self, work: Work, place: Path, rank: int) -> int:
         sys.stdout.flush()
         if process := os.fork():
+            with suppress(PermissionError):  # it has done so itself
+                os.setpgid(process, process)
             return process
         status = 1
         try:
-            os.setsid()
+            os.setpgid(0, 0)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             said = os.open(place / "said.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
             os.dup2(said, 1)

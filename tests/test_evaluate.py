@@ -25,6 +25,7 @@ from torch import Tensor, nn
 import ganfix_plugin as ganfix
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.evaluation import views
 from ganfix_plugin.evaluation.bench import held_out
 from ganfix_plugin.evaluation.evaluate import evaluate, figures
 from ganfix_plugin.features.bootstrap import Bootstrap
@@ -324,3 +325,26 @@ def test_what_one_rank_cannot_do_another_does(real: Path, own_cache: Path, tmp_p
     first, second = two_ranks(real, tmp_path, "--num=50", "--extractor=test_evaluate:second_fails")
     assert first.startswith("0\n50 generations, 90 real images"), first
     assert second == "1\nError: rank 1 failed\n"
+
+
+def test_of_more_generations_than_are_kept_the_distance_is_of_all_and_the_rest_of_the_first(
+    real: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator, specs = Generator.of(dcgan()), [parse_spec(f"{SPEC},gate=lr:50%")]
+    options = {"extractor": LOOK, "resamples": 20, "batch": 8, "with_alternatives": True}
+    whole = evaluate(generator, real, "0-79", specs, **options)  # type: ignore[arg-type]
+    first = evaluate(generator, real, "0-31", specs, **options)  # type: ignore[arg-type]
+    monkeypatch.setattr(views, "KEPT", 32)
+    bounded = evaluate(generator, real, "0-79", specs, **options)  # type: ignore[arg-type]
+    assert (bounded.record["num"], bounded.record["num_compared"]) == (80, 32)
+
+    distance, *others = bounded.figures
+    assert distance.uncorrected == pytest.approx(whole.figures[0].uncorrected, rel=1e-6)
+    assert distance.corrected == pytest.approx(whole.figures[0].corrected, rel=1e-6)
+    assert distance.interval and first.figures[0].interval
+    widths = [high - low for low, high in (distance.interval, first.figures[0].interval)]
+    assert widths[0] == pytest.approx(widths[1])
+    assert tuple(others) == first.figures[1:]
+    assert bounded.measures and whole.measures
+    assert bounded.measures.untouched == whole.measures.untouched
+    assert bounded.alternatives.keys() == first.alternatives.keys() != {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,9 @@ def check_latents(source: str) -> None:
         GanfixError: if it is missing or of no known kind.
     """
     path = Path(source)
-    if not path.is_file() and not seeds_in(source):
+    if not os.path.isfile(path) and not seeds_in(source):
         raise GanfixError(f"latents {source}: no such file; expected {KINDS}")
-    if path.is_file() and path.suffix not in (".csv", ".json", *_ARRAYS):
+    if os.path.isfile(path) and path.suffix not in (".csv", ".json", *_ARRAYS):
         raise GanfixError(f"latents {source}: unknown ending {path.suffix}; expected {KINDS}")
 
 
@@ -50,7 +51,7 @@ def read_latents(source: str, generator: Generator, num: int | None = None) -> L
     """
     check_latents(source)
     shape, path = generator.latent_shape, Path(source)
-    if path.suffix in _ARRAYS and path.is_file():
+    if path.suffix in _ARRAYS and os.path.isfile(path):
         z = read_array(path, "latents")
         if tuple(z.shape[1:]) != shape or not z.is_floating_point() or not z.numel():
             expected = ", ".join(map(str, shape))
@@ -64,7 +65,7 @@ def read_latents(source: str, generator: Generator, num: int | None = None) -> L
         if not torch.isfinite(z.float()).all():
             raise GanfixError(f"latents {source}: found NaN or infinity")
     else:
-        rows = [*(_listed(path, generator) if path.is_file() else seeds_in(source))][:num]
+        rows = [*(_listed(path, generator) if os.path.isfile(path) else seeds_in(source))][:num]
         if not rows:
             raise GanfixError(f"latents {source}: found none; expected {KINDS}")
         z = latents_of(rows, shape)

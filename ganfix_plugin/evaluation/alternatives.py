@@ -11,14 +11,16 @@ import logging
 from collections.abc import Callable, Sequence
 from math import ceil, sqrt
 
+import torch
 from torch import Tensor
 
 from ganfix_plugin.artifacts.latent_files import read_latents
 from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.evaluation.views import SIDES, Seen, Views
+from ganfix_plugin.evaluation.views import KEPT, SIDES, Seen, Views
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.generators.latents import LatentList
+from ganfix_plugin.labels import LAST_SEED
 
 log = logging.getLogger("ganfix")
 
@@ -35,26 +37,27 @@ def alternatives(
         specs: the correction.
         further: the first of the seeds that are drawn in the place of rejected ones.
     """
-    changed = done.rows["changes"] > 0
+    plain, corrected = (done.rows[side] for side in SIDES)
+    latents = latents[: len(plain)]
+    changed = done.rows["changes"][: len(plain)] > 0
     count = int(changed.sum())
     if min(count, len(changed) - count) < 2:
         log.info("rejection and truncation: left out; %d of %d are changed", count, len(changed))
         return {}
-    plain, corrected = (done.rows[side] for side in SIDES)
     populations = {}
-    text = f"{further}-{further + drawn(count, len(changed)) - 1}"
-    seen = views.of(read_latents(text, views.generator), text, specs).rows
-    again = seen["uncorrected"][seen["changes"] == 0][:count]
+    more = drawn(count, len(changed))
+    first = further if further + more <= LAST_SEED else 0
+    again = _left_alone(views, specs, range(first, first + more))[:count]
     if len(again) == count:
         rejection = plain.clone()
         rejection[changed] = again
         populations[f"rejection {count / len(changed):.0%}"] = rejection
 
-    flagged = LatentList(latents.z[changed], None if latents.c is None else latents.c[changed])
+    flagged = latents[changed]
 
     def truncated(psi: float, latents: LatentList = flagged) -> Tensor:
         spec = parse_spec(f"truncation:psi={psi:g}")
-        return views.of(latents, f"{text} {count} {len(latents)}", [spec]).rows["corrected"]
+        return views.of(latents, f"{first} {more} {count} {len(latents)}", [spec]).rows["corrected"]
 
     try:
         psi, ratio = psi_alike(truncated, corrected[changed], plain[~changed])
@@ -64,6 +67,17 @@ def alternatives(
     short = f", {ratio:.1f} times as far" if ratio > 1 else ""
     populations[f"truncation {psi:g}{short}"] = truncated(psi, latents)
     return populations
+
+
+def _left_alone(views: Views, specs: Sequence[BoundSpec], seeds: range) -> Tensor:
+    """Features [n, D] of the generations of seeds that a correction leaves alone."""
+    rows: list[Tensor] = []
+    for some in (seeds[start : start + KEPT] for start in range(0, len(seeds), KEPT)):
+        text = f"{some[0]}-{some[-1]}"
+        seen = views.of(read_latents(text, views.generator), text, specs).rows
+        plain = seen["uncorrected"]
+        rows.append(plain[seen["changes"][: len(plain)] == 0])
+    return torch.cat(rows)
 
 
 def drawn(changed: int, of: int) -> int:

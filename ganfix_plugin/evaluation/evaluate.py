@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -82,6 +83,9 @@ def evaluate(
 ) -> Evaluation:
     """Compare generations of given latents, uncorrected and corrected, with real images.
 
+    Memory does not grow with the number of latents: what compares single images, which is all but
+    the Fréchet distance, is measured on the first `KEPT` of them.
+
     Args:
         generator: it is left as it was.
         real: a folder or zip of images of the generator's size.
@@ -95,7 +99,8 @@ def evaluate(
         seed: of that choice and of the bootstrap.
         batch: latents per pass.
         share: let the ranks that were started together (torchrun) do a part each; all of them
-            return the same, bit for bit what one process does.
+            return the same, bit for bit what one process does; of more than `KEPT` latents, the
+            Fréchet distance up to rounding.
         with_alternatives: also measure rejection and truncation in the place of a gated
             correction, if the latents are seeds; further seeds are rendered for it.
 
@@ -112,24 +117,31 @@ def evaluate(
     views = Views(generator, networks, batch, None if share else (0, 1))
     real_rows = views.of_real(real, num_real, seed)
     done = views.of(chosen, latents, specs)
+    compared_on = len(done.rows["uncorrected"])
+    if compared_on < len(chosen):
+        log.info("all but the Fréchet distance: of the first %d generations", compared_on)
     if specs and resamples:
-        log.info("intervals: %d resamples of %d generations", resamples, len(chosen))
+        log.info("intervals: %d resamples of %d generations", resamples, compared_on)
     where = generator.device if generator.device.type == "cuda" else torch.device("cpu")
     how = Bootstrap(resamples, seed)
 
-    def compared(ending: str, *sides: Tensor) -> tuple[Figure, ...]:
+    def compared(ending: str, *sides: Tensor, more: Sequence[Tensor] = ()) -> tuple[Figure, ...]:
         of_real = real_rows[f"real{ending}"].to(where)
-        return figures(of_real, [side.to(where) for side in sides], how)
+        return figures(of_real, [side.to(where) for side in sides], how, more)
 
-    sides = SIDES if specs else SIDES[:1]
-    by_network = [compared(end, *(done.rows[side + end] for side in sides)) for end in networks]
+    def of_sides(ending: str) -> tuple[Figure, ...]:
+        names = [side + ending for side in (SIDES if specs else SIDES[:1])]
+        more = [done.sums[name].to(where) for name in names if name in done.sums]
+        return compared(ending, *(done.rows[name] for name in names), more=more)
+
+    by_network = [of_sides(ending) for ending in networks]
     measures, instead = None, {}
     if specs:
         # Content and identity by the last of the networks: the judge, if there is one.
         before, after = (done.rows[side + [*networks][-1]] for side in SIDES)
         kinds = Kinds.among(before)
         measures = Measures.of(before, after, done.rows["changes"], kinds, before.mean(dim=0))
-        seeds = [] if Path(latents).is_file() else seeds_in(latents)
+        seeds = [] if os.path.isfile(latents) else seeds_in(latents)
         if with_alternatives and seeds:
             instead = alternatives(views, chosen, done, specs, max(seeds) + 1)
     record = {
@@ -139,6 +151,7 @@ def evaluate(
         "ganfix": __version__,
         "latents": latents,
         "num": len(chosen),
+        "num_compared": compared_on,
         "real": str(real),
         "num_real": len(real_rows["real"]),
         "extractor": networks[""].name,
@@ -158,8 +171,11 @@ def evaluate(
     )
 
 
-def figures(real: Tensor, sides: Sequence[Tensor], how: Bootstrap) -> tuple[Figure, ...]:
-    """Fréchet distance, precision, recall and realism of features [n, D] against real [m, D]."""
+def figures(
+    real: Tensor, sides: Sequence[Tensor], how: Bootstrap, more: Sequence[Tensor] = ()
+) -> tuple[Figure, ...]:
+    """Fréchet distance, precision, recall and realism of features [n, D] against real [m, D]; the
+    distance also of ``more``, `frechet.sums` by side."""
     manifold, means = Manifold.of(real), ("precision", "recall", "realism")
-    distance = frechet(Gaussian.of(real), sides, how)
+    distance = frechet(Gaussian.of(real), sides, how, more)
     return (distance, *(mean(name, manifold, sides, how) for name in means))

@@ -57,15 +57,15 @@ class Measures:
 
         Args:
             changes: mean absolute change of each image's pixels [n], of 255; 0 only where not one
-                bit differs.
+                bit differs. Images whose features were not kept may follow.
             kinds: of content, by such features.
             centre: the mean feature [D] of what the generator makes, uncorrected.
         """
-        changed = changes > 0
+        changed = changes[: len(before)] > 0
         kind, kind_after = kinds.of(before), kinds.of(after)
         cosines = cosine_similarity(before[changed] - centre, after[changed] - centre)
         return cls(
-            float((~changed).float().mean()),
+            float((changes == 0).float().mean()),
             float(changes.mean()),
             float(cosines.mean()) if changed.any() else 1.0,
             kept(kind[changed], kind_after[changed]) if changed.any() else 1.0,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from ganfix_plugin._version import __version__
 from ganfix_plugin.api import attach
 from ganfix_plugin.correctors.bind import BoundSpec
+from ganfix_plugin.features import frechet
 from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.features.render import both_sides, image_side, real_batches
 from ganfix_plugin.files import cache_folder
@@ -18,8 +22,13 @@ from ganfix_plugin.generators.latents import LatentList
 from ganfix_plugin.profiling.store import classifier_path
 from ganfix_plugin.workers import Tensors, joined, meeting_folder, numbered, shared
 
+# Generations whose features are kept: what compares single images is measured on these, and of the
+# others only what the Fréchet distance needs, so that memory does not grow with them.
+KEPT = 10_000
 SIDES = ("uncorrected", "corrected")
+CHANGES = "changes"
 JUDGE = " by the judge"
+_SUMS = "sums of "
 
 
 @dataclass(frozen=True)
@@ -27,11 +36,13 @@ class Seen:
     """What is seen of generations, and what corrected them.
 
     Attributes:
-        rows: as `both_sides` names them, of all generations.
+        rows: as `both_sides` names them, features of the first `KEPT` generations, changes of all.
+        sums: by the same names, `frechet.sums` of the features of the others, if there are any.
         texts, profiles: of the corrections.
     """
 
     rows: Tensors
+    sums: Tensors
     texts: list[str]
     profiles: list[str]
 
@@ -80,7 +91,8 @@ class Views:
 
         def work(part: int, parts: int) -> Tensors:
             batches = latents.batches(generator, self.batch, (part, parts))
-            return numbered(both_sides(generator, batches, looks, bool(specs)), part, parts)
+            sides = both_sides(generator, batches, looks, bool(specs))
+            return _bounded(sides, part, parts, max(KEPT // self.batch, 1))
 
         with attach(generator, *specs) if specs else nullcontext() as attachment:
             corrections = attachment.corrections if attachment else ()
@@ -93,8 +105,14 @@ class Views:
             parts = shared(folder, work, group=self.group)
         sides = SIDES if specs else SIDES[:1]
         names = [side + ending for side in sides for ending in looks]
-        names += ["changes"] if specs else []
-        return Seen({name: joined(parts, name) for name in names}, texts, profiles)
+        further = {
+            name: [part[_SUMS + name] for part in parts if _SUMS + name in part] for name in names
+        }
+        sums = {
+            name: torch.stack(of_parts).sum(dim=0) for name, of_parts in further.items() if of_parts
+        }
+        names += [CHANGES] if specs else []
+        return Seen({name: joined(parts, name) for name in names}, sums, texts, profiles)
 
     def _folder(self, *depends_on: object) -> Path:
         """Where ranks meet."""
@@ -104,8 +122,26 @@ class Views:
         return meeting_folder(place, __version__, device, networks, *depends_on)
 
 
+def _bounded(batches: Iterable[Tensors], part: int, parts: int, most: int) -> Tensors:
+    """As `numbered`, but of all after the first ``most`` batches only sums of the features."""
+    sums: Tensors = {}
+
+    def kept() -> Iterator[Tensors]:
+        for step, batch in enumerate(batches):
+            if part + step * parts < most:
+                yield batch
+                continue
+            for name in batch.keys() - {CHANGES}:
+                of_batch = frechet.sums(batch.pop(name))
+                sums[_SUMS + name] = sums.get(_SUMS + name, 0) + of_batch
+            yield batch
+
+    return numbered(kept(), part, parts) | sums
+
+
 def _states(*paths: Path | None) -> list[tuple[str, int, int]]:
     """What tells whether files, and those in folders, are still the same: size and time."""
     files = sorted(file for path in paths if path for file in (path, *path.rglob("*")))
-    states = ((str(file), file.stat()) for file in files if file.is_file())
+    # Not Path.is_file, which raises where a list of seeds is too long for a name.
+    states = ((str(file), file.stat()) for file in files if os.path.isfile(file))
     return [(name, state.st_size, state.st_mtime_ns) for name, state in states]

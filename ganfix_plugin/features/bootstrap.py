@@ -81,11 +81,25 @@ class Bootstrap:
         return float(low), float(high)
 
 
-def frechet(real: Gaussian, sides: Sequence[Tensor], how: Bootstrap) -> Figure:
-    """The Fréchet distance to real features of one or two sides [n, d]; lower is better."""
+def frechet(
+    real: Gaussian, sides: Sequence[Tensor], how: Bootstrap, more: Sequence[Tensor] = ()
+) -> Figure:
+    """The Fréchet distance to real features of one or two sides [n, d]; lower is better.
+
+    Args:
+        more: `frechet.sums` of further generations of each side. The distances are of all of them;
+            the interval is as wide as that of the n, which is the wider one, around their
+            difference.
+    """
     distances = [real.distance_to_samples(side) for side in sides]
     draws = [real.resampled(side) for side in sides] if how.resamples else []
-    return Figure("frechet", *distances, interval=how.interval(len(sides[0]), *draws))
+    interval = how.interval(len(sides[0]), *draws)
+    if more:
+        of_all = [real.distance(Gaussian.of(side, further)) for side, further in zip(sides, more)]
+        moved = (of_all[-1] - of_all[0]) - (distances[-1] - distances[0])
+        interval = interval and (interval[0] + moved, interval[1] + moved)
+        distances = of_all
+    return Figure("frechet", *distances, interval=interval)
 
 
 _NUMBERS: dict[str, Callable[[Manifold, Tensor], Tensor]] = {

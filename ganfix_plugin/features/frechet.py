@@ -24,9 +24,17 @@ class Gaussian:
     covariance: Tensor
 
     @classmethod
-    def of(cls, features: Tensor) -> Gaussian:
-        """Fit to features [n, d]; raises GanfixError on n < 2, and on NaN or infinite ones."""
+    def of(cls, features: Tensor, more: Tensor | None = None) -> Gaussian:
+        """Fit to features [n, d]; raises GanfixError on n < 2, and on NaN or infinite ones.
+
+        Args:
+            more: `sums` of further features, which are not kept.
+        """
         x = _checked(features).double()
+        if more is not None:
+            total = sums(features) + more.to(x)
+            n, mean = total[0, 0], total[0, 1:] / total[0, 0]
+            return cls(mean, (total[1:, 1:] - n * mean.outer(mean)) / (n - 1))
         mean = x.mean(dim=0)
         centred = x - mean
         return cls(mean, _gram(centred) / (len(x) - 1))
@@ -120,6 +128,13 @@ class Gaussian:
         cross = torch.linalg.eigvalsh(product).clamp(min=0).sqrt().sum()
         between = (self.mean - mean).square().sum()
         return float(between + self.covariance.trace() + trace - 2 * cross)
+
+
+def sums(features: Tensor) -> Tensor:
+    """What mean and covariance of features [n, d] are made of, to be added to those of others:
+    n, their sum and their Gram matrix, as the Gram matrix [1 + d, 1 + d] of (1, x)."""
+    x = finite(features).double()
+    return _gram(torch.cat([x.new_ones(len(x), 1), x], dim=1))
 
 
 def finite(features: Tensor) -> Tensor:

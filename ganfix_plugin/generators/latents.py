@@ -86,11 +86,15 @@ class LatentList:
     def __len__(self) -> int:
         return len(self.z)
 
+    def __getitem__(self, rows: slice | Tensor) -> LatentList:
+        """Some of them."""
+        return LatentList(self.z[rows], None if self.c is None else self.c[rows])
+
     def batches(self, generator: Generator, size: int, part: Part = ALL) -> Iterator[Batch]:
         """Yield (z, c) as the generator's own tensors are, of all batches or of a part of them."""
         for start in range(part[0] * size, len(self), part[1] * size):
-            rows = slice(start, start + size)
-            yield like_parameters(generator, self.z[rows], None if self.c is None else self.c[rows])
+            batch = self[start : start + size]
+            yield like_parameters(generator, batch.z, batch.c)
 
 
 def latent_batches(
