@@ -410,7 +410,7 @@ def accessibility(browser: Browser, folder: Path, out: Path) -> None:
 
 def look_at(page: Page, out: Path, name: str) -> None:
     """A screenshot, and axe-core's opinion."""
-    shown = "[...document.images].filter((each) => each.checkVisibility())"
+    shown = "[...document.images].filter((each) => each.checkVisibility() && each.src)"
     wait_for(page, f"{shown}.every((image) => image.seen)")
     page.wait_for_timeout(100)
     page.screenshot(path=out / f"{name}.png")

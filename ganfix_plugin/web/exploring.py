@@ -77,7 +77,10 @@ def add_exploring(
             "generator": f"{studio.generator.name} {answers.generator[:8]}",
             "total": len(population.seeds),
             "last_seed": LAST_SEED,
-            "scores": [{"name": n, "title": t} for n, t in population.names.items()],
+            "scores": [
+                {"name": name, "title": title, "bad": bad}
+                for name, (title, bad) in population.names.items()
+            ],
             "by": exploration.by,
             "corrections": [
                 {
@@ -120,7 +123,7 @@ def add_exploring(
     def about(rater: str, seed: int) -> dict[str, Any]:
         """By each score that was asked for so far, and how much a correction changes."""
         rows = []
-        for name, title in population.names.items():
+        for name, (title, _) in population.names.items():
             if place := population.place(name, seed) if population.begun(name) else None:
                 rows.append({"title": title, "value": place[0], "percentile": place[1]})
         specs = chosen_specs()

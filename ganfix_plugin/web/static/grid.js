@@ -22,6 +22,7 @@ export const current = () => seedAt(here);
 export function startGrid(opened) {
   onOpen = opened;
   $("by").replaceChildren(...task.scores.map(({ name, title }) => element("option", { value: name }, title)));
+  name();
   for (const id of ["by", "end", "only", "size"]) {
     $(id).value = settings[id];
     $(id).addEventListener("input", () => set({ [id]: id === "size" ? Number($(id).value) : $(id).value }));
@@ -37,11 +38,20 @@ export function startGrid(opened) {
   listen((what) => {
     for (const id of ["by", "end", "only", "size"]) if (what.includes(id)) $(id).value = settings[id];
     $("corrected").checked = settings.corrected;
+    name();
     if (what.some((name) => ["by", "end"].includes(name))) rank(true);
     else if (what.some((name) => ["only", "size", "corrected", "c", "options"].includes(name))) arrange(what.includes("only"));
     else if (what.includes("choices")) mark();
   });
   rank(true);
+}
+
+// The ends of a ranking are called by what its score finds.
+function name() {
+  const { bad } = task.scores.find(({ name }) => name === settings.by);
+  for (const [end, word] of [["high", "most"], ["low", "least"]]) {
+    $("end").querySelector(`[value="${end}"]`).textContent = `${word} ${bad} first`;
+  }
 }
 
 // Asks for the order, again until all are scored. What was there first stays under people's hands.
