@@ -240,7 +240,7 @@ def test_what_was_kept_can_be_taken_along_and_made_again(
         expected = ganfix.corrected_latents(dcgan(), [7, 8, 12], STEER)
         assert np.array_equal(arrays["z"], expected.numpy())
     refused = cleo.get("take/w.npz?c=1")
-    assert refused.status == 500 and "feature maps" in refused.json["error"]
+    assert refused.status == 409 and "feature maps" in refused.json["error"]
 
     monkeypatch.chdir(tmp_path)
     program, *words = shlex.split(taken["commands"][0]["command"])

@@ -44,7 +44,7 @@ def explore(
     class_index: int | None,
     samples: int | None,
 ) -> None:
-    """Look at what a generator makes, before and after corrections, on a page in your browser.
+    """Look, compare corrections, choose and take away, on a page.
 
     \b
     ganfix explore --network ffhq.pkl

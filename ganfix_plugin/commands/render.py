@@ -27,7 +27,7 @@ def render(
     specs: tuple[str, ...],
     out: Path,
 ) -> None:
-    """Write the images of seeds as PNG, of any generator, without a script of its codebase.
+    """Write images of seeds, corrected or not, of any generator.
 
     \b
     ganfix render --network ffhq.pkl --seeds 3,8-10 --correct steer --out images
@@ -43,7 +43,7 @@ def render(
     with network.opened() as generator:
         check_class(generator, class_index, needed=False)
         studio = Studio(generator, class_index=class_index)
-        for name, content in takeaway.files(studio.draw, studio, seeds, bound):
+        for name, content in takeaway.files(studio.counted, studio, seeds, bound):
             with written(out / name) as temporary:
                 temporary.write_bytes(content)
     click.echo(f"{len(seeds)} images and ganfix.json: {out}")

@@ -165,12 +165,18 @@ def add_exploring(
     @app.get("/<rater>/take/w.npz")
     def take_latents(rater: str) -> Response:
         seeds, specs = _some(taken()), chosen_specs()
-        content = renderer.now(lambda: takeaway.latents(studio, seeds, specs))
+        try:
+            content = renderer.now(lambda: takeaway.latents(studio, seeds, specs))
+        except GanfixError as error:
+            abort(409, str(error))
         return Response(content, content_type="application/octet-stream")
 
     @app.get("/<rater>/take/images.zip")
     def take_images(rater: str) -> Response:
-        contents = takeaway.files(renderer.png, studio, _some(taken()), chosen_specs())
+        def draw(shot: Shot) -> tuple[bytes, bool]:
+            return renderer.now(lambda: studio.counted(shot))
+
+        contents = takeaway.files(draw, studio, _some(taken()), chosen_specs())
         return send_file(takeaway.archive(contents), mimetype="application/zip")
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ganfix_plugin.artifacts.ranking import Ranking
 from ganfix_plugin.artifacts.scores import SCORES, Score, Scoring
-from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.profiling.store import classifier_path
 from ganfix_plugin.web.answers import Answers
 from ganfix_plugin.web.renderer import Renderer
@@ -132,7 +131,7 @@ class Population:
         try:
             score = scored.score = self._renderer.now(lambda: self.score_of(name))
             self._fill_by(score, scored)
-        except (GanfixError, RuntimeError) as error:
+        except Exception as error:  # whoever asks for the ranking hears of it
             scored.failed = str(error)
             log.warning("%s: %s", name, error)
 

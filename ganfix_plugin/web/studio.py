@@ -70,10 +70,13 @@ class Studio:
 
     def draw(self, shot: Shot) -> bytes:
         """A shot as PNG; of the same bits whenever it is drawn."""
-        if shot.heat:
-            return self._heat(shot)
-        with self._corrected(shot.specs):
-            return encoded(self._image(shot), shot.small)
+        return self._heat(shot) if shot.heat else self.counted(shot)[0]
+
+    def counted(self, shot: Shot) -> tuple[bytes, bool]:
+        """A shot as PNG, and whether its corrections took it for one to correct."""
+        with self._corrected(shot.specs) as attachment:
+            content = encoded(self._image(shot), shot.small)
+            return content, any(count.corrected for count in attachment.counts)
 
     def _correction(self, spec: BoundSpec) -> Correction:
         """A spec's correction; what it reads is measured at its first use."""

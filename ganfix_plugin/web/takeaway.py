@@ -23,7 +23,7 @@ _SCRIPTS = ("generate.py", "gen_images.py")  # NVIDIA's, which render seeds
 
 
 def files(
-    draw: Callable[[Shot], bytes],
+    draw: Callable[[Shot], tuple[bytes, bool]],
     studio: Studio,
     seeds: Sequence[int],
     specs: tuple[BoundSpec, ...],
@@ -31,12 +31,11 @@ def files(
     """Yield the name and the content of a PNG of each seed, and in the end of their record.
 
     Args:
-        draw: makes a PNG of a shot, by the studio or by what calls that.
+        draw: `Studio.counted`, or what calls that in another thread.
     """
     corrected: dict[str, bool] = {}
     for seed in seeds:
-        content = draw(Shot((seed,), specs=specs))
-        corrected[str(seed)] = bool(specs) and content != draw(Shot((seed,)))
+        content, corrected[str(seed)] = draw(Shot((seed,), specs=specs))
         yield f"seed{seed:04d}.png", content
     run = {
         "correct": " ".join(map(str, specs)),
