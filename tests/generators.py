@@ -111,15 +111,47 @@ class ReturnsStyle(nn.Module):
 class NormalizesAfter(ReturnsStyle):
     """A layer as in genforce's StyleGAN: instance norm follows the activation."""
 
+    def __init__(self, units: int, up: bool) -> None:
+        super().__init__(units, up)
+        self.normalize = nn.InstanceNorm2d(units)
+
     def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
         x, style = super().forward(x, w)
-        return nn.functional.instance_norm(x), style
+        return self.normalize(x), style
+
+
+class Epilogue(nn.Module):
+    """Ends a layer as in genforce's code before genforce: noise, bias, activation, instance norm,
+    style."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.randn(units))
+        self.activate = nn.LeakyReLU(0.2, inplace=True)
+        self.norm = nn.InstanceNorm2d(units)
+        self.style_mod = nn.Linear(8, units)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        x = self.norm(self.activate(x + self.bias[:, None, None]))
+        return x * self.style_mod(w)[:, :, None, None]
+
+
+class EndsInEpilogue(nn.Module):
+    def __init__(self, units: int, up: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(units, units, 3, padding=1, bias=False)
+        self.epilogue = Epilogue(units)
+        self.scale = 2 if up else 1
+
+    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.conv(nn.functional.interpolate(x, scale_factor=self.scale))
+        return self.epilogue(x, w), w
 
 
 class _Genforce(nn.Module):
     """Images of 16×16 from z [8]; genforce's names of attributes, modules and the result."""
 
-    layer: type[ReturnsStyle] = ReturnsStyle
+    layer: type[nn.Module] = ReturnsStyle
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,7 +174,7 @@ class _MeanLatent(nn.Module):
 
 
 class _Synthesis(nn.Module):
-    def __init__(self, layer: type[ReturnsStyle], upsampling: tuple[bool, ...]) -> None:
+    def __init__(self, layer: type[nn.Module], upsampling: tuple[bool, ...]) -> None:
         super().__init__()
         self.const = nn.Parameter(torch.randn(1, 6, 4, 4))
         for index, up in enumerate(upsampling):
@@ -168,6 +200,71 @@ class StyleGANGenerator(_Genforce):
 
     layer = NormalizesAfter
     upsampling = (False, False, True, False, True, False)
+
+
+class EarlierGenerator(_Genforce):
+    """A StyleGAN as in genforce's code before genforce; it returns its images as they are."""
+
+    layer = EndsInEpilogue
+    upsampling = StyleGANGenerator.upsampling
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Any:
+        return super().forward(z, label)["image"]
+
+
+class MoreConvolutions(nn.Module):
+    """Blocks as in StyleGAN-T: a first convolution that upsamples, and a list of others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.z_dim, self.c_dim = 8, 0
+        self.mapping = nn.Linear(8, 8)
+        self.synthesis = _Blocks()
+        self.eval()
+
+    def forward(self, z: Tensor, c: Tensor | None = None, noise_mode: str = "random") -> Tensor:
+        return self.synthesis(self.mapping(z))
+
+
+class _Blocks(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.block_resolutions = [8, 16]
+        self.const = nn.Parameter(torch.randn(1, 6, 8, 8))
+        self.b8, self.b16 = _Block(False), _Block(True)
+
+    def forward(self, w: Tensor, noise_mode: str = "random") -> Tensor:
+        x = self.b8(self.const.repeat(len(w), 1, 1, 1), w)
+        return self.b16.torgb(self.b16(x, w), w)
+
+
+class _Block(nn.Module):
+    def __init__(self, up: bool) -> None:
+        super().__init__()
+        if up:
+            self.conv0 = _Modulated(6, 6)
+        self.convs1 = nn.ModuleList([_Modulated(6, 6), _Modulated(6, 6)])
+        self.torgb = _Modulated(6, 3)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        if hasattr(self, "conv0"):
+            x = self.conv0(nn.functional.interpolate(x, scale_factor=2), w)
+        for convolution in self.convs1:
+            x = convolution(x, w)
+        return x
+
+
+class _Modulated(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.affine = nn.Linear(8, inputs)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3) / (3 * inputs**0.5))
+        self.bias = nn.Parameter(torch.randn(outputs))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        styled = x * self.affine(w)[:, :, None, None]
+        return nn.functional.conv2d(styled, self.weight, self.bias, padding=1).relu()
 
 
 class StyleGAN3Shaped(nn.Module):

@@ -10,6 +10,8 @@ import torch
 from gan_face_generate.models import Discriminator
 from generators import (
     BigGANShaped,
+    EarlierGenerator,
+    MoreConvolutions,
     Noisy,
     RosinalityShaped,
     StyleGAN2Generator,
@@ -33,7 +35,14 @@ from ganfix_plugin.generators.nvidia import StyleGAN2 as NvidiaStyleGAN2
 from ganfix_plugin.generators.nvidia import unfused
 from ganfix_plugin.hooks.layer import Layer
 
-OTHER_FAMILIES = [StyleGAN2Generator, StyleGANGenerator, StyleGAN3Shaped, dcgan]
+OTHER_FAMILIES = [
+    StyleGAN2Generator,
+    StyleGANGenerator,
+    EarlierGenerator,
+    MoreConvolutions,
+    StyleGAN3Shaped,
+    dcgan,
+]
 
 
 def chosen(G: nn.Module, text: str) -> list[int]:
@@ -81,6 +90,24 @@ def test_genforce_stylegan_is_read_before_its_instance_norm() -> None:
     assert Generator.of(G).adapter.name == "genforce-stylegan"
     sizes = (4, 4, 8, 8, 16, 16)
     assert table(G) == [(i, f"synthesis.layer{i}.activate", (n, n)) for i, n in enumerate(sizes)]
+
+
+def test_a_stylegan_is_recognised_by_its_layers_whatever_its_class_is_called() -> None:
+    G = EarlierGenerator()
+    assert Generator.of(G).adapter.name == "genforce-stylegan"
+    sizes = (4, 4, 8, 8, 16, 16)
+    layers = [(i, f"synthesis.layer{i}.epilogue.activate", (n, n)) for i, n in enumerate(sizes)]
+    assert table(G) == layers
+
+
+def test_blocks_may_have_any_number_of_modulated_convolutions_and_start_at_8x8() -> None:
+    G = MoreConvolutions()
+    assert Generator.of(G).adapter.name == "nvidia-stylegan2"
+    names = ["b8.convs1.0", "b8.convs1.1", "b16.conv0", "b16.convs1.0", "b16.convs1.1"]
+    sizes = (8, 8, 16, 16, 16)
+    pairs = enumerate(zip(names, sizes))
+    assert table(G) == [(i, f"synthesis.{name}", (n, n)) for i, (name, n) in pairs]
+    assert chosen(G, "auto") == [0, 2]
 
 
 def test_stylegan3_leaves_its_last_layer_out_and_gives_height_before_width() -> None:

@@ -139,7 +139,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(checkout: Path) -> None:
         list(patching.patch(checkout))
 
 
-@pytest.mark.parametrize("command", [["patch"], ["patch", "--check"], ["doctor"]])
+@pytest.mark.parametrize("command", [["patch"], ["patch", "--check"]])
 def test_a_folder_that_is_no_checkout_is_an_error(command: list[str], tmp_path: Path) -> None:
     done = ganfix(*command, tmp_path)
     assert done.exit_code == 1

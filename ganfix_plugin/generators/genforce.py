@@ -1,4 +1,5 @@
-"""genforce's generators: PGGAN, StyleGAN, StyleGAN2 and StyleGAN2-ADA.
+"""genforce's generators, and those of code that was written before or after it: PGGAN, StyleGAN,
+StyleGAN2 and StyleGAN2-ADA.
 
 The authors of [C22] (Choi, Chang, Choi, IJCAI 2022) released their code on the same classes.
 """
@@ -8,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganfix_plugin.generators.layers import Growing
 
 
 class _Genforce(Growing):
-    kinds: tuple[str, ...]  # names of classes: their structure is the same
     prefix = "synthesis."
-    suffix = ""
     width = "z_space_dim"
     classes = "label_size"
     image_item = "image"
@@ -24,7 +23,12 @@ class _Genforce(Growing):
     fused = "fused_modulate"
 
     def matches(self, G: Any) -> bool:
-        return type(G).__name__ in self.kinds and hasattr(G, self.width)
+        layer = dict(G.named_modules()).get(f"{self.prefix}layer1")
+        return hasattr(G, self.width) and layer is not None and self.fits(layer)
+
+    def fits(self, layer: nn.Module) -> bool:
+        """Whether a layer is one of this family."""
+        raise NotImplementedError
 
     def mean_latent(self, G: Any) -> Tensor | None:
         # With repeat_w=False there is one mean w per layer.
@@ -32,14 +36,22 @@ class _Genforce(Growing):
         return mean
 
     def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
-        images: Tensor = G(z, c)["image"]
+        output = G(z) if c is None else G(z, c)
+        images: Tensor = output["image"] if isinstance(output, dict) else output
         return images
 
     def convolutions(self, G: Any) -> Iterable[tuple[str, int]]:
         modules = dict(G.named_modules())
         for name in (f"{self.prefix}layer{i}" for i in range(len(modules))):
             if name in modules:
-                yield name + self.suffix, modules[name].bias.shape[0]
+                biases = (
+                    x for part, x in modules[name].named_parameters() if part.endswith("bias")
+                )
+                yield self.inside(name, modules[name]), next(biases).shape[0]
+
+    def inside(self, name: str, layer: nn.Module) -> str:
+        """The module in a layer that is read."""
+        return name
 
 
 class StyleGAN2(_Genforce):
@@ -47,8 +59,10 @@ class StyleGAN2(_Genforce):
 
     name = "genforce-stylegan2"
     title = "StyleGAN2 and StyleGAN2-ADA of genforce"
-    kinds = ("StyleGAN2Generator", "StyleGAN2ADAGenerator")
     item = 0
+
+    def fits(self, layer: nn.Module) -> bool:
+        return hasattr(layer, "style") and not _part(layer, "norm", "normalize")
 
 
 class PGGAN(_Genforce):
@@ -56,22 +70,34 @@ class PGGAN(_Genforce):
 
     name = "genforce-pggan"
     title = "PGGAN of genforce"
-    kinds = ("PGGANGenerator",)
     entry = ""
     first = 2
     modulated = False
     styled = False
     prefix = ""
 
+    def fits(self, layer: nn.Module) -> bool:
+        return hasattr(layer, "pixel_norm")
+
     def mean_latent(self, G: Any) -> Tensor | None:
         return None  # pixel norm undoes any scaling of the latent
 
 
 class StyleGAN(_Genforce):
-    """As PGGAN, read at ``.activate``: instance norm and style follow it in the same module."""
+    """As PGGAN, read at ``activate``: instance norm and style follow it in the same module."""
 
     name = "genforce-stylegan"
     title = "StyleGAN of genforce"
-    kinds = ("StyleGANGenerator",)
     first = 2
-    suffix = ".activate"
+
+    def fits(self, layer: nn.Module) -> bool:
+        return bool(_part(layer, "norm", "normalize") and _part(layer, "activate"))
+
+    def inside(self, name: str, layer: nn.Module) -> str:
+        return f"{name}.{_part(layer, 'activate')}"
+
+
+def _part(layer: nn.Module, *names: str) -> str:
+    """The module of one of some names in a layer, or deeper in it; "" without one."""
+    parts = (part for part, _ in layer.named_modules())
+    return next((part for part in parts if part.rpartition(".")[2] in names), "")

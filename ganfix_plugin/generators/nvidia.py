@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from types import FunctionType, MethodType
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from ganfix_plugin.generators.layers import Adapter, Growing
+from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.hooks.layer import Layer
 
 
@@ -32,8 +32,9 @@ class _Nvidia(Adapter):
         return images
 
 
-class StyleGAN2(_Nvidia, Growing):
-    """Layer 0 is b4.conv1; 2k−1 and 2k are conv0 (upsampling) and conv1 of b{4·2^k}."""
+class StyleGAN2(_Nvidia):
+    """Layers are the modulated convolutions of each block but for the one to RGB: 0 is b4.conv1;
+    2k−1 and 2k are conv0 (upsampling) and conv1 of b{4·2^k}. StyleGAN-T has others, and more."""
 
     name = "nvidia-stylegan2"
     title = "StyleGAN2 of NVIDIA's stylegan2-ada-pytorch and stylegan3"
@@ -47,10 +48,17 @@ class StyleGAN2(_Nvidia, Growing):
         _exchange(entry, demodulated_after, _demodulates)
         return self.unfused
 
-    def convolutions(self, G: Any) -> Iterable[tuple[str, int]]:
-        sizes = G.synthesis.block_resolutions
-        names = [f"synthesis.b{size}.conv{k}" for size in sizes for k in (0, 1)][1:]
-        return [(name, G.get_submodule(name).bias.shape[0]) for name in names]
+    def layers(self, G: Any) -> tuple[Layer, ...]:
+        convolutions = [
+            (f"synthesis.b{size}.{name}", size, module.bias.shape[0])
+            for size in G.synthesis.block_resolutions
+            for name, module in getattr(G.synthesis, f"b{size}").named_modules()
+            if hasattr(module, "affine") and "rgb" not in name
+        ]
+        return tuple(
+            Layer(i, name, (size, size), units, modulated=True)
+            for i, (name, size, units) in enumerate(convolutions)
+        )
 
 
 class StyleGAN3(_Nvidia):

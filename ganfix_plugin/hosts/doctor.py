@@ -1,4 +1,4 @@
-"""What `ganfix doctor` says about a checkout."""
+"""What `ganfix doctor` says about a folder of code."""
 
 from __future__ import annotations
 
@@ -11,27 +11,34 @@ import torch
 
 from ganfix_plugin.hosts.compat import needed
 from ganfix_plugin.hosts.devices import resolve_device
-from ganfix_plugin.hosts.host import Situation, checkout_of
+from ganfix_plugin.hosts.generic import GENERIC
+from ganfix_plugin.hosts.host import Situation, code_of, find_host, project_of
 from ganfix_plugin.hosts.patching import states
+from ganfix_plugin.hosts.scripts import fates
 
 
 def examine(folder: Path, device: str | None = None) -> Iterator[str]:
-    """The lines of a report: host, commit, scripts, active shims with reasons, custom ops.
+    """The lines of a report: host, commit, what becomes of each script, active workarounds with
+    reasons, custom ops.
 
     Raises:
-        GanfixError: if the folder is no checkout of a known host, or the device is not here.
+        GanfixError: if the device is not here.
     """
-    host, checkout = checkout_of(folder)
+    host, checkout = find_host(folder.resolve()) or (GENERIC, project_of(folder.resolve()))
     situation = Situation(checkout, resolve_device(device))
     yield f"host       {host.title}"
     yield f"commit     {_commit(checkout)}"
     yield f"device     {situation.device} (PyTorch {torch.__version__})"
-    yield "scripts"
-    for name, state in states(host, checkout):
-        yield f"  {name:<16} {state}"
-    for name, reason in host.refused.items():
-        if (checkout / name).is_file():
-            yield f"  {name:<16} refused: {reason}"
+    scripts = {
+        **dict(fates(checkout)),
+        **{name: f"refused: {reason}" for name, reason in host.refused.items()},
+        **dict(states(host, checkout)),
+    }
+    present = {name: fate for name, fate in scripts.items() if (checkout / name).is_file()}
+    yield "scripts" if present else "scripts    none that runs networks of PyTorch's"
+    width = max(map(len, present), default=0)
+    for name, fate in present.items():
+        yield f"  {name:<{width}} {fate}"
     active = needed(host, situation)
     yield "mended, in ganfix's process only" if active else "nothing has to be mended"
     for workaround, reason in active:
@@ -55,7 +62,8 @@ def _commit(checkout: Path) -> str:
 
 def _custom_ops(checkout: Path, device: str) -> Iterator[str]:
     """Whether the CUDA ops of the host can be built here, and what happens if not."""
-    sources = sorted(file.name for file in checkout.glob("torch_utils/ops/*.cu"))
+    folders = {(checkout / name).parent for name in code_of(checkout)}
+    sources = sorted({file.name for place in folders for file in place.glob("*.cu")})
     if not sources:
         yield "custom CUDA ops: none"
         return
