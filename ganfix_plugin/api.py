@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,10 @@ from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.correctors.bind import BoundSpec, parse_specs
 from ganfix_plugin.correctors.plan import correction_of
 from ganfix_plugin.errors import GanfixError, GanfixWarning
+from ganfix_plugin.generators.find import unwrap
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import BATCH, LatentList
+from ganfix_plugin.generators.replay import Seen
 from ganfix_plugin.hooks.attachment import Attachment, attached, baked
 from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.layer import Layer
@@ -36,6 +39,7 @@ def attach(
     *specs: str | BoundSpec,
     adapter: str | None = None,
     layers: Sequence[str] | None = None,
+    example: Callable[[], Any] | None = None,
     measure_on: torch.device | str | None = None,
 ) -> Attachment:
     """Correct a generator, inside a ``with`` or for good.
@@ -51,8 +55,11 @@ def attach(
             `Generator`, whose adapter and discriminator are known.
         specs: one or more ``NAME[:key=value,…]``, or bundles of `export`, applied in the order
             given.
-        adapter: an adapter's name, where none or several recognise G.
-        layers: module names to work on, for a generator that no adapter knows.
+        adapter: an adapter's name, taken whatever G looks like.
+        layers: module names, taken for its layers whatever the adapter says.
+        example: renders a few images as your code does, where G takes more than a latent and a
+            class (a camera, a time, noise): what it passes besides the latent is kept for
+            measuring, as under ``ganfix run``.
         measure_on: measure a copy of G on this device; by default G itself where it is.
 
     Raises:
@@ -61,7 +68,11 @@ def attach(
     bound = parse_specs(specs)
     if not bound:
         raise GanfixError("attach: expected at least one correction, such as 'seqabl'")
-    generator = G if isinstance(G, Generator) else Generator.of(G, adapter, layers)
+    if isinstance(G, Generator):
+        generator = G
+    else:
+        seen = Seen.of(unwrap(G), example) if example else None
+        generator = Generator.of(G, adapter, layers, seen=seen)
     corrections = [correction_of(generator, spec, measure_on) for spec in bound]
     already, before = attached(generator.G), baked(generator.G)
     for correction in corrections:

@@ -142,7 +142,7 @@ def yes_no(text: str) -> bool:
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """Which layers: the adapter's default (no items), or numbers and square resolutions."""
+    """Which layers: the adapter's default (no items), or numbers and resolutions."""
 
     items: tuple[str, ...] = ()
 
@@ -153,8 +153,7 @@ class LayerChoice:
             return cls()
         items = tuple(item.strip() for item in text.split("+"))
         for item in items:
-            match = re.fullmatch(r"(\d+)(?:x(\d+))?", item)
-            if not match or (match[2] and match[1] != match[2]):
+            if not re.fullmatch(r"\d+(x\d+)?", item):
                 raise ValueError("auto, layer numbers such as 0+1+3, or resolutions as 4x4+8x8")
         return cls(items)
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.features.images import count_images, read_images
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import ALL, Batch, Part, rendering_batch, seed_batches
+from ganfix_plugin.generators.traced import is_image, what_is
 from ganfix_plugin.hooks.standalone import bare, random_state_kept
 from ganfix_plugin.labels import Sample
 from ganfix_plugin.partial import Partial, rows
@@ -36,7 +38,13 @@ def render(generator: Generator, z: Tensor, c: Tensor | None, corrected: bool = 
     """
     view = generator.G if corrected else bare(generator.G)
     with torch.no_grad(), random_state_kept(generator.G, seed=0):
-        return generator.synthesize(z, c, view)
+        images = generator.synthesize(z, c, view)
+    if not is_image(images):
+        raise GanfixError(
+            f"{generator.name} returns {what_is(images)}, no images; of what is inside another "
+            "network only activations can be measured: use seqabl, or steer:from=lr"
+        )
+    return images
 
 
 def image_side(generator: Generator) -> int:

@@ -57,8 +57,9 @@ class NotRecognised(GanfixError):
         first = modules[0].partition(" ")[0] if modules else "…"
         super().__init__(
             f"{reason}; its modules: {', '.join(modules) or 'none'}; in Python, name those whose "
-            f'feature maps are to be corrected: ganfix.attach(G, "seqabl", layers=["{first}"]); '
-            "for a variant of a known one: --adapter NAME, of "
+            f'feature maps are to be corrected: ganfix.attach(G, "seqabl", layers=["{first}"]), '
+            "with example=lambda: G(…) where it takes more than a latent and a class; for a "
+            "variant of a known one: --adapter NAME, of "
             f"{', '.join(registry.names(registry.ADAPTERS))}"
         )
 
@@ -187,6 +188,14 @@ def _tried(
                 adapter.make_quick(view.get_submodule(entry), quiet=True)
             return _trial(G, adapter, replay, view)
 
+        if not names and not replay and all(claim.channels for claim in claims):
+            # Where the first layers are as the family builds them, the others are, too.
+            first = adapter.auto(claims)
+            by_name = {claim.name: claim for claim in first}
+            _, left = shown(G, by_name, visit, call)
+            if first and not left and observed == by_name:
+                return Recognised(adapter, tuple(claims), adapter.image_item)
+            observed.clear()
         by_name = {claim.name: claim for claim in claims}
         output, left = shown(G, {*by_name, entry}, visit, call, to_end=True)
     left.discard(entry)

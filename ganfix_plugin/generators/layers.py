@@ -63,13 +63,14 @@ class Adapter:
         """The papers' default layers for this family; all where the user named them."""
         if self.named:
             return tuple(layers)
-        chosen = (self.at_resolution(layers, size) for size in (4, 8, 16))
+        # 4x4, 8x8 and 16x16 in the papers; maps need not be square, nor begin there.
+        lowest = list(dict.fromkeys(layer.resolution for layer in layers))[:3]
+        chosen = (self.at_resolution(layers, size) for size in lowest)
         return tuple(layers[:3] if self.first_three else filter(None, chosen))
 
-    def at_resolution(self, layers: Sequence[Layer], size: int) -> Layer | None:
-        """The layer that stands for a resolution such as 8x8 in the papers' lists; of maps that are
-        not square the longer side counts."""
-        return next((layer for layer in layers if max(layer.resolution) == size), None)
+    def at_resolution(self, layers: Sequence[Layer], size: tuple[int, int]) -> Layer | None:
+        """The layer that stands for a resolution (height, width) in the papers' lists."""
+        return next((layer for layer in layers if layer.resolution == size), None)
 
     def latent_shape(self, G: Any) -> tuple[int, ...]:
         """The shape of one latent z."""
@@ -144,7 +145,7 @@ class Growing(Adapter):
             for i, ((name, units), side) in enumerate(zip(self.convolutions(G), sides))
         )
 
-    def at_resolution(self, layers: Sequence[Layer], size: int) -> Layer | None:
+    def at_resolution(self, layers: Sequence[Layer], size: tuple[int, int]) -> Layer | None:
         return super().at_resolution(layers if self.first == 1 else layers[::-1], size)
 
 
@@ -162,8 +163,9 @@ def select(adapter: Adapter, layers: Sequence[Layer], choice: LayerChoice) -> tu
     by_number = {str(layer.index): layer for layer in layers}
     wanted = []
     for item in choice.items:
-        square = item.partition("x")[0]
-        layer = adapter.at_resolution(layers, int(square)) if "x" in item else by_number.get(item)
+        height, by, width = item.partition("x")
+        size = (int(height), int(width or 0))
+        layer = adapter.at_resolution(layers, size) if by else by_number.get(item)
         if layer is None:
             raise GanfixError(f"layers={choice}: no layer {item}; there are {_numbers(layers)}")
         wanted.append(layer)

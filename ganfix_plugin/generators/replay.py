@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.entry import of_rows, with_keywords
 from ganfix_plugin.hooks.forward import Call
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.standalone import random_state_kept
 
 Place = tuple[Any, ...]
 """The way to a tensor in a call (args, kwargs): numbers and names, from the outside in."""
@@ -57,10 +58,8 @@ class Replay:
 
     @property
     def drawn(self) -> bool:
-        """Whether the latents look drawn from N(0, 1), and not mapped or truncated before."""
-        x = self.latents.detach().float()
-        off = 5 / math.sqrt(max(x.numel(), 1))  # five standard errors
-        return bool(x.mean().abs() < off) and bool((x.std() - 1).abs() < off / math.sqrt(2))
+        """Whether the latents are z, and not mapped or truncated before."""
+        return looks_drawn(self.latents)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -119,6 +118,30 @@ class Seen:
 
     calls: dict[str, Call] = field(default_factory=dict)
 
+    def note(self, name: str, args: Any, kwargs: Any) -> None:
+        """Keep the last call of the generator, or of a module that stands in it directly."""
+        if "." not in name:
+            self.calls.pop(name, None)
+            self.calls[name] = (args, kwargs)
+
+    @classmethod
+    def of(cls, G: nn.Module, example: Callable[[], Any]) -> Seen:
+        """What an example of its use calls."""
+        seen, handles = cls(), []
+        for name, module in [("", G), *G.named_children()]:
+
+            def note(module: nn.Module, args: Any, kwargs: Any, name: str = name) -> None:
+                seen.note(name, args, kwargs)
+
+            handles.append(module.register_forward_pre_hook(note, with_kwargs=True))
+        try:
+            with random_state_kept(G), torch.no_grad():
+                example()
+        finally:
+            for handle in handles:
+                handle.remove()
+        return seen
+
     def replay(
         self, G: nn.Module, entry: str, shape: tuple[int, ...] | None, constant: Mapping[str, Any]
     ) -> Replay | None:
@@ -143,15 +166,25 @@ class Seen:
                 (place, x)
                 for place, x in tensors(call)
                 if x.is_floating_point() and x.dim() > 1 and x.numel()
+                if x.dim() < 4 or sum(side > 1 for side in x.shape[1:]) < 2  # noise is a map
             ]
             if latents is None and shape is not None:
                 places = [(place, x) for place, x in places if tuple(x.shape[1:]) == shape]
             if not places:
                 return None
+            if latents is None:  # what looks drawn at random, among several
+                places.sort(key=lambda each: not looks_drawn(each[1]))
             place, x = places[0]
             latents = x if latents is None else latents
             steps.append(Step(name, call, place))
         return None if latents is None else Replay(tuple(steps), latents)
+
+
+def looks_drawn(x: Tensor) -> bool:
+    """Whether values look drawn from N(0, 1), by their mean and deviation."""
+    x = x.detach().float()
+    off = 5 / math.sqrt(max(x.numel(), 1))  # five standard errors
+    return bool(x.mean().abs() < off) and bool((x.std() - 1).abs() < off / math.sqrt(2))
 
 
 def extras(replay: Replay, classes: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -45,7 +46,9 @@ class Traced(Adapter):
         return Latent(x, self.styled, lambda new: put(call, place, new))
 
     def mean_latent(self, G: Any) -> Tensor | None:
-        return None if self.styled else torch.zeros(self.replay.latent_shape)
+        declared = inspect.signature(G.get_submodule(self.entry).forward).parameters
+        first = self.replay.steps[-1].place == (1, next(iter(declared), ""))
+        return torch.zeros(self.replay.latent_shape) if first and not self.styled else None
 
     def layers(self, G: Any) -> tuple[Layer, ...]:
         """Raises a GanfixError where the maps of the call do not rise up to an image."""

@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MethodType
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -242,6 +243,9 @@ def bare(module: nn.Module, keep: tuple[type, ...] = ()) -> nn.Module:
         if id(original) not in views:
             copy = views[id(original)] = object.__new__(type(original))
             vars(copy).update(vars(original), _compiled_call_impl=None, _ganfix_bare=True)
+            for name, value in vars(original).items():
+                if isinstance(value, MethodType) and value.__self__ is original:
+                    vars(copy)[name] = MethodType(value.__func__, copy)  # else it runs the original
             for name, hooks in vars(original).items():
                 if "_hooks" in name and name.startswith(("_forward", "_backward")):
                     kept = ((key, hook) for key, hook in hooks.items() if stays(hook))

@@ -7,6 +7,7 @@ It serves where no host is known, and whatever a known host's functions do not c
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,8 @@ from ganfix_plugin.hooks.forward import Args, Kwargs
 from ganfix_plugin.hooks.standalone import Hook, random_state_kept
 from ganfix_plugin.hosts.host import Host
 from ganfix_plugin.hosts.import_hooks import replaced
+
+log = logging.getLogger("ganfix")
 
 GENERIC = Host(
     name="",
@@ -94,9 +97,7 @@ class Candidate:
 
     def renders(self, name: str, args: Args, kwargs: Kwargs) -> bool:
         """Note a call of a module in it; whether that makes it render."""
-        if "." not in name:
-            self.seen.calls.pop(name, None)
-            self.seen.calls[name] = (args, kwargs)
+        self.seen.note(name, args, kwargs)
         if name in ("", "synthesis"):
             return True
         near = [f"{layer}." for layer in self.layers]
@@ -222,7 +223,9 @@ class Noticing:
         if self.word or self._recognised or module in self._hopeless:
             return False
         inputs = [x for _, x in tensors((args, kwargs))]
-        if not inputs or any(x.dim() == 4 and min(x.shape[2:]) > 1 for x in inputs):
+        maps = [x.dim() == 4 and min(x.shape[2:]) > 1 for x in inputs]
+        # Noise has one channel; what takes other maps is an encoder, or a part of something.
+        if not inputs or maps[0] or any(m and x.shape[1] > 1 for m, x in zip(maps, inputs)):
             return False
         if sum(isinstance(inner, _CONVOLUTIONS) for inner in module.modules()) > 1:
             return True
@@ -244,8 +247,14 @@ class Noticing:
                     word = self.word
                     generator = Generator.of(G, word.adapter_name, word.layers, seen=candidate.seen)
             except GanfixError as error:
+                if self.word:
+                    raise
                 self.left_alone[getattr(error, "reason", str(error))] = None
+                if candidate.layers:
+                    log.warning("left as it is: %s", error)
                 return
+            finally:
+                candidate.seen = Seen()
             self.prepare(generator)
 
     @contextmanager

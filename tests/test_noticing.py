@@ -1,0 +1,320 @@
+"""Generators of every shape are noticed while somebody's code runs them, and corrected."""
+
+from __future__ import annotations
+
+import copy
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from generators import Noisy, RosinalityShaped, StyleGAN2Generator, dcgan, hooks
+from torch import Tensor, nn
+
+from ganfix_plugin import GanfixError, attach
+from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.hooks.attachment import Attachment
+from ganfix_plugin.hosts.generic import NOTHING_SAID, Noticing, Word
+
+SPEC = "seqabl:samples=64,lowest=40%"
+
+
+class Noticed:
+    """What was corrected while code ran."""
+
+    def __init__(self, spec: str, word: Word) -> None:
+        self.spec, self.generators = spec, list[Generator]()
+        self.attachments = list[Attachment]()
+        self.noticing = Noticing(self.correct, word)
+
+    def correct(self, generator: Generator) -> None:
+        self.generators.append(generator)
+        self.attachments.append(attach(generator, self.spec))
+        if self.spec != "none":
+            self.noticing.watch(generator, self.spec)
+
+    @property
+    def corrected(self) -> list[int]:
+        return [attached.counts[0].corrected for attached in self.attachments]
+
+
+@contextmanager
+def noticed(spec: str = SPEC, word: Word = NOTHING_SAID) -> Iterator[Noticed]:
+    seen = Noticed(spec, word)
+    with seen.noticing.installed(), torch.no_grad():
+        yield seen
+
+
+def z(n: int, *shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+class _Up(nn.Module):
+    """A block that returns its feature map and an image of it."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.to_rgb = nn.Conv2d(outputs, 3, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.conv(nn.functional.interpolate(x, scale_factor=2)).relu()
+        return x, self.to_rgb(x)
+
+
+class Unknown(nn.Module):
+    """z [N, 8] and noise [N, 1, 16, 32] to a dictionary; no adapter knows it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.dense = nn.Linear(8, 16 * 4 * 8)
+        self.blocks = nn.ModuleList([_Up(16, 12), _Up(12, 8)])
+
+    def forward(self, z: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        x = self.dense(z).view(-1, 16, 4, 8)
+        for block in self.blocks:
+            x, image = block(x)
+        return {"features": x, "image": image + noise}
+
+
+def test_maps_of_an_unknown_family_are_layers_by_rising_resolution(own_cache: Any) -> None:
+    """Blocks return tuples, the generator a dictionary, its noise must be passed in."""
+    with noticed() as seen:
+        G = Unknown().eval()
+        G(z(6, 8), z(6, 1, 16, 32))
+    (generator,) = seen.generators
+    assert generator.adapter.name == "traced" and generator.image_item == "image"
+    assert [(x.name, x.resolution, x.channels, x.item) for x in generator.layers] == [
+        ("blocks.0", (8, 16), 12, 0),
+        ("blocks.1", (16, 32), 8, 0),
+    ]
+    assert seen.corrected == [6]
+
+
+def test_what_came_with_a_sample_goes_with_the_new_latents(own_cache: Any) -> None:
+    with noticed() as seen:
+        G = Unknown().eval()
+        noise = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 16, 32) * 100
+        G(z(6, 8), noise)
+    seen.attachments[0].detach()
+    images = seen.generators[0].synthesize(z(50, 8, seed=3), None)
+    whose = ((images.mean(dim=(1, 2, 3)) / 100).round()).long()
+    assert set(whose.tolist()) == set(range(6))
+    expected = G(z(50, 8, seed=3), noise[whose])["image"]
+    assert torch.equal(images, expected)
+    one_by_one = [seen.generators[0].synthesize(x[None], None) for x in z(50, 8, seed=3)]
+    torch.testing.assert_close(torch.cat(one_by_one), images)
+
+
+def test_what_is_kept_from_the_call_makes_another_profile(own_cache: Any) -> None:
+    fingerprints = []
+    for scale in (1, 2, 2):
+        with noticed("none") as seen:
+            G = Unknown().eval()
+            G(z(6, 8), scale * z(6, 1, 16, 32))
+        fingerprints.append(seen.generators[0].fingerprint)
+    assert fingerprints[0] != fingerprints[1] == fingerprints[2]
+
+
+class Around(nn.Module):
+    """A generator inside something else, which encodes images and renders nothing by itself."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.ReLU(), nn.Flatten())
+        self.to_latent = nn.Linear(8 * 4 * 4, 6)
+        self.decoder = decoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        codes = self.to_latent(self.encoder(images))
+        return self.decoder([codes], input_is_latent=True, randomize_noise=False)[0]
+
+
+def test_a_nested_generator_is_corrected_and_its_encoder_is_not(own_cache: Any) -> None:
+    with noticed() as seen:
+        net = Around(RosinalityShaped()).eval()
+        net(z(5, 3, 16, 16))
+    (generator,) = seen.generators
+    assert generator.G is net.decoder and generator.adapter.name == "rosinality-stylegan2"
+    assert generator.replay is None  # its own latents are measured, not the encoder's
+    assert seen.corrected == [5] and not hooks(net.encoder)
+
+
+def test_a_network_that_takes_images_is_no_generator(own_cache: Any) -> None:
+    with noticed() as seen:
+        net = nn.Sequential(nn.Conv2d(3, 8, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(8, 3, 4, 2, 1))
+        net.eval()(z(2, 3, 16, 16))
+    assert not seen.generators and "networks seen (Sequential)" in seen.noticing.story()
+
+
+def test_maps_need_not_be_square(own_cache: Any) -> None:
+    G = StyleGAN2Generator()
+    G.synthesis.const = nn.Parameter(z(1, 6, 4, 8))
+    with noticed() as seen:
+        G.eval()(z(4, 8))
+    (generator,) = seen.generators
+    sizes = [(4, 8), (8, 16), (8, 16), (16, 32), (16, 32)]
+    assert [layer.resolution for layer in generator.layers] == sizes
+    assert [layer.index for layer in generator.auto] == [0, 1, 3]
+    assert [layer.index for layer in generator.choose("8x16")] == [1]
+    assert seen.corrected == [4]
+
+
+def test_a_camera_is_no_class(own_cache: Any, build_stylegan2: Any) -> None:
+    G = build_stylegan2(c_dim=5)
+    cameras = z(6, 5, seed=2)
+    with noticed() as seen:
+        G.eval()
+        ws = G.mapping(z(6, G.z_dim), cameras)
+        G.synthesis(ws, noise_mode="random")
+    (generator,) = seen.generators
+    assert generator.classes == 0 and seen.corrected == [6]
+    seen.attachments[0].detach()
+    latent = z(1, G.z_dim, seed=3)
+    image = generator.synthesize(latent, None)
+    each = [G(latent, camera[None], noise_mode="const") for camera in cameras]
+    assert sum(torch.equal(image, other) for other in each) == 1
+
+
+def test_classes_stay_classes(own_cache: Any, build_stylegan2: Any) -> None:
+    G = build_stylegan2(c_dim=5)
+    with noticed() as seen:
+        G.eval()(z(3, G.z_dim), torch.eye(5)[:3])
+    assert seen.generators[0].classes == 5 and seen.generators[0].replay is None
+
+
+def test_a_forward_bound_to_an_instance_is_measured_as_it_runs(
+    own_cache: Any, stylegan2: Any
+) -> None:
+    def forward(self: Any, ws: Tensor, **block_kwargs: Any) -> Tensor:
+        return type(self).forward(self, ws, **block_kwargs)
+
+    with noticed(f"{SPEC},gate=lr:50%") as seen:
+        G = copy.deepcopy(stylegan2).eval()
+        G.synthesis.forward = types.MethodType(forward, G.synthesis)
+        for block in G.synthesis.children():
+            block.forward = types.MethodType(type(block).forward, block)
+        ws = G.mapping(z(8, G.z_dim), None)
+        G.synthesis(ws, noise_mode="const")
+    assert seen.attachments[0].counts[0].samples == 8
+
+
+WAYS = {
+    "G(z)": lambda G: G(z(4, G.z_dim), None, noise_mode="const"),
+    "G.synthesis": lambda G: G.synthesis(G.mapping(z(4, G.z_dim), None), noise_mode="const"),
+    "its forward": lambda G: G.synthesis.forward(
+        G.mapping(z(4, G.z_dim), None), noise_mode="const"
+    ),
+    "in DataParallel": lambda G: nn.DataParallel(G)(z(4, G.z_dim), None, noise_mode="const"),
+    "a copy": lambda G: copy.deepcopy(G)(z(4, G.z_dim), None, noise_mode="const"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("spec", [SPEC, f"{SPEC},gate=lr:0", "truncation:psi=0.5"])
+def test_the_first_call_is_corrected_or_refused(
+    own_cache: Any, stylegan2: Any, spec: str, way: str
+) -> None:
+    G = copy.deepcopy(stylegan2)
+    with torch.no_grad():
+        plain = WAYS[way](G)
+    with noticed(spec) as seen:
+        G.eval()
+        try:
+            first = WAYS[way](G)
+        except GanfixError as error:
+            assert way == "its forward" and "ran outside a call" in str(error)
+            return
+        assert torch.equal(first, WAYS[way](G)) and not torch.equal(first, plain)
+    assert len(seen.attachments) == (2 if way == "a copy" else 1)
+
+
+def test_nothing_is_drawn_from_the_random_streams(own_cache: Any) -> None:
+    with noticed():
+        G = Noisy().eval()
+        torch.manual_seed(0)
+        G(z(4, 8, 1, 1))
+        after = torch.randn(3)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        Noisy()(z(4, 8, 1, 1))  # builds another, which seeds again
+    torch.manual_seed(0)
+    torch.randn(4, 12, 4, 4)
+    assert torch.equal(after, torch.randn(3))
+
+
+def test_the_users_layers_win_over_the_adapters(own_cache: Any, stylegan2: Any) -> None:
+    names = ("synthesis.b8.conv1", "synthesis.b4.conv1")
+    with noticed(word=Word(layers=names)) as seen:
+        G = copy.deepcopy(stylegan2).eval()
+        G(z(3, G.z_dim), None)
+    assert [layer.name for layer in seen.generators[0].auto] == sorted(names)
+    assert seen.generators[0].adapter.name == "nvidia-stylegan2"
+
+
+class Named(StyleGAN2Generator):
+    """genforce's structure under another name."""
+
+
+def test_the_users_adapter_is_tried_whatever_the_class_is_called(own_cache: Any) -> None:
+    with noticed(word=Word(adapter_name="genforce-stylegan2")) as seen:
+        G = Named().eval()
+        G(z(3, 8))
+    assert seen.generators[0].adapter.name == "genforce-stylegan2"
+
+
+def test_in_training_mode_it_is_left_alone_and_the_story_says_so(own_cache: Any) -> None:
+    with noticed() as seen:
+        G = dcgan()
+        G.load_state_dict(G.state_dict())
+        G.train()(z(2, 8, 1, 1))
+    assert not seen.generators
+    assert "Sequential ran in training mode" in seen.noticing.story()
+
+
+def test_latents_that_were_mapped_elsewhere_are_drawn_like_those_seen(own_cache: Any) -> None:
+    """As where a mapping network is a network of its own."""
+    with noticed() as seen:
+        G = Unknown().eval()
+        mapped = 3 + z(40, 8) @ z(8, 8, seed=5)
+        G(mapped, z(40, 1, 16, 32))
+    (generator,) = seen.generators
+    assert generator.replay is not None and generator.latent_shape == (40,)
+    drawn = generator.replay._alike(z(20000, 40, seed=7))
+    torch.testing.assert_close(drawn.mean(0), mapped.mean(0), atol=0.1, rtol=0)
+    torch.testing.assert_close(drawn.T.cov(), mapped.T.cov(), atol=0.8, rtol=0)
+
+
+class Planes(nn.Module):
+    """A generator whose own images are made of the planes that another one inside it returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = RosinalityShaped()
+        self.backbone.to_rgb = nn.Conv2d(6, 12, 1)
+
+    def render(self, z: Tensor) -> Tensor:
+        return self.backbone([z], randomize_noise=False)[0].unflatten(1, (4, 3)).sum(dim=1)
+
+
+def test_what_returns_no_image_is_corrected_where_no_image_is_looked_at(own_cache: Any) -> None:
+    with noticed() as seen:
+        G = Planes().eval()
+        G.render(z(4, 6))
+        assert seen.corrected == [4]
+    with pytest.raises(GanfixError, match=r"returns a tensor \[.*\], no images; .* use seqabl"):
+        attach(G.backbone, "seqc:samples=64")
+
+
+def test_a_traced_generator_takes_every_kind_of_correction(own_cache: Any) -> None:
+    G, latent, noise = Unknown().eval(), z(6, 8), z(6, 1, 16, 32)
+    with torch.no_grad():
+        plain = G(latent, noise)["image"]
+        specs = (f"{SPEC},gate=lr:50%", "truncation:psi=0.5", "steer:from=lr,samples=200")
+        for spec in specs:
+            with attach(G, spec, example=lambda: G(latent, noise)):
+                assert not torch.equal(G(latent, noise)["image"], plain)
+        assert torch.equal(G(latent, noise)["image"], plain)
