@@ -32,6 +32,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "stylegan2_small"
+SCHEMES, WIDTHS = ("light", "dark"), (1280, 400)
 RANKED = "document.getElementById('ranked').textContent.includes('seeds by')"
 LOADED = (
     "[...document.querySelectorAll('.tile img[src]')].length > 0 && "
@@ -130,15 +131,13 @@ def choosing(browser: Browser, network: list[str], out: Path) -> None:
 def looking(browser: Browser, network: list[str], out: Path) -> None:
     """Every view, light and dark, wide and narrow; axe-core on each."""
     print("\nEvery view")
-    file = out / "looked.sqlite"
-    with serving("explore", *network, f"--answers={file}", "--raters=ann", "--num=300") as server:
-        for scheme in ("light", "dark"):
-            for width in (1280, 400):
-                size = {"width": width, "height": 800}
-                with open_page(
-                    browser, server.links["ann"], color_scheme=scheme, viewport=size
-                ) as page:
-                    views(page, out, f"{scheme}-{width}")
+    names = {f"{scheme}{width}": (scheme, width) for scheme in SCHEMES for width in WIDTHS}
+    raters = f"--raters={','.join(names)}"
+    with serving("explore", *network, f"--answers={out / 'looked.sqlite'}", raters) as server:
+        for name, (scheme, width) in names.items():
+            size = {"width": width, "height": 800}
+            with open_page(browser, server.links[name], color_scheme=scheme, viewport=size) as page:
+                views(page, out, f"{scheme}-{width}")
 
 
 def views(page: Page, out: Path, name: str) -> None:
@@ -182,9 +181,6 @@ def views(page: Page, out: Path, name: str) -> None:
     page.keyboard.press("Escape")
     wide = page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     check(f"nothing to scroll sideways for: {name}", wide)
-    page.keyboard.press("g")
-    for key in ("ArrowUp", "p", "ArrowRight", "p"):  # off the path again
-        page.keyboard.press(key)
 
 
 def taking(browser: Browser, network: list[str], checkout: Path, out: Path) -> None:

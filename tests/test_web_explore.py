@@ -18,20 +18,20 @@ import pytest
 import torch
 from generators import ProGANShaped, dcgan
 from PIL import Image
-from prepared import run, uncorrected
-from served import Client, Served, served, start
+from prepared import error, run, uncorrected
+from served import NETWORK, Client, Served, served, start
+from torch import nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
-from ganfix_plugin.correctors.bind import parse_specs
+from ganfix_plugin.correctors.bind import parse_spec, parse_specs
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import ARTIFACT, NORMAL, read
 from ganfix_plugin.web.answers import KEPT, REJECTED
+from ganfix_plugin.web.exploring import sliders
 from ganfix_plugin.web.start import _ready
-from ganfix_plugin.web.studio import Studio
-
-pytestmark = pytest.mark.slow
+from ganfix_plugin.web.studio import Shot, Studio
 
 NUM = 40
 STEER, SEQABL = "steer:samples=200,gate=off,strength=50%", "seqabl:samples=200,lowest=60%"
@@ -86,6 +86,7 @@ def ranked(client: Client, **values: Any) -> list[int]:
     raise AssertionError(order)
 
 
+@pytest.mark.slow
 def test_seeds_are_ranked_from_either_end_and_dealt_at_random(ann: Client, file: Path) -> None:
     high = ranked(ann, by="lr")
     with sqlite3.connect(file) as db:
@@ -97,12 +98,14 @@ def test_seeds_are_ranked_from_either_end_and_dealt_at_random(ann: Client, file:
     assert sorted(shuffled) == list(range(NUM)) and shuffled not in (high, list(range(NUM)))
 
 
+@pytest.mark.slow
 def test_an_image_has_the_pixels_of_the_hosts_own_script_before_and_after(ann: Client) -> None:
     assert np.array_equal(image(ann, "images/7.png"), of(uncorrected(dcgan(), [7])[0]))
     for number, spec in enumerate((STEER, SEQABL)):
         assert np.array_equal(image(ann, "images/7.png", c=number), corrected(spec, 7))
 
 
+@pytest.mark.slow
 def test_numbers_of_a_correction_can_be_set_otherwise(ann: Client) -> None:
     assert "strength" in [x["key"] for x in ann.get("state").json["corrections"][0]["options"]]
     stronger = image(ann, "images/7.png", c=0, **{"o.strength": "100%"})
@@ -111,6 +114,7 @@ def test_numbers_of_a_correction_can_be_set_otherwise(ann: Client) -> None:
     assert np.array_equal(none, image(ann, "images/7.png"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -127,6 +131,7 @@ def test_a_request_can_set_nothing_else(ann: Client, options: dict[str, Any], sa
     assert reply.status == 400 and said in reply.json["error"]
 
 
+@pytest.mark.slow
 def test_what_changed_is_said_in_numbers_and_shown(ann: Client) -> None:
     before, after = image(ann, "images/7.png"), image(ann, "images/7.png", c=1)
     told = ann.get("seeds/7?c=1").json
@@ -138,6 +143,7 @@ def test_what_changed_is_said_in_numbers_and_shown(ann: Client) -> None:
     assert image(ann, "images/7.png", view="heat", by="lr").shape == (16, 16, 3)
 
 
+@pytest.mark.slow
 def test_scores_say_where_in_the_population_any_seed_stands(ann: Client) -> None:
     order = ranked(ann, by="lr")
     first = {row["title"]: row for row in ann.get(f"seeds/{order[0]}").json["scores"]}
@@ -148,6 +154,7 @@ def test_scores_say_where_in_the_population_any_seed_stands(ann: Client) -> None
     assert ann.get(f"seeds/{2**32}").status == 404
 
 
+@pytest.mark.slow
 def test_a_path_goes_over_the_sphere_from_image_to_image(ann: Client) -> None:
     path = {"seeds": "7,9,11", "per": 4}
     for frame, seed in ((0, 7), (4, 9), (8, 11)):
@@ -166,6 +173,7 @@ def test_a_path_goes_over_the_sphere_from_image_to_image(ann: Client) -> None:
     assert ann.get("path/0.png?seeds=7").status == 400
 
 
+@pytest.mark.slow
 def test_jumps_are_the_changes_from_a_frame_to_the_next(ann: Client) -> None:
     path = {"seeds": "7,9", "per": 4, "c": 1}
     jump = ann.get(f"path/2?{urlencode(path)}").json
@@ -181,6 +189,7 @@ def choose(client: Client, *choices: tuple[int, str, str]) -> int:
     return client.ask("POST", "choices", body).status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [
@@ -196,6 +205,7 @@ def test_what_is_no_choice_is_not_taken(ann: Client, body: Any) -> None:
     assert ann.ask("POST", "choices", body).status == 400
 
 
+@pytest.mark.slow
 def test_choices_outlive_a_kill_and_are_labels_for_who_wants_them(tmp_path: Path) -> None:
     file = tmp_path / "answers.sqlite"
     server = start("explore", *ARGUMENTS, f"--answers={file}")
@@ -218,6 +228,7 @@ def test_choices_outlive_a_kill_and_are_labels_for_who_wants_them(tmp_path: Path
     assert [(x.sample, x.label) for x in read(out).items] == [(3, NORMAL), (10**6, ARTIFACT)]
 
 
+@pytest.mark.slow
 def test_what_was_kept_can_be_taken_along_and_made_again(
     server: Served, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,6 +258,42 @@ def test_what_was_kept_can_be_taken_along_and_made_again(
     assert program == "ganfix" and run(*words).exit_code == 0
     for name in names:
         assert (tmp_path / "images" / name).read_bytes() == archive.read(name)
+
+
+def test_ws_go_straight_from_image_to_image(stylegan2: nn.Module) -> None:
+    shot = Shot((3, 5), frame=1, per=4)
+    frame = pixels(Studio(Generator.of(stylegan2)).draw(shot))
+    with torch.no_grad():
+        ws = stylegan2.mapping(latents_of([3, 5], (stylegan2.z_dim,)), None)
+        images = stylegan2.synthesis(ws[:1].lerp(ws[1:], 0.25), noise_mode="const")
+    assert np.array_equal(frame, of(images[0].expand(3, -1, -1)))
+
+
+def test_a_page_gets_the_numbers_of_a_correction_and_nothing_else() -> None:
+    controls = {control["key"]: control for control in sliders(parse_spec("steer:gate=probe:80%"))}
+    assert controls["strength"]["kind"] == "share" and controls["strength"]["value"] == "100%"
+    assert controls["gate"] | {"help": ""} == {
+        "key": "gate",
+        "help": "",
+        "kind": "share",
+        "low": 0,
+        "high": 1,
+        "prefix": "probe:",
+        "value": "80%",
+    }
+    assert not {"profile", "labels", "extractor", "samples", "class"} & controls.keys()
+
+
+def test_images_are_rendered_without_a_page(tmp_path: Path) -> None:
+    out = tmp_path / "images"
+    network = (*NETWORK, "--seeds=5,7", f"--out={out}")
+    assert run("render", *network).exit_code == 0
+    assert np.array_equal(
+        pixels((out / "seed0007.png").read_bytes()), of(uncorrected(dcgan(), [7])[0])
+    )
+    (record,) = json.loads((out / "ganfix.json").read_text())
+    assert record["correct"] == "" and record["corrected_by_seed"] == {"5": False, "7": False}
+    assert "class=3: Sequential has no classes" in error(run("render", *network, "--class=3"))
 
 
 def test_a_correction_that_does_not_suit_the_generator_is_left_out_unless_it_was_asked_for() -> (

@@ -100,6 +100,8 @@ def add_exploring(
         by, end = _one_of("by", [*population.names]), _one_of("end", ENDS)
         scored, ranking = population.scored(by), population.ranking(by)
         seeds = list(ranking.seeds) if ranking else []
+        if scored.failed:
+            seeds = list(population.seeds)
         if end == RANDOM:
             seeds = shuffled(population.seeds, answers.secret, "explore")
         seeds = seeds[::-1] if end == LOW else seeds
@@ -116,7 +118,8 @@ def add_exploring(
             by = _one_of("by", [*population.names])
             content = renderer.png(Shot((seed,), heat=by))
         else:
-            content = renderer.png(Shot((seed,), specs=specs, small="small" in request.args))
+            small = studio.large and "small" in request.args
+            content = renderer.png(Shot((seed,), specs=specs, small=small))
         return Response(content, content_type="image/png")
 
     @app.get("/<rater>/seeds/<int:seed>")

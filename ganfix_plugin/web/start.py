@@ -132,8 +132,12 @@ def explore(
     serve(app, place, len(raters))
     for line in invite(guard, place):
         print(line, flush=True)
-    for name, free in {by: True, "probe": any(map(reads_probe, specs))}.items():
-        if free:
+    for name, measured in {
+        by: True,
+        "probe": any(map(reads_probe, specs)),
+        "lr": any("rates" in spec.corrector.needs for spec in specs),
+    }.items():
+        if measured:
             population.scored(name)
     renderer.run()
 

@@ -23,7 +23,7 @@ from ganfix_plugin.hooks.standalone import bare, random_state_kept
 from ganfix_plugin.pictures.palette import brightest, heat, overlay
 from ganfix_plugin.pictures.sheet import pictured
 from ganfix_plugin.profiling.unit_means import entry_call
-from ganfix_plugin.web.renderer import as_png, encoded
+from ganfix_plugin.web.renderer import SMALL, as_png, encoded
 
 CORRECTIONS = 32  # kept ready, so that a slider that goes back and forth costs a pass only
 _SCALED = 8  # seeds by whose heat maps the colours of all are scaled
@@ -71,6 +71,11 @@ class Studio:
     def draw(self, shot: Shot) -> bytes:
         """A shot as PNG; of the same bits whenever it is drawn."""
         return self._heat(shot) if shot.heat else self.counted(shot)[0]
+
+    @property
+    def large(self) -> bool:
+        """Whether images are larger than a grid shows them."""
+        return max(max(layer.resolution) for layer in self.generator.layers) > SMALL
 
     def counted(self, shot: Shot) -> tuple[bytes, bool]:
         """A shot as PNG, and whether its corrections took it for one to correct."""

@@ -234,7 +234,7 @@ export class Work {
 export function isForPage(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return false;
   if (document.querySelector("dialog[open]")) return false;
-  return !(event.target instanceof HTMLInputElement) || event.target.type !== "text";
+  return !event.target.matches?.("input[type=text], input[type=number], textarea, select");
 }
 
 // Single keys can be switched off, for people whose speech or aids type them by accident.

@@ -73,6 +73,8 @@ const KEYS = {
   c: () => set({ corrected: !settings.corrected }),
   "[": () => strengthen(-1),
   "]": () => strengthen(1),
+  ",": () => strengthen(-1), // where brackets need more than a key
+  ".": () => strengthen(1),
   "+": () => resize(1),
   "-": () => resize(-1),
   "/": () => {
@@ -93,7 +95,7 @@ onKeys((key) => {
 // Keys that may be held down.
 document.addEventListener("keydown", (event) => {
   const { key, target } = event;
-  if (!task || !isForPage(event) || target.matches?.("select, textarea, input[type=range], input[type=number], input[type=radio]")) return;
+  if (!task || !isForPage(event) || target.matches?.("input[type=range], input[type=radio]")) return;
   const moves = /^(Arrow|Home|End|Page)/.test(key);
   if (key === "Escape" && view !== "grid") show("grid");
   else if (key.toLowerCase() === "b" && view === "one" && $("shortcuts").checked) showBefore(true);

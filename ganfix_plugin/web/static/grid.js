@@ -70,6 +70,7 @@ async function rank(fresh) {
       arrange(fresh);
     }
     $("ranked").textContent = rankedText(order);
+    if (complete) announce($("ranked").textContent);
     if (complete && !first && !untouched) offer(order.seeds);
   }
   if (!complete) setTimeout(() => turn === asking && rank(fresh && !order), 1000);
