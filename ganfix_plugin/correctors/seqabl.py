@@ -67,7 +67,7 @@ class SeqablOptions(LayerOptions):
 
 
 def settle(options: SeqablOptions, context: CorrectorContext) -> SeqablOptions:
-    """The rule that ``rate=auto`` comes to: the paper's in all layers, or in none of them."""
+    """The rule that ``rate=auto`` chooses: the paper's in all layers, or in none of them."""
     if options.rate != AUTO:
         return options
     assert context.profile is not None

@@ -65,7 +65,7 @@ class SeqcOptions(Options):
     normalize: str = option(
         "max",
         choice("max", "rank"),
-        "how defective scores come to [0, 1]: max (the paper's), or rank (stronger where raw "
+        "how scores are brought to [0, 1]: max (the paper's), or rank (stronger where raw "
         "scores are small)",
         tune=("rank",),
     )

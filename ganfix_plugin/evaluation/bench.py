@@ -1,8 +1,8 @@
 """Generations rendered once as they are, and again for every correction.
 
 A Fréchet distance between a few hundred images is far from 0 even where nothing is wrong. So there
-is a floor, what as many clean images come to, and what a correction leaves of artifacts is a share
-of the way from there to the uncorrected ones.
+is a floor, the distance of as many clean images, and what a correction leaves of artifacts is a
+share of the way from there to the uncorrected ones.
 """
 
 from __future__ import annotations
@@ -151,12 +151,12 @@ class Labelled:
 
     @cached_property
     def floors(self) -> dict[str, float]:
-        """What as many clean images as there are artifacts come to, by network."""
+        """The distance of as many clean images as there are artifacts, by network."""
         return self._distances(self.others)
 
     @cached_property
     def before(self) -> dict[str, float]:
-        """What the uncorrected artifacts come to, by network."""
+        """The distance of the uncorrected artifacts, by network."""
         return self._distances(self.artifacts.plain.features)
 
     def left(self, artifacts: Mapping[str, Tensor]) -> dict[str, float]:

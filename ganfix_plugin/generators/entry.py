@@ -50,7 +50,7 @@ def with_keywords(
     """A call with those of some arguments that the entry takes, in the place of its own."""
     declared = inspect.signature(entry.forward).parameters
     names = list(declared)
-    anything = any(each.kind is each.VAR_KEYWORD for each in declared.values())
+    anything = any(argument.kind is argument.VAR_KEYWORD for argument in declared.values())
     new, keywords = list(args), dict(kwargs)
     for name, value in more.items():
         if name in names[: len(args)]:
@@ -72,7 +72,7 @@ def of_rows(value: Any, rows: Tensor, n: int) -> Any:
         by_sample = value.dim() > 1 or (value.dim() == 1 and not value.is_floating_point())
         return value[rows.to(value.device)] if by_sample and len(value) == n else value
     if isinstance(value, list | tuple):
-        return type(value)(of_rows(each, rows, n) for each in value)
+        return type(value)(of_rows(item, rows, n) for item in value)
     if isinstance(value, dict):
         return {name: of_rows(each, rows, n) for name, each in value.items()}
     return value
