@@ -6,6 +6,7 @@ import glob
 import hashlib
 import json
 import os
+import pickle
 import platform
 import secrets
 import time
@@ -192,6 +193,23 @@ def _only(arrays: dict[str, Any]) -> Any:
     if len(arrays) != 1 and "z" not in arrays:
         raise ValueError(f"holds {', '.join(arrays) or 'nothing'}, expected an array named z")
     return arrays["z" if "z" in arrays else next(iter(arrays))]
+
+
+def load_weights(path: Path) -> Any:
+    """What a file of weights holds, on the CPU, nothing in it executed: safetensors, or what
+    `torch.save` wrote of tensors, dictionaries and the like.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is something else, damaged, or would execute something.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (*_NO_ARRAY, pickle.UnpicklingError, IndexError) as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"no file of weights ({cause})") from error
 
 
 @contextmanager

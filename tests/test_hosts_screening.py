@@ -18,6 +18,7 @@ from torch import nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError
+from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hosts.screening import Screen
@@ -164,3 +165,11 @@ def test_scripts_without_a_seed_per_image_refuse_it_with_the_reason(network_pick
     assert "--screen 10%: style_mixing.py has no seed per image: only generate.py" in done.stderr
     done = run(EXAMPLES / "pggan_small" / "synthesize.py", "--screen=10%")
     assert done.returncode == 1 and "from one random stream" in done.stderr
+
+
+def test_corrections_that_measure_otherwise_are_refused() -> None:
+    same = parse_specs(["seqabl:samples=200", "steer:samples=200"])
+    Screen.parse("10%").check(same)
+    for other in ("steer:samples=300", "steer:samples=200,class=1", "steer:profile=x.safetensors"):
+        with pytest.raises(GanfixError, match="goes by what is measured for the first --correct"):
+            Screen.parse("10%").check(parse_specs(["seqabl:samples=200", other]))

@@ -83,3 +83,25 @@ def test_a_script_to_be_corrected_ends_in_one_line(checkout: Path, content: byte
     done = subprocess.run(line, cwd=checkout, capture_output=True, text=True, env=os.environ)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"Error: --network {file}: ")
+
+
+def test_what_a_checkout_imports_and_is_not_installed_is_named_with_what_brings_it(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkout / "dnnlib" / "util.py").write_text("import requests\n")
+    (checkout / "net.pkl").write_bytes(CONTENTS["a pickle of a dictionary"])
+    network = checkout / "net.pkl"
+    monkeypatch.setitem(sys.modules, "requests", None)
+    line = error(run("layers", f"--network={network}", f"--host={checkout}", "--device=cpu"))
+    missing = "imports requests, which is not installed; pip install 'ganfix[hosts]'"
+    assert line == f"Error: --network {network}: {missing}"
+    assert "missing    requests" in run("doctor", checkout, "--device=cpu").stdout
+    hidden = (
+        "import sys; sys.modules['requests'] = None; from ganfix_plugin.cli import main; main()"
+    )
+    words = ["run", "--device=cpu", "generate.py", "--network=net.pkl", "--correct=seqabl"]
+    command = [sys.executable, "-c", hidden, *words]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"Error: generate.py: {missing}", done.stderr
+    assert "Traceback" not in done.stderr

@@ -201,7 +201,7 @@ def test_what_is_not_measured_is_not_told() -> None:
 
 
 def test_a_given_profile_is_told_and_not_settings_that_it_was_not_measured_with() -> None:
-    text = str(parse_spec("seqabl:profile=rates.safetensors,samples=64"))
+    text = str(parse_spec("seqabl:samples=64").replaced({"profile": "rates.safetensors"}))
     assert text == "seqabl:profile=rates.safetensors,layers=auto,rate=auto,side=low,dead=with"
 
 
@@ -227,3 +227,39 @@ def test_a_key_that_is_to_vary_must_be_open() -> None:
     assert parse_spec("units", {"units": "6:1"}) == parse_spec("units:units=6:1")
     with pytest.raises(GanfixError, match="sets stop, which is to vary"):
         parse_spec("seqc:stop=2", {"stop": "5"})
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("truncation:profile=x.safetensors", "profile"),
+        ("truncation:samples=200", "samples"),
+        ("random:class=3", "class"),
+        ("none:samples=200", "samples"),
+        ("seqabl:real=photographs", "real"),
+        ("steer:extractor=resnet18", "extractor"),
+        ("truncation:gate=lr:50%,real=photographs", "real"),
+        ("seqabl:profile=x.safetensors,samples=200", "samples"),
+        ("seqc:profile=x.safetensors,class=1", "class"),
+    ],
+)
+def test_a_key_that_would_change_nothing_is_refused(text: str, key: str) -> None:
+    with pytest.raises(GanfixError, match=f"{key}= would change nothing, since .*; leave it out"):
+        parse_spec(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "truncation:gate=lr:50%,samples=200",
+        "truncation:gate=artifact:0.5,real=photographs,samples=200",
+        "seqc:extractor=resnet18,real=photographs,samples=200,class=1",
+        "steer:samples=200,class=1",
+    ],
+)
+def test_a_key_that_changes_something_is_taken(text: str) -> None:
+    parse_spec(text)
+
+
+def test_what_screens_seeds_may_be_told_how_to_measure_beside_any_corrector() -> None:
+    assert parse_spec("none:samples=200", screens=True).options.samples == 200

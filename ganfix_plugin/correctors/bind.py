@@ -16,6 +16,8 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.spec import Options, key_of, keys_text, split_spec
 
 BUNDLE = ".safetensors"
+MEASURING = ("samples", "class", "profile")  # keys that say how to measure
+_LABELLING = ("extractor", "real")  # keys that say how to tell artifacts
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,37 @@ class BoundSpec:
         measured, or where a given profile was measured already, in a way of its own; and the whole
         strength, which goes without saying."""
         measuring = {"samples", "class"}
-        if not self.corrector.needs and not self.options.gate:
-            left_out = {*measuring, "profile"}
+        if not self.measures:
+            left_out = {*MEASURING}
         else:
             left_out = measuring if self.options.profile else {"profile"}
         if self.options.strength == 1:
             left_out = {*left_out, "strength"}
         keys = keys_text(self.options, left_out)
         return f"{self.corrector.name}:{keys}" if keys else self.corrector.name
+
+    @property
+    def measures(self) -> bool:
+        """Whether the corrector or its gate goes by what is measured of the generator."""
+        return bool(self.corrector.needs or self.options.gate)
+
+    def check_effect(self, screens: bool) -> None:
+        """Raise GanfixError if its text sets a key that changes nothing; ``screens``: seeds are
+        screened by how it measures."""
+        gate = self.options.gate
+        asks = "defective" in self.corrector.needs or bool(gate and gate.score == "artifact")
+        name, idle = self.corrector.name, dict[str, str]()
+        if not asks:
+            idle |= dict.fromkeys(_LABELLING, f"{name} asks no classifier here")
+        if not self.measures and not screens:
+            idle |= dict.fromkeys(MEASURING, f"{name} measures nothing here")
+        elif self.options.profile:
+            idle |= dict.fromkeys(("samples", "class"), "profile= is measured already")
+        for key, why in idle.items():
+            if key in self.keys:
+                raise GanfixError(
+                    f"--correct {name}: {key}= would change nothing, since {why}; leave it out"
+                )
 
     def replaced(self, texts: Mapping[str, str]) -> BoundSpec:
         """The same with some keys set otherwise; an empty text sets a key to its default.
@@ -56,15 +81,18 @@ class BoundSpec:
         return _loaded, (self.corrector.name, self.options, self.keys)
 
 
-def parse_spec(text: str, more: Mapping[str, str] | None = None) -> BoundSpec:
+def parse_spec(
+    text: str, more: Mapping[str, str] | None = None, screens: bool = False
+) -> BoundSpec:
     """Parse ``NAME[:key=value,…]``, before anything is loaded.
 
     Args:
         more: the texts of further keys, which the text must leave open.
+        screens: seeds are screened by how it measures, too.
 
     Raises:
         GanfixError: on an unknown corrector or key, a value out of range, or a key that is set
-            although it is to vary.
+            although it is to vary or would change nothing.
     """
     name, texts = split_spec(text)
     for key in more or ():
@@ -77,11 +105,14 @@ def parse_spec(text: str, more: Mapping[str, str] | None = None) -> BoundSpec:
     except GanfixError as error:
         raise GanfixError(f"--correct {error}") from None
     options = _options(corrector, texts, text, corrector.options)
-    return BoundSpec(corrector, options, frozenset(texts))
+    spec = BoundSpec(corrector, options, frozenset(texts))
+    spec.check_effect(screens)
+    return spec
 
 
-def parse_specs(specs: Sequence[str | BoundSpec]) -> list[BoundSpec]:
+def parse_specs(specs: Sequence[str | BoundSpec], screens: bool = False) -> list[BoundSpec]:
     """Parse several ``--correct``, bundles (`export`) among them; bound ones are as they are.
+    Arguments and errors as of `parse_spec`.
 
     Raises:
         GanfixError: as `parse_spec`, and if a bundle is missing, damaged or without specs.
@@ -102,7 +133,7 @@ def parse_specs(specs: Sequence[str | BoundSpec]) -> list[BoundSpec]:
             # Told to read the bundle's numbers.
             bound += [parse_spec(text).replaced({"profile": spec}) for text in bundle.correct]
         else:
-            bound.append(parse_spec(spec))
+            bound.append(parse_spec(spec, screens=screens))
     return bound
 
 

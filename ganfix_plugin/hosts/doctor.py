@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ganfix_plugin.hosts import requirements
 from ganfix_plugin.hosts.compat import needed
 from ganfix_plugin.hosts.devices import resolve_device
 from ganfix_plugin.hosts.generic import GENERIC
@@ -29,6 +30,8 @@ def examine(folder: Path, device: str | None = None) -> Iterator[str]:
     yield f"host       {host.title}"
     yield f"commit     {_commit(checkout)}"
     yield f"device     {situation.device} (PyTorch {torch.__version__})"
+    for module in requirements.missing(host.name):
+        yield f"missing    {module}, which its scripts may import: {requirements.INSTALL}"
     scripts = {
         **dict(fates(checkout)),
         **{name: f"refused: {reason}" for name, reason in host.refused.items()},

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import json
 import math
-import pickle
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.images import to_pixels
+from ganfix_plugin.files import load_weights
 from ganfix_plugin.hooks.forward import called_with
 from ganfix_plugin.hosts.compat import LOCAL_RANK
 from ganfix_plugin.hosts.flags import DETECTOR
@@ -51,7 +49,7 @@ def _load(network: str) -> dict[str, Any]:
     """A model of the zoo with the weights in checkpoints/ (here or in the checkout), or a file of
     weights that is named after such a model."""
     models, path = importlib.import_module("models"), Path(network)
-    name = path.stem if path.suffix in _READERS else network
+    name = path.stem if path.suffix in _ENDINGS else network
     if name not in models.MODEL_ZOO:
         raise GanfixError(f"--network {network}: {name} is not registered in models/model_zoo.py")
     file = next(filter(Path.is_file, _files(network)), None)
@@ -64,25 +62,22 @@ def _load(network: str) -> dict[str, Any]:
     try:
         networks = _networks(file)
         G.load_state_dict(_generator(networks))
-    except (RuntimeError, pickle.UnpicklingError) as error:
-        cause = str(error).splitlines()[0]
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
         raise GanfixError(f"--network {network}: {file} does not fit {name}: {cause}") from error
     return {"G_ema": G, "D": _discriminator(G, networks, file)}
 
 
 def _files(network: str) -> list[Path]:
     """Where a network's weights may be."""
-    if Path(network).suffix in _READERS:
+    if Path(network).suffix in _ENDINGS:
         return [Path(network)]
     zoo = Path(str(importlib.import_module("models").__file__)).parents[1]
     places = (Path("checkpoints"), zoo / "checkpoints")
-    return [place / (network + suffix) for place in places for suffix in _READERS]
+    return [place / (network + suffix) for place in places for suffix in _ENDINGS]
 
 
-_READERS: dict[str, Callable[[Path], Any]] = {
-    ".pth": functools.partial(torch.load, map_location="cpu", weights_only=True),
-    ".safetensors": load_file,
-}
+_ENDINGS = (".pth", ".safetensors")
 
 
 _GENERATORS = ("generator_smooth", "generator")
@@ -90,7 +85,7 @@ _GENERATORS = ("generator_smooth", "generator")
 
 def _networks(file: Path) -> dict[str, Any]:
     """The state dicts in a file, by the names of the networks; or just the generator's."""
-    content: dict[str, Any] = _READERS[file.suffix](file)
+    content: dict[str, Any] = load_weights(file)
     networks: dict[str, Any] = content.get("models", content)
     return networks
 
@@ -142,12 +137,12 @@ def _discriminator(G: Any, networks: dict[str, Any], file: Path) -> Discriminato
         return None
     kind = type(G).__name__.replace("Generator", "Discriminator")
     try:
-        weights = _READERS[file.suffix](beside) if weights is None else weights
+        weights = load_weights(beside) if weights is None else weights
         build = getattr(importlib.import_module("models"), kind)
         D = build(**{key: getattr(G, key) for key in _SHAPE})
         D.load_state_dict(weights)
-    except (AttributeError, RuntimeError, pickle.UnpicklingError) as error:
-        cause = str(error).splitlines()[0]
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"{file}: its discriminator is no {kind} of the same sizes, and not used: {cause}"
         warnings.warn(message, GanfixWarning, stacklevel=2)
         return None

@@ -25,7 +25,7 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 from ganfix_plugin import workers
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.hosts import devices, flags, generic
+from ganfix_plugin.hosts import devices, flags, generic, requirements
 from ganfix_plugin.hosts import host as host_module
 from ganfix_plugin.hosts.console import speak
 from ganfix_plugin.hosts.flags import Flag, MetricOptions
@@ -68,7 +68,7 @@ def run(
         main_spec, session, shown = _prepared(target, arguments, device, module, word)
         asks_for_help = flags.asks_for_help(sys.argv)
         with session.installed(), flags.shown_in_help(*shown):
-            with _missing_network(session):
+            with _missing_network(session), requirements.named(target):
                 status = _run_as_main(main_spec)
             sys.stdout, sys.stderr = streams  # hosts put loggers in their place
             if not status and not asks_for_help:
@@ -110,12 +110,13 @@ def _prepared(
     are the script's then. All errors before it runs are here."""
     values, others = flags.take(arguments, flags.CORRECT)
     screens, others = flags.take(others, flags.SCREEN)
-    specs = tuple(parse_specs(values))
+    specs = tuple(parse_specs(values, screens=bool(screens)))
     screen = None
     if screens:
         from ganfix_plugin.hosts.screening import Screen  # rarely needed, slow to import
 
         screen = Screen.parse(screens[0])
+        screen.check(specs)
     if not getattr(sys.flags, "safe_path", False):  # since Python 3.11
         sys.path[0] = os.getcwd() if module else str(Path(target).resolve().parent)
     main_spec = _find_module(target) if module else _find_script(target)

@@ -17,6 +17,7 @@ from torch import nn
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.hosts import requirements
 from ganfix_plugin.hosts.devices import resolve_device
 from ganfix_plugin.hosts.host import Host, Situation, find_host, opening
 from ganfix_plugin.hosts.session import Run, Session
@@ -81,7 +82,8 @@ def open_networks(
                 f"--network {network}: a file of {host.title} holds weights only and cannot carry "
                 f"code; {_BUNDLE_INSTEAD}"
             )
-        networks = host.load(network)
+        with requirements.named(f"--network {network}"):
+            networks = host.load(network)
         networks["G_ema"] = _ready(networks["G_ema"], network, "cpu")
         yield networks
 
@@ -91,7 +93,9 @@ def _loaded(network: str, checkout: Path | None, device: str) -> Iterator[Mappin
     """The networks of a name, the generator under "G_ema", while they can be used."""
     if not _FUNCTION.fullmatch(network):
         with _host_of(network, checkout, device) as host:
-            yield host.load(network)
+            with requirements.named(f"--network {network}"):
+                networks = host.load(network)
+            yield networks
         return
     with importable((checkout or Path.cwd()).resolve()):
         result = import_callable(network, "--network")()

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ganfix_plugin.artifacts.probes import ProbeChoice, ensure_probe
+from ganfix_plugin.correctors.bind import MEASURING, BoundSpec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import measuring_batch, seed_batches
@@ -70,6 +71,18 @@ class Screen:
                 "goes by the probe of steer"
             )
         return cls(worst, by, bool(colon))
+
+    def check(self, specs: Sequence[BoundSpec]) -> None:
+        """Raise GanfixError if corrections measure otherwise than the first, which it goes by."""
+        for first, spec in ((specs[0], spec) for spec in specs[1:]):
+            for key in {*MEASURING} & spec.keys:
+                name = "class_index" if key == "class" else key
+                if getattr(spec.options, name) != getattr(first.options, name):
+                    raise GanfixError(
+                        f"--screen {self}: goes by what is measured for the first --correct, "
+                        f"{first.corrector.name}, and {spec.corrector.name} has another {key}=; "
+                        "give both the same"
+                    )
 
     def __str__(self) -> str:
         by = "" if self.by == LR else f"{self.by}:"
