@@ -7,24 +7,38 @@ from ganfix_plugin._version import __version__
 from ganfix_plugin.errors import GanfixError
 
 if TYPE_CHECKING:
-    from ganfix_plugin.api import attach, detect, list_correctors, profile
+    from ganfix_plugin.api import attach, detect, latents, list_correctors, prepare, profile
+    from ganfix_plugin.correctors.bind import correction
+    from ganfix_plugin.evaluation.evaluate import evaluate
     from ganfix_plugin.exports import export
     from ganfix_plugin.moved_latents import corrected_latents
+    from ganfix_plugin.pictures.grid import sheet
+    from ganfix_plugin.reporting.report import report
 
-_PUBLIC = {  # by module
-    "api": ("attach", "detect", "list_correctors", "profile"),
+_PUBLIC = {  # by module; no folder or file here may have the name of a function
+    "api": ("attach", "detect", "latents", "list_correctors", "prepare", "profile"),
+    "correctors.bind": ("correction",),
+    "evaluation.evaluate": ("evaluate",),
     "exports": ("export",),
     "moved_latents": ("corrected_latents",),
+    "pictures.grid": ("sheet",),
+    "reporting.report": ("report",),
 }
 __all__ = [
     "GanfixError",
     "__version__",
     "attach",
     "corrected_latents",
+    "correction",
     "detect",
+    "evaluate",
     "export",
+    "latents",
     "list_correctors",
+    "prepare",
     "profile",
+    "report",
+    "sheet",
 ]
 
 

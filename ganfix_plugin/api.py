@@ -7,26 +7,32 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganfix_plugin import registry
+from ganfix_plugin.artifacts.first_use import announce
+from ganfix_plugin.artifacts.prepare import Training, prepared
 from ganfix_plugin.artifacts.ranking import score_batches
 from ganfix_plugin.artifacts.scores import UNRENDERED, Scoring
 from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.correctors.bind import BoundSpec, parse_specs
 from ganfix_plugin.correctors.plan import correction_of
+from ganfix_plugin.correctors.seqc import SeqcOptions, unit_needs
 from ganfix_plugin.errors import GanfixError, GanfixWarning
+from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.generators.find import unwrap
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import BATCH, LatentList
+from ganfix_plugin.generators.latents import BATCH, LatentList, latents_of, like_parameters
 from ganfix_plugin.generators.replay import Seen
 from ganfix_plugin.hooks.attachment import Attachment, attached, baked
 from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.labels import Labels
 from ganfix_plugin.profiling.profile import GATE_RATE, Profile, Settings
 from ganfix_plugin.profiling.store import ensure
 from ganfix_plugin.spec import LayerChoice
@@ -185,6 +191,63 @@ def detect(
     return score_batches(generator, score, LatentList(latents, labels).batches(generator, batch))
 
 
+def latents(
+    G: nn.Module | Generator, seeds: Iterable[int], *, adapter: str | None = None
+) -> Tensor:
+    """The latents z [N, …] that the hosts' scripts draw for seeds, as a generator takes them.
+
+        images = G(ganfix.latents(G, range(12)))
+
+    Seed 5 is what ``generate.py --seeds=5`` renders. Like the generator's parameters: on its
+    device, in half precision if they are.
+
+    Raises:
+        GanfixError: if no adapter knows G.
+    """
+    generator = Generator.of(G, adapter)
+    return like_parameters(generator, latents_of(list(seeds), generator.latent_shape), None)[0]
+
+
+def prepare(
+    G: nn.Module | Generator,
+    *,
+    labels: Labels | None = None,
+    real: Path | str | None = None,
+    extractor: str | None = None,
+    num: int | None = None,
+    top: int | None = None,
+    layers: str | None = None,
+    samples: int | None = None,
+    adapter: str | None = None,
+    exact: bool = False,
+) -> tuple[Profile, Classifier]:
+    """Make what ``seqc`` needs beforehand, as `ganfix prepare` does; what is there is used.
+
+    Args:
+        labels: by people (`ganfix_plugin.labels.read`); by default those that the store has, or
+            else the extremes of ``num`` generations, ``top`` of each kind (1000, 150).
+        real: real images, a folder or zip: for the classifier's third class, and for those labels.
+        extractor: the name of the feature extractor.
+        layers: ``all``, ``auto`` or ``1+2+3``; by default those that ``seqc`` corrects.
+        samples: latents to measure on; by default as many as it takes.
+        adapter: an adapter's name, where none or several recognise G.
+        exact: as in `profile`.
+
+    Returns:
+        What was measured, and the classifier, whose ``held_out`` says how well it does.
+
+    Raises:
+        GanfixError: as of the options, the extractor first, before anything is measured.
+    """
+    generator = Generator.of(G, adapter).measured_exactly(exact)
+    settings = Settings(samples)
+    needs = unit_needs(SeqcOptions(), generator.layers)
+    chosen = generator.choose(layers) if layers else needs.layers
+    training = Training(labels, Path(real) if real else None, extractor, num, top)
+    announce(generator, chosen, settings, needs.scores, None, training)
+    return prepared(generator, chosen, settings, scores=needs.scores, training=training)
+
+
 def list_correctors() -> dict[str, str]:
     """The correctors that are installed, with a line of help each."""
     return {name: correctors.load(name).help for name in registry.names(registry.CORRECTORS)}
@@ -210,9 +273,7 @@ def _opened(
 ) -> tuple[Generator, tuple[Layer, ...]]:
     """A generator and the layers of it that a text or a list of module names asks for."""
     if isinstance(layers, str):
-        generator = G if isinstance(G, Generator) else Generator.of(G, adapter)
-        generator = generator.measured_exactly(exact)
+        generator = Generator.of(G, adapter).measured_exactly(exact)
         return generator, generator.choose(layers)
-    generator = Generator.of(G.G if isinstance(G, Generator) else G, adapter, layers)
-    generator = generator.measured_exactly(exact)
+    generator = Generator.of(G, adapter, layers).measured_exactly(exact)
     return generator, generator.auto

@@ -61,7 +61,7 @@ def corrected_latents(
         GanfixError: on a bad spec, a correction of feature maps, which no latent can carry, a class
             or psi that the generator does not have.
     """
-    generator = G if isinstance(G, Generator) else Generator.of(G, adapter)
+    generator = Generator.of(G, adapter)
     check_class(generator, class_index)
     bound = parse_specs(specs)
     for spec in bound:
@@ -105,6 +105,11 @@ def save_latents(
             np.save(file, latents.numpy())
         else:
             torch.save(latents, file)
+
+
+def entry_name(generator: Generator) -> str:
+    """What a generator's entry takes: "w", or "z"."""
+    return "w" if generator.adapter.styled else "z"
 
 
 SUFFIXES = {

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import cache_folder, read_sealed, save_sealed, write_text
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _TRIES = 5  # of ranks to come together
-LINE_EVERY = 20.0  # seconds between lines that say how far a work is, without a terminal
+# Seconds until a first line says how far a work is, and between all others, without a terminal.
+FIRST_LINE, LINE_EVERY = 5.0, 20.0
 
 
 def rank() -> int:
@@ -213,17 +214,19 @@ class _Bar(tqdm):
 
 
 def progress(steps: Iterable[T], total: int, what: str) -> Iterable[T]:
-    """The same steps, with a progress bar on a terminal and a line now and then elsewhere, both
-    with the time left; of several ranks only the first's."""
+    """The same steps, with a progress bar on a terminal and in a notebook and a line now and then
+    elsewhere, both with the time left; of several ranks only the first's."""
     if rank():
         return steps
-    if getattr(sys.stderr, "isatty", bool)():  # some hosts put a logger there
-        return _Bar(steps, total=total, desc=f"ganfix: {what}", leave=False)
+    notebook = any(kind.__module__ == "tqdm.notebook" for kind in _Bar.__mro__)
+    if notebook or getattr(sys.stderr, "isatty", bool)():  # some hosts put a logger there
+        return _Bar(steps, total=total, desc=f"ganfix: {what}")
     return _told(steps, total, what)
 
 
 def _told(steps: Iterable[T], total: int, what: str) -> Iterator[T]:
-    start = said = time.monotonic()
+    start = time.monotonic()
+    said = start + FIRST_LINE - LINE_EVERY
     for done, step in enumerate(steps):
         now = time.monotonic()
         if done and now - said >= LINE_EVERY:

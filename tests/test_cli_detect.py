@@ -68,6 +68,19 @@ def test_a_percentile_is_the_share_of_seeds_that_are_less_artifact_like(
     assert sum(percentiles) / 40 == pytest.approx(50, abs=1e-3)
 
 
+def test_latents_of_both_sheets_are_saved_in_their_order(
+    run: Any, face: nn.Module, tmp_path: Path
+) -> None:
+    done = run(f"--save-w={tmp_path / 'new' / 'z.npz'}")
+    assert done.exit_code == 0, done.output
+    seeds = [int(row["seed"]) for row in rows(tmp_path)]
+    with np.load(tmp_path / "new" / "z.npz") as arrays:
+        assert arrays["seeds"].tolist() == [*seeds[:3], *seeds[-3:]]
+        expected = ganfix.latents(face, arrays["seeds"].tolist())
+        assert np.array_equal(arrays["z"], expected.numpy())
+    assert "expected a name that ends in .npz, .npy, .pt" in run("--save-w=w.txt").output
+
+
 def test_the_image_of_a_seed_is_the_one_that_the_script_renders(
     run: Any, face: nn.Module, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import time
 import warnings
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,9 +82,7 @@ def line(real: Path, *more: object) -> list[object]:
 
 def test_figures_are_those_of_the_features_of_both_sides(real: Path) -> None:
     G, look = dcgan(), load_extractor(LOOK)
-    found = evaluate(
-        Generator.of(G), real, "0-49", [parse_spec(SPEC)], extractor=LOOK, resamples=20
-    )
+    found = evaluate(G, SPEC, real=real, latents="0-49", extractor=LOOK, resamples=20)
     z = latents_of(range(50), (8, 1, 1))
     with ganfix.attach(G, SPEC), torch.no_grad():
         before, after = look.features(bare(G)(z)), look.features(G(z))
@@ -96,7 +95,7 @@ def test_figures_are_those_of_the_features_of_both_sides(real: Path) -> None:
 
 def test_the_generator_is_left_without_corrections(real: Path) -> None:
     G = dcgan()
-    evaluate(Generator.of(G), real, "0-9", [parse_spec(SPEC)], extractor=LOOK, resamples=0)
+    evaluate(G, SPEC, real=real, latents="0-9", extractor=LOOK, resamples=0)
     assert ganfix.attach(G, SPEC).detach() is None
 
 
@@ -141,8 +140,9 @@ def test_a_gated_correction_stands_beside_rejection_and_truncation(
 def test_rejection_draws_the_seeds_that_follow_until_as_many_are_left_alone(real: Path) -> None:
     G, look, spec = dcgan(), load_extractor(LOOK), f"{SPEC},gate=lr:70%"
     found = evaluate(
-        *(Generator.of(G), real, "0-39", [parse_spec(spec)]),
-        **{"extractor": LOOK, "resamples": 0, "with_alternatives": True},
+        *(G, spec),
+        **{"real": real, "latents": "0-39", "extractor": LOOK, "resamples": 0},
+        with_alternatives=True,
     )
     z = latents_of(range(100), (8, 1, 1))
     with ganfix.attach(G, spec), torch.no_grad():
@@ -330,12 +330,13 @@ def test_what_one_rank_cannot_do_another_does(real: Path, own_cache: Path, tmp_p
 def test_of_more_generations_than_are_kept_the_distance_is_of_all_and_the_rest_of_the_first(
     real: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generator, specs = Generator.of(dcgan()), [parse_spec(f"{SPEC},gate=lr:50%")]
-    options = {"extractor": LOOK, "resamples": 20, "batch": 8, "with_alternatives": True}
-    whole = evaluate(generator, real, "0-79", specs, **options)  # type: ignore[arg-type]
-    first = evaluate(generator, real, "0-31", specs, **options)  # type: ignore[arg-type]
+    G, spec = dcgan(), f"{SPEC},gate=lr:50%"
+    options: dict[str, Any] = {"real": real, "extractor": LOOK, "resamples": 20, "batch": 8}
+    options["with_alternatives"] = True
+    whole = evaluate(G, spec, latents="0-79", **options)
+    first = evaluate(G, spec, latents="0-31", **options)
     monkeypatch.setattr(views, "KEPT", 32)
-    bounded = evaluate(generator, real, "0-79", specs, **options)  # type: ignore[arg-type]
+    bounded = evaluate(G, spec, latents="0-79", **options)
     assert (bounded.record["num"], bounded.record["num_compared"]) == (80, 32)
 
     distance, *others = bounded.figures

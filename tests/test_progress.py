@@ -36,12 +36,13 @@ def test_elsewhere_a_line_is_written_now_and_then(
     monkeypatch.setattr(sys, "stderr", file := io.StringIO())
     for _ in progress(range(10), 10, "rendering"):
         clock[0] += 15
-    # A line at 30, 60, 90, 120 and 150 seconds at most; the last step needs none.
+    # A line after 5 seconds, and then every 20; the last step needs none.
     assert file.getvalue().splitlines() == [
-        "ganfix: rendering: 20%, 2 minutes left",
-        "ganfix: rendering: 40%, 90 seconds left",
-        "ganfix: rendering: 60%, 60 seconds left",
-        "ganfix: rendering: 80%, 30 seconds left",
+        "ganfix: rendering: 10%, 2 minutes left",
+        "ganfix: rendering: 30%, 105 seconds left",
+        "ganfix: rendering: 50%, 75 seconds left",
+        "ganfix: rendering: 70%, 45 seconds left",
+        "ganfix: rendering: 90%, 15 seconds left",
     ]
 
 

@@ -331,9 +331,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_with_real_images_the_figures_are_those_of_evaluate(real: Path, tmp_path: Path) -> None:
     how = ["--extractor=prepared:look", "--resamples=10"]
     page = made(tmp_path, *TINY, f"--correct={SPEC}", f"--real={real}", *how)
-    spec = parse_spec(SPEC)
     found = evaluate(
-        Generator.of(tiny()), real, "0-19", [spec], extractor="prepared:look", resamples=10
+        tiny(), SPEC, real=real, latents="0-19", extractor="prepared:look", resamples=10
     )
     without_spread = re.sub(r" ± \S+", "", page.text)
     for figure in found.figures:

@@ -19,6 +19,7 @@ from ganfix_plugin.files import ready
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import check_class
 from ganfix_plugin.labels import Labels, read
+from ganfix_plugin.moved_latents import check_suffix, corrected_latents, entry_name, save_latents
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.detection import draw, draw_beside
 from ganfix_plugin.profiling.profile import GATE_RATE
@@ -56,6 +57,12 @@ from ganfix_plugin.spec import layer_choice
 @click.option("--labels", type=FILE, help="A label file: say how well the score separates it.")
 @preset("--top", 36, "Images on each contact sheet.")
 @options.exact
+@click.option(
+    "--save-w",
+    type=FILE,
+    help="Also write the ws of these images, the most artifact-like first, for --projected-w and "
+    "other projects: NAME.npz, .npy or .pt as of ganfix latents.",
+)
 def detect(
     network: Network,
     seeds: range,
@@ -66,6 +73,7 @@ def detect(
     labels: Path | None,
     top: int,
     exact: bool,
+    save_w: Path | None,
     **scoring: Any,
 ) -> None:
     """Rank seeds by how artifact-like their images are.
@@ -80,6 +88,9 @@ def detect(
     ends by either rate, and in scores.csv a score and percentile by each.
     """
     plots.needed()
+    if save_w:
+        check_suffix(save_w)
+        ready(save_w)
     how = Scoring(rates[0], layer_choice(layers), **scoring)
     if len(rates) > 1 and by != "lr":
         raise GanfixError(f"--rate: found {len(rates)}, expected one; --by {by} knows no rates")
@@ -104,6 +115,10 @@ def detect(
         if rankings:
             by_rate = {f"R = {rates[0]:g}": ranking, **rankings}
             draw_beside(generator, by_rate, out, network.title, top, class_index)
+        if save_w:
+            ends = list(dict.fromkeys((*ranking.seeds[:top], *ranking.seeds[-top:])))
+            ws = corrected_latents(generator, ends, class_index=class_index)
+            save_latents(save_w, ws, entry_name(generator), ends, "")
     worst, best = ranking.seeds[:5], ranking.seeds[-5:][::-1]
     click.echo(f"{len(seeds)} seeds by {scorer.how}")
     click.echo(f"most artifact-like:  seeds {', '.join(map(str, worst))}, …")
@@ -116,6 +131,8 @@ def detect(
         click.echo(f"by {name}: rank correlation {correlation:+.2f}, {text}")
     pictures = "histogram.png, top.png, bottom.png, heatmaps/" + ", rates.png" * bool(beside)
     click.echo(f"written to {out}: scores.csv, {pictures}")
+    if save_w:
+        click.echo(f"written to {save_w}: {len(ends)} latents")
 
 
 def _by_lr(

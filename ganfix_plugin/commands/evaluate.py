@@ -12,24 +12,15 @@ import click
 from ganfix_plugin.artifacts.latent_files import check_latents
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import FILE, Network, gathers, merged, preset, several, table
-from ganfix_plugin.correctors.bind import BoundSpec, parse_specs
+from ganfix_plugin.commands.options import FILE, Network, gathers, merged, preset, several
+from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.evaluation import evaluate as evaluating
 from ganfix_plugin.evaluation.bench import Trial, held_out
-from ganfix_plugin.evaluation.measures import TITLES as MEASURES
-from ganfix_plugin.features.bootstrap import Figure
-from ganfix_plugin.features.extractors import load_extractor, measuring_extractor
+from ganfix_plugin.evaluation.tables import table
+from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.images import check_images
 from ganfix_plugin.files import ready
-from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.workers import rank
-
-TITLES = {
-    "frechet": "Fréchet distance ↓",
-    "precision": "precision ↑",
-    "recall": "recall ↑",
-    "realism": "realism ↑",
-}
 
 TRIAL: dict[str, Callable[[Trial], str]] = {
     "all to clean": lambda trial: f"{trial.overall:.2f}",
@@ -85,15 +76,12 @@ class Comparison:
     alternatives: bool
     resamples: int
 
-    def of(
-        self, generator: Generator, latents: str, specs: list[BoundSpec], **how: Any
-    ) -> evaluating.Evaluation:
-        """Figures of some latents, uncorrected and corrected; errors as of `evaluate`."""
-        assert self.real
-        how |= {"num_real": self.num_real, "resamples": self.resamples, "judge": self.judge}
-        how["with_alternatives"] = self.alternatives
-        how["extractor"] = self.extractor or measuring_extractor()
-        return evaluating.evaluate(generator, self.real, latents, specs, **how)
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keywords of `evaluating.evaluate`."""
+        named = asdict(self)
+        named["with_alternatives"] = named.pop("alternatives")
+        return named
 
 
 @main.command()
@@ -150,22 +138,20 @@ def evaluate(
     bound = parse_specs(specs)
     assert against.real
     check_images(against.real)
-    latents = latents or f"{how['seed']}-{how['seed'] + (how['num'] or 10_000) - 1}"
-    check_latents(latents)
+    if latents:
+        check_latents(latents)
     labels = merged(files) if files else None
     if out:
         ready(out)
     with network.opened() as generator:
-        evaluation = against.of(generator, latents, bound, share=True, **how)
+        how |= {**against.options, "latents": latents, "share": True}
+        evaluation = evaluating.evaluate(generator, *bound, **how)
         trials: list[Trial] = []
         if labels:
             extractor = load_extractor(evaluation.record["extractor"], generator.discriminator)
             part = held_out(generator, extractor, labels, bound, how["seed"])
             trials = [part.trial(), *([part.trial(*bound)] if bound else [])]
-    about = "{num} generations, {num_real} real images, features of {extractor}"
-    click.echo(about.format_map(evaluation.record))
-    for heading, rows in tables(evaluation):
-        click.echo((f"\n{heading}\n" if heading else "") + table(*rows))
+    click.echo(evaluation)
     if trials:
         click.echo(f"\nlabelled, held out\n{table(*trial_rows(*trials))}")
         evaluation.record["labelled"] = [asdict(trial) for trial in trials]
@@ -174,36 +160,7 @@ def evaluate(
         click.echo(f"written to {out}")
 
 
-def tables(evaluation: evaluating.Evaluation) -> list[tuple[str, list[tuple[str, ...]]]]:
-    """What there is to show, each table with a heading; the first row is the header."""
-    header = ("", "uncorrected", "corrected", "difference")
-    shown = [("", [header, *map(row, evaluation.figures)])]
-    if evaluation.judged:
-        by = f"by the judge, {evaluation.record['judge']}"
-        shown.append((by, [header, *map(row, evaluation.judged)]))
-    if others := evaluation.alternatives:
-        rows = [map(row, figures) for figures in others.values()]
-        cells = [(name[0][0], *(f"{r[2]} ({r[3]})" for r in name)) for name in zip(*rows)]
-        shown.append(("instead of correcting what is flagged", [("", *others), *cells]))
-    if evaluation.measures:
-        names = tuple(MEASURES.values())
-        shown.append(("what the correction keeps", [names, evaluation.measures.cells()]))
-    return shown
-
-
 def trial_rows(*trials: Trial) -> list[tuple[str, ...]]:
     """The table of what corrections do to labelled generations, its header first."""
     cells = [tuple(column(trial) for column in TRIAL.values()) for trial in trials]
     return [tuple(TRIAL), *cells]
-
-
-def row(figure: Figure) -> tuple[str, ...]:
-    """A line of the table."""
-    after, difference = figure.corrected, figure.difference
-    change = "" if difference is None else f"{difference:+.4g}"
-    if figure.interval:
-        low, high = figure.interval
-        change += f" [{low:+.4g}, {high:+.4g}]"
-    spread = [f" ± {deviation:.2g}" for deviation in figure.deviations] or ["", ""]
-    corrected = "" if after is None else f"{after:.4g}{spread[-1]}"
-    return TITLES[figure.name], f"{figure.uncorrected:.4g}{spread[0]}", corrected, change

@@ -11,11 +11,12 @@ import click
 from ganfix_plugin.artifacts import discriminator
 from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import FILE, Network, gathers, preset, several, table
+from ganfix_plugin.commands.options import FILE, Network, gathers, preset, several
 from ganfix_plugin.commands.plot import drawing, out_option, plot, rates_option
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.evaluation import population
+from ganfix_plugin.evaluation.tables import table
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import check_class

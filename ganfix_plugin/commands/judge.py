@@ -8,10 +8,11 @@ import click
 
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import NETWORK_HELP, PNG, merged, preset, table
+from ganfix_plugin.commands.options import NETWORK_HELP, PNG, merged, preset
 from ganfix_plugin.commands.serving import Serving, criteria_option, serving_options
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.evaluation.tables import table
 from ganfix_plugin.files import ready, written
 from ganfix_plugin.pictures.bars import as_text, stacked
 from ganfix_plugin.web.criteria import Criterion

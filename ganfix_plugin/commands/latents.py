@@ -11,7 +11,13 @@ from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import FILE, Network, preset
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.files import ready
-from ganfix_plugin.moved_latents import SUFFIXES, check_suffix, corrected_latents, save_latents
+from ganfix_plugin.moved_latents import (
+    SUFFIXES,
+    check_suffix,
+    corrected_latents,
+    entry_name,
+    save_latents,
+)
 
 
 @main.command()
@@ -51,7 +57,7 @@ def latents(
             corrected_latents(generator, seeds, *corrections, psi=trunc, class_index=class_index)
             for corrections in (bound, ())
         )
-        name = "w" if generator.adapter.styled else "z"
+        name = entry_name(generator)
     save_latents(out, corrected, name, seeds, " ".join(map(str, bound)))
     moved = int((corrected != plain).flatten(1).any(dim=1).sum())
     shape = ", ".join(map(str, corrected.shape))

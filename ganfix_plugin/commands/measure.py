@@ -13,9 +13,10 @@ import ganfix_plugin as ganfix
 from ganfix_plugin import registry
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import EXISTING_FOLDER, FILE, Network, preset, table
+from ganfix_plugin.commands.options import EXISTING_FOLDER, FILE, Network, preset
 from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.evaluation.tables import table
 from ganfix_plugin.files import ready
 from ganfix_plugin.profiling.rates import import_rates as read_rates
 from ganfix_plugin.spec import Options, key_of, option_text

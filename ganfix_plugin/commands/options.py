@@ -200,10 +200,3 @@ def samples(help: str = "Latents of the profile.") -> Decorator:
     """``--samples``."""
     until = "[default: until two halves of them agree, at most 10000]"
     return click.option("--samples", type=COUNT, help=f"{help} {until}")
-
-
-def table(*rows: Sequence[object]) -> str:
-    """Rows as aligned columns, the first one being the header."""
-    lines = [list(map(str, row)) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

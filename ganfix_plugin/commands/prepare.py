@@ -7,27 +7,17 @@ from typing import Any
 
 import click
 
+from ganfix_plugin import api
 from ganfix_plugin.artifacts import prepare as preparing
 from ganfix_plugin.artifacts.defective_scores import score_units
-from ganfix_plugin.artifacts.first_use import announce
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import (
-    COUNT,
-    FILE,
-    Fraction,
-    Network,
-    gathers,
-    merged,
-    preset,
-    table,
-)
-from ganfix_plugin.correctors.seqc import SeqcOptions, unit_needs
+from ganfix_plugin.commands.options import COUNT, FILE, Fraction, Network, gathers, merged, preset
+from ganfix_plugin.evaluation.tables import table
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.files import ready
 from ganfix_plugin.labels import keep
-from ganfix_plugin.profiling.profile import Settings
 from ganfix_plugin.profiling.store import classifier_path
 
 
@@ -101,16 +91,7 @@ def score(
 @options.samples("Latents to measure on.")
 @click.option("--layers", help="all, auto, or as 1+2+3.  [default: those that seqc corrects]")
 @options.exact
-@gathers(
-    training=lambda real, extractor, num, top: preparing.Training(None, real, extractor, num, top)
-)
-def prepare(
-    network: Network,
-    training: preparing.Training,
-    samples: int | None,
-    layers: str | None,
-    exact: bool,
-) -> None:
+def prepare(network: Network, exact: bool, **how: Any) -> None:
     """Make what --correct seqc needs beforehand, without a person.
 
     \b
@@ -121,17 +102,11 @@ def prepare(
     most and fewest active low-rate neurons (with --real: the least and the most realistic) are
     labelled. Each step is kept: stopped, it goes on from there.
     """
-    settings = Settings(samples)
     with network.opened() as generator:
-        generator = generator.measured_exactly(exact)
-        needs = unit_needs(SeqcOptions(), generator.layers)
-        chosen = generator.choose(layers) if layers else needs.layers
-        announce(generator, chosen, settings, needs.scores, None, training)
-        _, head = preparing.prepared(
-            generator, chosen, settings, scores=needs.scores, training=training
-        )
+        _, head = api.prepare(generator, exact=exact, **how)
         _show(head)
         head.warn(generator.command("label"))
+    samples = how["samples"]
     keys = [] if samples is None else [f"samples={samples}"]  # which profiles are kept by
     keys += ["exact=yes"] if exact else []
     keys += [f"extractor={head.extractor}"] if ":" in head.extractor else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,24 +12,24 @@ import click
 from click.core import ParameterSource
 
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.evaluate import Comparison, features_options, num_real_option, tables
+from ganfix_plugin.commands.evaluate import Comparison, features_options, num_real_option
 from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import PATH, Network, gathers, preset
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.images import check_images
-from ganfix_plugin.files import ready, write_text
-from ganfix_plugin.generators.latents import check_class
-from ganfix_plugin.reporting.page import NAME, Measured, Setting, needed, page
-from ganfix_plugin.reporting.study import Study, study
+from ganfix_plugin.files import ready
+from ganfix_plugin.reporting import report as reporting
+from ganfix_plugin.reporting.page import NAME, needed
+from ganfix_plugin.reporting.study import Study
 
 
 @main.command()
 @options.network
 @options.correct("A correction; several are applied in a row.")
 @click.option("--out", type=PATH, required=True, help="The folder to write report.html to.")
-@options.seed_range(2000)
-@preset("--top", 12, "Images of each end of the ranking.", type=click.IntRange(1, 100))
+@options.seed_range(reporting.SEEDS)
+@preset("--top", reporting.TOP, "Images of each end of the ranking.", type=click.IntRange(1, 100))
 @click.option(
     "--samples",
     type=click.IntRange(2),
@@ -62,7 +63,6 @@ def report(
     """
     needed()
     bound = parse_specs(specs)
-    latents = f"{seeds.start}-{seeds.stop - 1}"
     if against.real:
         check_images(against.real)
         if len(seeds) < 2:
@@ -73,23 +73,24 @@ def report(
     ready(out, folder=True)
     path = ready(out / NAME)
     with network.opened() as generator:
-        check_class(generator, class_index)
-        measured = None
-        if against.real:
-            evaluation = against.of(generator, latents, bound)
-            measured = Measured(tables(evaluation), evaluation.record)
-        samples = samples or bound[0].options.samples
-        result = study(generator, bound, seeds, top, samples, class_index)
-        commands = _commands(context, latents, result, samples)
-        setting = Setting(network.title, commands, str(generator.device), measured)
-        write_text(path, page(result, setting))
+        reporting.report(
+            generator,
+            *bound,
+            seeds=seeds,
+            top=top,
+            samples=samples,
+            class_index=class_index,
+            name=network.title,
+            commands=functools.partial(_commands, context),
+            **against.options,
+        ).save(path)
     click.echo(f"written to {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
-def _commands(
-    context: click.Context, latents: str, result: Study, samples: int | None
-) -> list[tuple[str, str]]:
+def _commands(context: click.Context, result: Study) -> list[tuple[str, str]]:
     """What to type to make the page again, and each part of it by itself."""
+    ranked_seeds, samples = result.ranking.seeds, result.profile.settings.samples
+    latents = f"{min(ranked_seeds)}-{max(ranked_seeds)}"
     values = {option.opts[0]: context.params[str(option.name)] for option in context.command.params}
     as_given = {
         option.opts[0]: context.params[str(option.name)]

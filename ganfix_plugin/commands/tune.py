@@ -14,9 +14,10 @@ from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.evaluate import trial_rows
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import FOLDER, PATH, Network, merged, preset, table
+from ganfix_plugin.commands.options import FOLDER, PATH, Network, merged, preset
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.evaluation import tune as tuning
+from ganfix_plugin.evaluation.tables import table
 from ganfix_plugin.files import ready, write_text
 from ganfix_plugin.pictures import plots
 

@@ -20,10 +20,11 @@ from ganfix_plugin.artifacts.unit_scores import (
 )
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import FILE, PATH, Network, gathers, preset, table
+from ganfix_plugin.commands.options import FILE, PATH, Network, gathers, preset
 from ganfix_plugin.commands.plot import drawing, out_option, plot
 from ganfix_plugin.correctors.units import UnitList, numbered
 from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.evaluation.tables import table
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.images import check_images
 from ganfix_plugin.files import ready

@@ -13,7 +13,7 @@ from typing import Any
 from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.correctors.corrector import Corrector
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.spec import Options, key_of, keys_text, split_spec
+from ganfix_plugin.spec import Options, key_of, keys_text, option_text, split_spec
 
 BUNDLE = ".safetensors"
 MEASURING = ("samples", "class", "profile")  # keys that say how to measure
@@ -108,6 +108,28 @@ def parse_spec(
     spec = BoundSpec(corrector, options, frozenset(texts))
     spec.check_effect(screens)
     return spec
+
+
+def correction(name: str, **options: Any) -> BoundSpec:
+    """What ``--correct NAME:key=value,…`` says, in Python.
+
+        ganfix.attach(G, ganfix.correction("seqabl", lowest=0.3, layers="4x4+8x8", strength=0.5))
+
+    Args:
+        name: of a corrector.
+        options: its keys, with values as numbers, yes/no keys as booleans, or as the texts that
+            ``--correct`` takes. ``class`` and ``from`` are words of Python's own: ``class_index``
+            and ``source``. None leaves a key at its default.
+
+    Returns:
+        What every function takes in the place of a spec's text; ``str`` of it is that text.
+
+    Raises:
+        GanfixError: as `parse_spec`.
+    """
+    declared = {field.name: key_of(field) for field in fields(correctors.load(name).options)}
+    given = {key: value for key, value in options.items() if value is not None}
+    return parse_spec(name, {declared.get(k, k): option_text(v) for k, v in given.items()})
 
 
 def parse_specs(specs: Sequence[str | BoundSpec], screens: bool = False) -> list[BoundSpec]:

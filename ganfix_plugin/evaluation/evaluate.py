@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganfix_plugin._version import __version__
 from ganfix_plugin.artifacts.latent_files import read_latents, seeds_in
-from ganfix_plugin.correctors.bind import BoundSpec
+from ganfix_plugin.correctors.bind import BoundSpec, parse_specs
 from ganfix_plugin.evaluation.alternatives import alternatives
-from ganfix_plugin.evaluation.measures import Measures
+from ganfix_plugin.evaluation.measures import TITLES, Measures
+from ganfix_plugin.evaluation.tables import row, table
 from ganfix_plugin.evaluation.views import JUDGE, SIDES, Views
 from ganfix_plugin.features.bootstrap import RESAMPLES, Bootstrap, Figure, frechet, mean
-from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.features.extractors import load_extractor, measuring_extractor
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.kinds import Kinds
 from ganfix_plugin.features.manifold import K, Manifold
@@ -29,6 +30,7 @@ from ganfix_plugin.files import write_text
 from ganfix_plugin.generators.generator import Generator
 
 log = logging.getLogger("ganfix")
+NUM = 10_000  # generations, where nobody says how many
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,29 @@ class Evaluation:
     alternatives: Mapping[str, tuple[Figure, ...]] = field(default_factory=dict)
     measures: Measures | None = None
 
+    def __str__(self) -> str:
+        """All figures, as `ganfix evaluate` prints them."""
+        about = "{num} generations, {num_real} real images, features of {extractor}"
+        parts = [about.format_map(self.record)]
+        parts += [f"{heading}\n" * bool(heading) + table(*rows) for heading, rows in self.tables()]
+        return "\n\n".join(parts)
+
+    def tables(self) -> list[tuple[str, list[tuple[str, ...]]]]:
+        """What there is to show, each table with a heading; the first row is the header."""
+        header = ("", "uncorrected", "corrected", "difference")
+        shown = [("", [header, *map(row, self.figures)])]
+        if self.judged:
+            by = f"by the judge, {self.record['judge']}"
+            shown.append((by, [header, *map(row, self.judged)]))
+        if others := self.alternatives:
+            rows = [map(row, figures) for figures in others.values()]
+            cells = [(name[0][0], *(f"{r[2]} ({r[3]})" for r in name)) for name in zip(*rows)]
+            shown.append(("instead of correcting what is flagged", [("", *others), *cells]))
+        if self.measures:
+            names = tuple(TITLES.values())
+            shown.append(("what the correction keeps", [names, self.measures.cells()]))
+        return shown
+
     def save(self, path: Path) -> None:
         """Write figures and record as JSON, whole or not at all."""
         parts: dict[str, Any] = {"results": _values(self.figures)}
@@ -66,12 +91,11 @@ def _values(figures: Sequence[Figure]) -> dict[str, dict[str, float]]:
 
 
 def evaluate(
-    generator: Generator,
-    real: Path,
-    latents: str,
-    specs: Sequence[BoundSpec] = (),
-    *,
-    extractor: str | None,
+    G: nn.Module | Generator,
+    *specs: str | BoundSpec,
+    real: Path | str,
+    latents: str | None = None,
+    extractor: str | None = None,
     judge: str | None = None,
     num: int | None = None,
     num_real: int | None = None,
@@ -80,18 +104,21 @@ def evaluate(
     batch: int = PAIR_BATCH,
     share: bool = False,
     with_alternatives: bool = False,
+    adapter: str | None = None,
 ) -> Evaluation:
-    """Compare generations of given latents, uncorrected and corrected, with real images.
+    """Compare generations of the same latents, uncorrected and corrected, with real images.
+
+        print(ganfix.evaluate(G, "seqabl:gate=lr:70%", real="ffhq.zip", num=2000))
 
     Memory does not grow with the number of latents: what compares single images, which is all but
     the Fréchet distance, is measured on the first `KEPT` of them.
 
     Args:
-        generator: it is left as it was.
-        real: a folder or zip of images of the generator's size.
-        latents: as `latent_files.read_latents` takes them.
+        G: it is left as it was.
         specs: corrections, in order; none measures the generator as it is.
-        extractor: of features, by name; None is the default one.
+        real: a folder or zip of images of the generator's size.
+        latents: as `latent_files.read_latents` takes them; by default 10,000 seeds, or ``num``.
+        extractor: of features, by name; by default Inception where it is at hand, FID's own.
         judge: another one, which had no part in the correction; it sees the same images.
         num: at most this many latents, from the top.
         num_real: this many of the real images, chosen by the seed; all by default.
@@ -104,23 +131,28 @@ def evaluate(
         with_alternatives: also measure rejection and truncation in the place of a gated
             correction, if the latents are seeds; further seeds are rendered for it.
 
+        adapter: an adapter's name, where none or several recognise G.
+
     Raises:
         GanfixError: on a spec that does not suit the generator, latents of another width, missing
             or too few images, features that are no numbers.
     """
+    generator, bound = Generator.of(G, adapter), parse_specs(specs)
+    latents = latents or f"{seed}-{seed + (num or NUM) - 1}"
     chosen = read_latents(latents, generator, num)
-    named = {"": extractor, JUDGE: judge} if judge else {"": extractor}
+    looking = {"": extractor or measuring_extractor()}
+    named = {**looking, JUDGE: judge} if judge else looking
     networks = {
         ending: load_extractor(name, generator.discriminator).to(generator.device)
         for ending, name in named.items()
     }
     views = Views(generator, networks, batch, None if share else (0, 1))
-    real_rows = views.of_real(real, num_real, seed)
-    done = views.of(chosen, latents, specs)
+    real_rows = views.of_real(Path(real), num_real, seed)
+    done = views.of(chosen, latents, bound)
     compared_on = len(done.rows["uncorrected"])
     if compared_on < len(chosen):
         log.info("all but the Fréchet distance: of the first %d generations", compared_on)
-    if specs and resamples:
+    if bound and resamples:
         log.info("intervals: %d resamples of %d generations", resamples, compared_on)
     where = generator.device if generator.device.type == "cuda" else torch.device("cpu")
     how = Bootstrap(resamples, seed)
@@ -130,20 +162,20 @@ def evaluate(
         return figures(of_real, [side.to(where) for side in sides], how, more)
 
     def of_sides(ending: str) -> tuple[Figure, ...]:
-        names = [side + ending for side in (SIDES if specs else SIDES[:1])]
+        names = [side + ending for side in (SIDES if bound else SIDES[:1])]
         more = [done.sums[name].to(where) for name in names if name in done.sums]
         return compared(ending, *(done.rows[name] for name in names), more=more)
 
     by_network = [of_sides(ending) for ending in networks]
     measures, instead = None, {}
-    if specs:
+    if bound:
         # Content and identity by the last of the networks: the judge, if there is one.
         before, after = (done.rows[side + [*networks][-1]] for side in SIDES)
         kinds = Kinds.among(before)
         measures = Measures.of(before, after, done.rows["changes"], kinds, before.mean(dim=0))
         seeds = [] if os.path.isfile(latents) else seeds_in(latents)
         if with_alternatives and seeds:
-            instead = alternatives(views, chosen, done, specs, max(seeds) + 1)
+            instead = alternatives(views, chosen, done, bound, max(seeds) + 1)
     record = {
         "generator": generator.fingerprint,
         "correct": done.texts,
@@ -157,7 +189,7 @@ def evaluate(
         "extractor": networks[""].name,
         "judge": judge,
         "k": K,
-        "resamples": resamples if specs else 0,
+        "resamples": resamples if bound else 0,
         "seed": seed,
     }
     return Evaluation(

@@ -52,18 +52,23 @@ class Generator:
     @classmethod
     def of(
         cls,
-        G: nn.Module,
+        G: nn.Module | Generator,
         adapter_name: str | None = None,
         layers: Sequence[str] | None = None,
         discriminator: nn.Module | None = None,
         seen: Seen | None = None,
         guess: bool = True,
     ) -> Generator:
-        """A generator in evaluation mode, with the adapter of `recognise`, which see.
+        """A generator in evaluation mode, with the adapter of `recognise`, which see; a `Generator`
+        is itself, unless ``layers`` says how else it is to be seen.
 
         Raises:
             GanfixError: if it cannot be called, several adapters match, or G is in training mode.
         """
+        if isinstance(G, Generator):
+            if layers is None:
+                return G
+            G = G.G
         G = unwrap(G)
         if G.training:
             raise GanfixError(

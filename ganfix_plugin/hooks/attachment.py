@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -64,6 +64,30 @@ class Attachment(AbstractContextManager["Attachment"]):
         while self._places:
             hooks, key = self._places.pop()
             hooks.pop(key, None)
+
+    @contextmanager
+    def disable(self) -> Iterator[None]:
+        """In here the generator runs uncorrected, and its copies that are made in here stay so.
+
+            with attachment.disable():
+                before = G(z)
+
+        For all threads; hooks of others stay, and afterwards all have the order that they had.
+        """
+        ours = {(id(table), key) for table, key in self._places}
+        tables = {id(table): (table, list(table.items())) for table, _ in self._places}
+        for table, key in self._places:
+            table.pop(key, None)
+        _recompile()
+        try:
+            yield
+        finally:
+            for place, (table, before) in tables.items() if self._places else ():
+                kept = [(key, x) for key, x in before if key in table or (place, key) in ours]
+                added = [(key, x) for key, x in table.items() if key not in dict(before)]
+                table.clear()
+                table.update([*kept, *added])
+            _recompile()
 
     def __exit__(self, *exception: object) -> None:
         self.detach()

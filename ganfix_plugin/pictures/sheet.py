@@ -56,9 +56,10 @@ def sheet(title: str, note: str, bands: Sequence[Band], size: int = 96) -> Image
     left = _MARGIN + (_LABEL if any(row.name or row.note for row in rows) else 0)
     large, plain, small = (ImageFont.load_default(points) for points in (22, 14, 12))
     title, lefts = title.translate(_SIGNS), [left + at * (size + _GAP) for at in range(columns + 1)]
-    width = max(lefts[-1] + _MARGIN - _GAP, 420, 2 * _MARGIN + int(large.getlength(title)))
+    least = max(420, 2 * _MARGIN + int(large.getlength(title))) if title or note else 0
+    width = max(lefts[-1] + _MARGIN - _GAP, least)
     notes = _wrapped(note.translate(_SIGNS), small, width - 2 * _MARGIN)
-    head = _MARGIN + 34 + 16 * len(notes) + 10
+    head = _MARGIN + (44 + 16 * len(notes) if title or note else 0)
     canvas = Image.new("RGB", (width, head + sum(_height(band, size) for band in bands)), PAPER)
     draw = ImageDraw.Draw(canvas)
     draw.text((_MARGIN, _MARGIN - 4), title, INK, large)
