@@ -328,6 +328,8 @@ def main() -> None:
     parser.add_argument("--checkout", type=Path, default=EXAMPLE, help="of stylegan2-ada-pytorch")
     parser.add_argument("--network", help="another network, for --only times")
     parser.add_argument("--host", help="its checkout")
+    parser.add_argument("--correct", action="append", default=[], help="its corrections")
+    parser.add_argument("--samples", help="latents for its LR count")
     parser.add_argument("--num", type=int, default=10_000, help="seeds to scroll through")
     parts = ["choose", "look", "take", "scroll", "times"]
     parser.add_argument("--only", nargs="*", default=parts, choices=parts)
@@ -353,6 +355,8 @@ def main() -> None:
             scrolling(browser, network, out, given.num)
         if "times" in given.only:
             named = [f"--network={given.network}", f"--host={given.host}", "--device=cpu"]
+            named += [f"--correct={spec}" for spec in given.correct]
+            named += [f"--samples={given.samples}"] if given.samples else []
             timing(browser, named if given.network else network, out, 0.3)
         browser.close()
     print(f"\n{len(failures)} failures" if failures else "\nAll as it should be")

@@ -284,6 +284,12 @@ def test_a_page_gets_the_numbers_of_a_correction_and_nothing_else() -> None:
     assert not {"profile", "labels", "extractor", "samples", "class"} & controls.keys()
 
 
+def test_what_would_do_nothing_is_an_error(tmp_path: Path) -> None:
+    where = (*NETWORK, f"--answers={tmp_path / 'a.sqlite'}", "--port=0")
+    assert "needs real images" in error(run("explore", *where, "--extractor=resnet18"))
+    assert "no key strenght" in error(run("explore", *where, "--correct=steer:strenght=1"))
+
+
 def test_images_are_rendered_without_a_page(tmp_path: Path) -> None:
     out = tmp_path / "images"
     network = (*NETWORK, "--seeds=5,7", f"--out={out}")

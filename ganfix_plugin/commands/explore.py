@@ -12,6 +12,7 @@ from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import NETWORK_HELP, merged, preset
 from ganfix_plugin.commands.serving import Serving, serving_options
 from ganfix_plugin.correctors.bind import parse_specs
+from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.images import check_images
 from ganfix_plugin.generators.latents import check_class
 from ganfix_plugin.labels import keep
@@ -27,7 +28,12 @@ CORRECTIONS = ("steer", "seqabl", "truncation")
     required=False,
 )
 @serving_options
-@preset("--num", 2000, "Generations to rank, seeds 0 on; all others can be looked at, too.")
+@preset(
+    "--num",
+    2000,
+    "Generations to rank, seeds 0 on; all others can be looked at, too.",
+    type=click.IntRange(1, 100_000),
+)
 @click.option("--real", type=options.PATH, help="Real images, a folder or zip: rank by realism.")
 @options.extractor
 @options.labels("Labels to tell artifacts by; they are kept, as by ganfix fit.")
@@ -58,6 +64,8 @@ def explore(
     labels = merged(files) if files else None
     if real:
         check_images(real)
+    elif extractor:
+        raise GanfixError("--extractor: needs real images; name them by --real")
     with serving.opened(network) as (generator, answers, place, raters):
         from ganfix_plugin.web import start
 

@@ -42,7 +42,11 @@ function show(name, seed) {
     openSeed(seed);
     $("one-title").focus();
   } else if (name === "path") openPath();
-  else openTake().then(() => $("take-title").focus(), (error) => notice(`${error.message}.`));
+  else
+    openTake().then(
+      () => $("take-title").focus(),
+      (error) => notice(`${error.message}.`),
+    );
 }
 
 function go(key) {
@@ -99,13 +103,17 @@ document.addEventListener("keydown", (event) => {
   const moves = /^(Arrow|Home|End|Page)/.test(key);
   if (key === "Escape" && view !== "grid") show("grid");
   else if (key.toLowerCase() === "b" && view === "one" && $("shortcuts").checked) showBefore(true);
-  else if (moves && view === "path") stepFrame({ ArrowLeft: -1, ArrowRight: 1, Home: -1e6, End: 1e6 }[key] ?? 0);
+  else if (moves && view === "path")
+    stepFrame({ ArrowLeft: -1, ArrowRight: 1, Home: -1e6, End: 1e6 }[key] ?? 0);
   else if (moves && (view === "grid" || /^Arrow(Left|Right)|Home|End/.test(key))) go(key);
   else if (key === " " && view === "path" && !(target instanceof HTMLButtonElement)) play();
   else return;
   event.preventDefault();
 });
-document.addEventListener("keyup", ({ key }) => key.toLowerCase() === "b" && view === "one" && showBefore(false));
+document.addEventListener(
+  "keyup",
+  ({ key }) => key.toLowerCase() === "b" && view === "one" && showBefore(false),
+);
 for (const field of document.querySelectorAll("#note, #go, #stops")) {
   field.addEventListener("keydown", ({ key }) => key === "Escape" && $("stage").focus());
 }

@@ -1,7 +1,19 @@
 // The grid: thousands of tiles, of which only those exist that are seen.
 
 import { $, announce, ask, count, element } from "./common.js";
-import { Loader, choiceOf, choiceText, choices, imageUrl, listen, query, set, settings, spec, task } from "./lab.js";
+import {
+  Loader,
+  choiceOf,
+  choiceText,
+  choices,
+  imageUrl,
+  listen,
+  query,
+  set,
+  settings,
+  spec,
+  task,
+} from "./lab.js";
 
 const GAP = 6;
 const OVER = 1; // rows above and below that exist too, so that the focus can move there
@@ -16,7 +28,8 @@ let onOpen;
 const columns = () => Math.max(1, Math.floor(($("tiles").clientWidth + GAP) / (settings.size + GAP)));
 const step = () => ($("tiles").clientWidth + GAP) / columns(); // tiles share what is left over
 export const seedAt = (place) => (shown ? shown[place] : place);
-const length = () => (shown ? shown.length : Math.min(task.last_seed + 1, Math.floor(TALLEST / step()) * columns()));
+const length = () =>
+  shown ? shown.length : Math.min(task.last_seed + 1, Math.floor(TALLEST / step()) * columns());
 export const current = () => seedAt(here);
 
 export function startGrid(opened) {
@@ -40,7 +53,8 @@ export function startGrid(opened) {
     $("corrected").checked = settings.corrected;
     name();
     if (what.some((name) => ["by", "end"].includes(name))) rank(true);
-    else if (what.some((name) => ["only", "size", "corrected", "c", "options"].includes(name))) arrange(what.includes("only"));
+    else if (what.some((name) => ["only", "size", "corrected", "c", "options"].includes(name)))
+      arrange(what.includes("only"));
     else if (what.includes("choices")) mark();
   });
   rank(true);
@@ -49,7 +63,10 @@ export function startGrid(opened) {
 // The ends of a ranking are called by what its score finds.
 function name() {
   const { bad } = task.scores.find(({ name }) => name === settings.by);
-  for (const [end, word] of [["high", "most"], ["low", "least"]]) {
+  for (const [end, word] of [
+    ["high", "most"],
+    ["low", "least"],
+  ]) {
     $("end").querySelector(`[value="${end}"]`).textContent = `${word} ${bad} first`;
   }
 }
@@ -114,7 +131,9 @@ function arrange(fresh) {
 function rankedText({ done, total, failed, how }) {
   if (failed) return `Cannot be ranked so: ${failed}`;
   if (done === total) return `${count(total)} seeds by ${how}`;
-  return how ? `Scored ${count(done)} of ${count(total)} seeds …` : "Measuring what this score needs; the terminal says how far it is …";
+  return how
+    ? `Scored ${count(done)} of ${count(total)} seeds …`
+    : "Measuring what this score needs; the terminal says how far it is …";
 }
 
 function clear() {
@@ -141,7 +160,9 @@ export function fill() {
   for (const place of [...tiles.keys()]) {
     if ((place < first || place >= last) && String(place) !== focused) remove(place);
   }
-  const seen = (place) => Math.floor(place / wide) * high + high > top && Math.floor(place / wide) * high < top + $("stage").clientHeight;
+  const seen = (place) =>
+    Math.floor(place / wide) * high + high > top &&
+    Math.floor(place / wide) * high < top + $("stage").clientHeight;
   for (let place = first; place < last; place += 1) {
     if (!tiles.has(place)) tiles.set(place, tile(place));
     const button = tiles.get(place);
@@ -159,7 +180,12 @@ const url = (seed) => imageUrl(seed, { small: 1, ...(settings.corrected ? spec(s
 
 function tile(place) {
   const image = element("img", { alt: "" });
-  const button = element("button", { type: "button", class: "tile", "data-place": place, "data-seed": seedAt(place) }, image, element("span", { class: "mark" }));
+  const button = element(
+    "button",
+    { type: "button", class: "tile", "data-place": place, "data-seed": seedAt(place) },
+    image,
+    element("span", { class: "mark" }),
+  );
   button.addEventListener("click", () => {
     here = place;
     onOpen(seedAt(place));
@@ -200,7 +226,14 @@ export function focusTile(place = here) {
 export function move(key, rows = 1) {
   const wide = columns();
   const page = Math.max(1, Math.floor($("stage").clientHeight / step())) * wide;
-  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -wide * rows, ArrowDown: wide * rows, PageUp: -page, PageDown: page };
+  const steps = {
+    ArrowLeft: -1,
+    ArrowRight: 1,
+    ArrowUp: -wide * rows,
+    ArrowDown: wide * rows,
+    PageUp: -page,
+    PageDown: page,
+  };
   const ends = { Home: 0, End: length() - 1 };
   const target = ends[key] ?? here + steps[key];
   if (target < 0 || target >= length()) return announce("There are no more.");

@@ -1,7 +1,22 @@
 // One image large: after and before, what changed, where the score looks, its scores, a choice.
 
 import { $, announce, ask, element, notice } from "./common.js";
-import { Loader, choiceOf, choose, correction, imageUrl, listen, pressed, query, set, settings, spec, takeNote, task, toPath } from "./lab.js";
+import {
+  Loader,
+  choiceOf,
+  choose,
+  correction,
+  imageUrl,
+  listen,
+  pressed,
+  query,
+  set,
+  settings,
+  spec,
+  takeNote,
+  task,
+  toPath,
+} from "./lab.js";
 
 const VIEWS = ["image", "change", "heat"];
 const columns = new Loader(2);
@@ -17,7 +32,14 @@ export const shownSeed = () => seed;
 export function startLarge(actions) {
   $("frame").append(before);
   const { back, go } = actions;
-  const clicks = { back, previous: () => go("ArrowLeft"), next: () => go("ArrowRight"), keep: () => choose(seed, "keep"), reject: () => choose(seed, "reject"), add: () => toPath(seed) };
+  const clicks = {
+    back,
+    previous: () => go("ArrowLeft"),
+    next: () => go("ArrowRight"),
+    keep: () => choose(seed, "keep"),
+    reject: () => choose(seed, "reject"),
+    add: () => toPath(seed),
+  };
   for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
   for (const name of VIEWS) $(`view-${name}`).addEventListener("click", () => look(name));
   $("hold").addEventListener("click", () => showBefore($("frame").dataset.side !== "before"));
@@ -29,7 +51,10 @@ export function startLarge(actions) {
   for (const end of ["pointerup", "pointercancel"]) $("frame").addEventListener(end, () => showBefore(false));
   $("note").addEventListener("change", () => takeNote(seed, $("note").value.trim()));
   $("note").addEventListener("keydown", (event) => event.key === "Enter" && $("one-title").focus());
-  $("columns").replaceChildren(column(undefined, "as generated"), ...task.corrections.map(({ name }, c) => column(c, name)));
+  $("columns").replaceChildren(
+    column(undefined, "as generated"),
+    ...task.corrections.map(({ name }, c) => column(c, name)),
+  );
   listen((what) => {
     if (seed === undefined || $("one").hidden) return;
     if (what.includes("c") || what.includes("options")) redraw();
@@ -90,14 +115,20 @@ export function showBefore(on) {
 
 function redraw() {
   draw();
-  const addresses = [undefined, ...task.corrections.keys()].map((c) => imageUrl(seed, { small: 1, ...spec(c) }));
+  const addresses = [undefined, ...task.corrections.keys()].map((c) =>
+    imageUrl(seed, { small: 1, ...spec(c) }),
+  );
   [...$("columns").children].forEach((button, place) => {
     button.setAttribute("aria-pressed", String(place - 1 === settings.c));
     columns.load(button.querySelector("img"), addresses[place]);
   });
 }
 
-const address = () => imageUrl(seed, { view: view === "image" ? undefined : view, ...(view === "heat" ? { by: settings.by } : spec(settings.c)) });
+const address = () =>
+  imageUrl(seed, {
+    view: view === "image" ? undefined : view,
+    ...(view === "heat" ? { by: settings.by } : spec(settings.c)),
+  });
 
 // The latest that was asked for; a slider that moves on meanwhile is followed when that is there.
 async function draw() {
@@ -108,7 +139,12 @@ async function draw() {
     again = false;
     const [of, image] = [seed, element("img", { class: "after", alt: `Seed ${seed}: ${describe()}` })];
     const asked = performance.now();
-    const slow = setTimeout(() => ($("caption").textContent = "… the first time, a correction or score is measured; the terminal says how far it is"), 1500);
+    const slow = setTimeout(
+      () =>
+        ($("caption").textContent =
+          "… the first time, a correction or score is measured; the terminal says how far it is"),
+      1500,
+    );
     const good = await load(image, address());
     clearTimeout(slow);
     if (good && of === seed) {
@@ -124,7 +160,12 @@ async function draw() {
   drawing = false;
 }
 
-const describe = () => ({ image: `corrected by ${correction().name}`, change: `what ${correction().name} changed`, heat: "where the score looks" })[view];
+const describe = () =>
+  ({
+    image: `corrected by ${correction().name}`,
+    change: `what ${correction().name} changed`,
+    heat: "where the score looks",
+  })[view];
 
 let change;
 // What is known of it in numbers.
@@ -139,13 +180,20 @@ async function tell(of) {
 
 function row({ title, value, percentile }) {
   const meter = element("meter", { min: 0, max: 100, value: percentile, "aria-hidden": "true" });
-  return element("tr", {}, element("th", { scope: "row" }, title), element("td", {}, value.toPrecision(4) * 1), element("td", {}, `${percentile.toFixed(1)} % `, meter));
+  return element(
+    "tr",
+    {},
+    element("th", { scope: "row" }, title),
+    element("td", {}, value.toPrecision(4) * 1),
+    element("td", {}, `${percentile.toFixed(1)} % `, meter),
+  );
 }
 
 function caption() {
   const { name } = correction();
   const side = $("frame").dataset.side === "before" ? "as generated" : describe();
-  const how = change === 0 ? `${name} leaves it as it is` : change ? `changed by ${change.toFixed(1)} of 255` : "";
+  const how =
+    change === 0 ? `${name} leaves it as it is` : change ? `changed by ${change.toFixed(1)} of 255` : "";
   $("caption").textContent = [side, how].filter(Boolean).join(" · ");
 }
 

@@ -15,11 +15,16 @@ let playing = 0;
 export function startPath() {
   $("per").value = settings.per;
   $("stops").addEventListener("change", () => {
-    const seeds = $("stops").value.split(",").map((text) => text.trim());
+    const seeds = $("stops")
+      .value.split(",")
+      .map((text) => text.trim());
     if (seeds.every((text) => /^\d{1,10}$/.test(text))) set({ path: seeds.map(Number) });
     else $("path-note").textContent = "Seeds are whole numbers, such as 3, 8, 21.";
   });
-  $("per").addEventListener("change", () => $("per").reportValidity() && set({ per: Number($("per").value) }));
+  $("per").addEventListener(
+    "change",
+    () => $("per").reportValidity() && set({ per: Number($("per").value) }),
+  );
   $("scrub").addEventListener("input", () => showFrame(Number($("scrub").value)));
   $("play").addEventListener("click", play);
   listen((what) => {
@@ -48,7 +53,8 @@ export async function openPath() {
   for (let number = 0; number <= most && mine === turn; number += 1) {
     const frame = await loadFrame(number, { seeds: path.join(","), per });
     if (mine !== turn) return;
-    if (typeof frame === "string") return void ($("path-note").textContent = `The path cannot be shown: ${frame}`);
+    if (typeof frame === "string")
+      return void ($("path-note").textContent = `The path cannot be shown: ${frame}`);
     frames.push(frame);
     if (number === 0) showFrame(0);
     $("path-note").textContent = number < most ? `Frame ${number + 1} of ${most + 1} …` : summary();
@@ -61,7 +67,9 @@ async function loadFrame(number, where) {
   const frame = {};
   try {
     for (const [side, named] of Object.entries(sides)) {
-      frame[side] = element("img", { alt: `Frame ${number + 1}, ${side === "before" ? "as generated" : correction().name}` });
+      frame[side] = element("img", {
+        alt: `Frame ${number + 1}, ${side === "before" ? "as generated" : correction().name}`,
+      });
       frame[side].src = `path/${number}.png?${query({ ...where, ...named })}`;
       await frame[side].decode();
       frame[side].seen = true;
@@ -69,7 +77,10 @@ async function loadFrame(number, where) {
     if (number) frame.jump = await ask(`path/${number}?${query({ ...where, ...spec(settings.c) })}`);
     return frame;
   } catch {
-    return ask(`path/${number}.png?${query({ ...where, ...spec(settings.c) })}`).then(() => "try again", (error) => error.message);
+    return ask(`path/${number}.png?${query({ ...where, ...spec(settings.c) })}`).then(
+      () => "try again",
+      (error) => error.message,
+    );
   }
 }
 
@@ -81,7 +92,9 @@ function showFrame(number) {
   $("scrub").setAttribute("aria-valuetext", $("scrub-text").textContent);
   for (const side of SIDES) $(`path-${side}`).replaceChildren(frames[number][side]);
   $("path").dataset.frame = number;
-  document.getElementById("jump-here")?.setAttribute("transform", `translate(${(WIDE * number) / Math.max(1, Number($("scrub").max))} 0)`);
+  document
+    .getElementById("jump-here")
+    ?.setAttribute("transform", `translate(${(WIDE * number) / Math.max(1, Number($("scrub").max))} 0)`);
 }
 
 export function stepFrame(by) {
@@ -114,12 +127,30 @@ function summary() {
 function drawJumps(most) {
   const high = Math.max(...SIDES.map(largest), 1e-6);
   const lines = SIDES.map((side) => {
-    const points = frames.slice(1).map(({ jump }, place) => `${(WIDE * (place + 1)) / most},${HIGH - (HIGH * jump[side]) / high}`);
+    const points = frames
+      .slice(1)
+      .map(({ jump }, place) => `${(WIDE * (place + 1)) / most},${HIGH - (HIGH * jump[side]) / high}`);
     return shape("polyline", { class: side, points: points.join(" ") });
   });
   const cursor = shape("line", { id: "jump-here", y1: 0, y2: HIGH });
-  const svg = shape("svg", { viewBox: `-4 -4 ${WIDE + 8} ${HIGH + 8}`, role: "img", "aria-label": `Changes from frame to frame. ${summary()}` }, ...lines, cursor);
-  const legend = element("p", { class: "quiet" }, "Change from the frame before: ", element("span", { class: "before" }, "as generated"), ", ", element("span", { class: "after" }, correction().name));
+  const svg = shape(
+    "svg",
+    {
+      viewBox: `-4 -4 ${WIDE + 8} ${HIGH + 8}`,
+      role: "img",
+      "aria-label": `Changes from frame to frame. ${summary()}`,
+    },
+    ...lines,
+    cursor,
+  );
+  const legend = element(
+    "p",
+    { class: "quiet" },
+    "Change from the frame before: ",
+    element("span", { class: "before" }, "as generated"),
+    ", ",
+    element("span", { class: "after" }, correction().name),
+  );
   $("jumps").replaceChildren(svg, legend);
   showFrame(here);
 }

@@ -23,7 +23,9 @@ export async function openTake() {
   const { name } = correction();
   const { count: number, seeds, commands } = await ask(`take?${query(spec(settings.c))}`);
   $("take-title").textContent = number ? `${count(number)} kept` : "Nothing is kept yet";
-  $("take-note").textContent = number ? `Corrected means: by ${name}, as it is set now.` : "Keep images with K, in the grid or large.";
+  $("take-note").textContent = number
+    ? `Corrected means: by ${name}, as it is set now.`
+    : "Keep images with K, in the grid or large.";
   $("take-seeds").value = seeds;
   const parts = [...document.querySelectorAll("#take > :not(h2, p)")];
   for (const part of parts) part.hidden = !number;
@@ -34,7 +36,12 @@ export async function openTake() {
 // A file that cannot be had, such as latents of a correction of feature maps, says why.
 function download([file, text, corrected]) {
   const address = `take/${file}?${query(corrected ? spec(settings.c) : {})}`;
-  const button = element("button", { type: "button", "data-file": file }, `${text} `, element("span", { class: "quiet" }, file));
+  const button = element(
+    "button",
+    { type: "button", "data-file": file },
+    `${text} `,
+    element("span", { class: "quiet" }, file),
+  );
   button.addEventListener("click", async () => {
     button.disabled = true;
     try {
@@ -61,5 +68,10 @@ function command({ what, command: text }) {
       () => announce("The browser does not allow it; select the text."),
     ),
   );
-  return element("div", {}, element("p", {}, what), element("div", { class: "command" }, element("pre", { tabindex: 0 }, element("code", {}, text)), copy));
+  return element(
+    "div",
+    {},
+    element("p", {}, what),
+    element("div", { class: "command" }, element("pre", { tabindex: 0 }, element("code", {}, text)), copy),
+  );
 }
