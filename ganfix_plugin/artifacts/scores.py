@@ -107,6 +107,12 @@ def lr(generator: Generator, scoring: Scoring) -> Score:
     )
 
 
+def counts_are_there(generator: Generator, scoring: Scoring) -> bool:
+    """Whether `lr` needs nothing measured."""
+    profile, _ = ensure(generator, Settings(scoring.samples, class_index=scoring.class_index), ())
+    return all(layer.name in profile.counts for layer in generator.select(scoring.layers))
+
+
 def artifact(generator: Generator, scoring: Scoring) -> Score:
     """The classifier's probability of an artifact."""
     path = scoring.classifier or classifier_path(generator.fingerprint)

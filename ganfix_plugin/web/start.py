@@ -10,9 +10,8 @@ from torch import Tensor
 
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.ranking import score_seeds
-from ganfix_plugin.artifacts.scores import Score, Scoring, unrendered
+from ganfix_plugin.artifacts.scores import Score, Scoring, counts_are_there, unrendered
 from ganfix_plugin.correctors.bind import BoundSpec
-from ganfix_plugin.correctors.plan import reads_probe
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import measuring_batch, seed_batches
@@ -124,21 +123,17 @@ def explore(
     renderer = Renderer(studio.draw, SHOT_BYTES)
     population = Population(studio, renderer, answers, scoring, num)
     # What is needed is measured here, where people see how far it is, and not while they look.
-    by = unrendered(generator, scoring).name
-    exploration = Exploration(studio, tuple(_ready(studio, specs, optional)), population, by)
+    suitable = tuple(_ready(studio, specs, optional))
+    exploration = Exploration(studio, suitable, population, unrendered(generator, scoring).name)
     guard = Guard(raters, place.address)
     app = new_app(guard, {"": "explore.html"})
     add_exploring(app, exploration, answers, renderer)
     serve(app, place, len(raters))
     for line in invite(guard, place):
         print(line, flush=True)
-    for name, measured in {
-        by: True,
-        "probe": any(map(reads_probe, specs)),
-        "lr": any("rates" in spec.corrector.needs for spec in specs),
-    }.items():
-        if measured:
-            population.scored(name)
+    population.scored(exploration.by)
+    if counts_are_there(generator, scoring):
+        population.scored("lr")
     renderer.run()
 
 
