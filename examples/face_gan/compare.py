@@ -80,6 +80,7 @@ Results = dict[str, dict[str, Figures]]
     help="Which; -worst learn from labels that are not balanced within kinds.",
 )
 @click.option("--splits", default=1, show_default=True, help="Ways to halve the labels; averaged.")
+@click.option("--first", default=0, show_default=True, help="The first of these splits.")
 @click.option("--samples", default=4000, show_default=True, help="Latents of the profiles.")
 @click.option("--num", default=1000, show_default=True, help="Generations for the unit FIDs.")
 @click.option("--top", default=100, show_default=True, help="Images per unit for the unit FIDs.")
@@ -89,6 +90,7 @@ Results = dict[str, dict[str, Figures]]
 def compare(
     names: tuple[str, ...],
     splits: int,
+    first: int,
     samples: int,
     num: int,
     top: int,
@@ -105,7 +107,7 @@ def compare(
         for name in names:
             kept = out / f"{name}.json" if out else None
             results = subjects[name] = read_results(kept)
-            for split in range(splits):
+            for split in range(first, first + splits):
                 done = results.setdefault(str(split), {})
                 missing = [s for s in systems if s not in done and (name, s) not in NOT_POSSIBLE]
                 if not missing:
