@@ -66,7 +66,7 @@ NOT_POSSIBLE = {
     for name in ("pggan", "pggan-worst")
     for system in ("truncation:psi=0.7", TRUNCATION)
 }
-POPULATION, RESERVE, FIRST = 1200, 1500, 50_000  # seeds, others to draw again from, the first
+POPULATION, RESERVE, FIRST = 600, 900, 50_000  # seeds, others to draw again from, the first
 GATES = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)  # of rejection
 
 
