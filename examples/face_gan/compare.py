@@ -62,6 +62,7 @@ COLUMNS = {
     "distance": ("distance of all", ".1f"),
     "recall": ("recall of all", ".3f"),
     "recall_by_labels": ("by the labels' network", ".3f"),
+    "gradients": ("gradients of a moved one", ".1f"),
 }
 SUMMED = ("left", "gated", "untouched", "recall")
 ALL = (*SYSTEMS, TRUNCATION, REJECTION, FURTHER)
@@ -180,9 +181,8 @@ def averaged(splits: Sequence[dict[str, Figures]]) -> dict[str, Figures]:
     for system in ALL:
         if rows := [split[system] for split in splits if system in split]:
             columns = {key: [getattr(row, key) for row in rows] for key in COLUMNS}
-            means[system] = Figures(
-                **{key: None if None in values else mean(values) for key, values in columns.items()}
-            )
+            there = {key: [v for v in values if v is not None] for key, values in columns.items()}
+            means[system] = Figures(**{key: mean(v) if v else None for key, v in there.items()})
     return means
 
 

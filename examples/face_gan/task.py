@@ -5,10 +5,12 @@ Classifier, unit scores and probes see one half of the labels, the figures are o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from unittest.mock import patch
 
 import click
 import torch
@@ -87,6 +89,7 @@ class Figures:
         auc: of its gate.
         distance, recall: of the whole population, gated, by the judge.
         recall_by_labels: the same by the network that the labels came from.
+        gradients: taken of each of the population's generations that are moved by gradients.
     """
 
     left: float | None = None
@@ -102,6 +105,7 @@ class Figures:
     distance: float | None = None
     recall: float | None = None
     recall_by_labels: float | None = None
+    gradients: float | None = None
 
 
 class Task:
@@ -140,7 +144,9 @@ class Task:
         gated = spec if own_gate else with_keys(spec, GATE)
         with ganfix.attach(self.subject.generator, gated) as attachment:
             gate = attachment.corrections[0].gate
-            after, clean, everything = artifacts.now(), normals.now({}), self._population.now()
+            after, clean = artifacts.now(), normals.now({})
+            with gradients() as taken:
+                everything = self._population.now()
         assert gate is not None
         by_look, look = self.labelled.left(after.features), self.subject.label_look
         return Figures(
@@ -155,6 +161,9 @@ class Task:
             discriminator=self._closed(after, "discriminator"),
             auc=auc(*(self._scores(gate.scorer, bench) for bench in (artifacts, normals))),
             **self._of_all(everything.features),
+            gradients=taken[0] / int((self._population.changes(everything) > 0).sum())
+            if taken[0]
+            else None,
         )
 
     def _ungated(self, spec: str) -> tuple[float, float]:
@@ -277,6 +286,19 @@ class Task:
     def _manifolds(self) -> dict[str, Manifold]:
         real = self.subject.real or {}
         return {"pixels": Manifold.of(real["pixels"])} if real else {}
+
+
+@contextmanager
+def gradients() -> Iterator[list[int]]:
+    """How many samples' gradients are taken in the block."""
+    rows, grad = [0], torch.autograd.grad
+
+    def count(outputs: Tensor, inputs: Tensor, wanted: Tensor) -> tuple[Tensor, ...]:
+        rows[0] += int(wanted.count_nonzero())
+        return grad(outputs, inputs, wanted)
+
+    with patch("torch.autograd.grad", count):
+        yield rows
 
 
 def with_keys(spec: str, *keys: str) -> str:
