@@ -223,31 +223,6 @@ def test_what_tells_kinds_apart_is_left_out() -> None:
     assert areas[0] > areas[1] + 0.01
 
 
-def test_kinds_stay_where_labels_are_balanced_over_them() -> None:
-    """What is wrong shows in kinds too: each kind has as many artifacts, and they lean to one."""
-    chance = torch.Generator().manual_seed(0)
-
-    def drawn(n: int, shift: float) -> tuple[Tensor, Tensor]:
-        kinds = torch.arange(n) % 2
-        x = torch.randn(n, 12, generator=chance)
-        x[:, 0] += 2 * kinds + shift
-        x[:, 4:] += shift / 4
-        return x, kinds
-
-    (artifacts, _), (normals, _), (x, kinds) = drawn(300, 1), drawn(300, 0), drawn(200, 0)
-    probe = fit(PLAN, Sorted(artifacts, normals, "samples", (x, kinds)), Readings(x, 0.0))
-    assert explained(probe.score(x), kinds) > 0.2
-    assert torch.equal(probe.weight, fit_probe(artifacts, normals, x).weight)
-
-
-def test_the_area_within_kinds_does_not_know_of_kinds() -> None:
-    in_order, _, _ = by_kind(defect=0)
-    kinds = (in_order.artifacts[:, 0] > 3).long(), (in_order.normals[:, 0] > 3).long()
-    sides = in_order.artifacts, in_order.normals
-    assert cross_validated(*sides) > 0.85
-    assert abs(cross_validated(*sides, kinds=kinds) - 0.5) < 0.1
-
-
 def test_kinds_that_are_the_defect_stay() -> None:
     in_order, x, _ = by_kind(defect=0)
     with pytest.warns(GanfixWarning, match="apart from them it tells little"):

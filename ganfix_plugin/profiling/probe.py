@@ -7,7 +7,7 @@ generator's own population, so that a threshold is a share of what the generator
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -220,43 +220,18 @@ def _location(scores: Tensor) -> tuple[Tensor, Tensor]:
     return scores.mean(), torch.where(deviation > 0, deviation, 1)
 
 
-def cross_validated(
-    artifacts: Tensor,
-    normals: Tensor,
-    apart: Tensor | None = None,
-    kinds: tuple[Tensor, Tensor] | None = None,
-) -> float:
-    """The mean AUC of probes on the fold of samples that each did not see.
-
-    Args:
-        apart: as of `fit_probe`.
-        kinds: int64 [n] and [m]: compare artifacts with normals of their own kind only.
-    """
+def cross_validated(artifacts: Tensor, normals: Tensor, apart: Tensor | None = None) -> float:
+    """The mean AUC of probes on the fold of samples that each did not see."""
     areas = []
     chance = torch.Generator().manual_seed(0)
-    sides = (artifacts, normals)
-    folds = [torch.randperm(len(side), generator=chance) % FOLDS for side in sides]
+    kinds = (artifacts, normals)
+    folds = [torch.randperm(len(kind), generator=chance) % FOLDS for kind in kinds]
     for fold in range(FOLDS):
-        seen = [side[place != fold] for side, place in zip(sides, folds)]
+        seen = [kind[place != fold] for kind, place in zip(kinds, folds)]
         mean, deviation, weight, _ = _fitted(seen[0], seen[1], apart)
-        held_out = [place == fold for place in folds]
-        scores = [((side[rows] - mean) / deviation) @ weight for side, rows in zip(sides, held_out)]
-        if kinds is None:
-            areas.append(auc(*scores))
-        else:
-            areas.append(_auc_within(scores, [kind[rows] for kind, rows in zip(kinds, held_out)]))
+        held_out = [kind[place == fold] for kind, place in zip(kinds, folds)]
+        areas.append(auc(*(((kind - mean) / deviation) @ weight for kind in held_out)))
     return sum(areas) / FOLDS
-
-
-def _auc_within(scores: Sequence[Tensor], kinds: Sequence[Tensor]) -> float:
-    """The AUC over all pairs of a positive and a negative of one kind; 0.5 if there are none."""
-    right, pairs = 0.0, 0
-    for kind in kinds[0].unique():
-        positive, negative = (score[of == kind] for score, of in zip(scores, kinds))
-        count = len(positive) * len(negative)
-        right += auc(positive, negative) * count if count else 0
-        pairs += count
-    return right / pairs if pairs else 0.5
 
 
 def _quantiles(scores: Tensor) -> Tensor:
