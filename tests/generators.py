@@ -231,12 +231,24 @@ class _Blocks(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.block_resolutions = [8, 16]
-        self.const = nn.Parameter(torch.randn(1, 6, 8, 8))
         self.b8, self.b16 = _Block(False), _Block(True)
+        self.b8.input = _Input()
 
     def forward(self, w: Tensor, noise_mode: str = "random") -> Tensor:
-        x = self.b8(self.const.repeat(len(w), 1, 1, 1), w)
+        x = self.b8(self.b8.input(w), w)
         return self.b16.torgb(self.b16(x, w), w)
+
+
+class _Input(nn.Module):
+    """A feature map that w shifts, before the first convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.affine = nn.Linear(8, 6)
+        self.weight = nn.Parameter(torch.randn(6, 8, 8))
+
+    def forward(self, w: Tensor) -> Tensor:
+        return self.weight + self.affine(w)[:, :, None, None]
 
 
 class _Block(nn.Module):

@@ -53,7 +53,7 @@ class StyleGAN2(_Nvidia):
             (f"synthesis.b{size}.{name}", size, module.bias.shape[0])
             for size in G.synthesis.block_resolutions
             for name, module in getattr(G.synthesis, f"b{size}").named_modules()
-            if hasattr(module, "affine") and "rgb" not in name
+            if hasattr(module, "affine") and hasattr(module, "bias") and "rgb" not in name
         ]
         return tuple(
             Layer(i, name, (size, size), units, modulated=True)
