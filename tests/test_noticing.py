@@ -318,3 +318,10 @@ def test_a_traced_generator_takes_every_kind_of_correction(own_cache: Any) -> No
             with attach(G, spec, example=lambda: G(latent, noise)):
                 assert not torch.equal(G(latent, noise)["image"], plain)
         assert torch.equal(G(latent, noise)["image"], plain)
+
+
+def test_training_is_refused(own_cache: Any) -> None:
+    with noticed(), torch.enable_grad(), pytest.raises(GanfixError, match="finished generators"):
+        G = dcgan()
+        G.load_state_dict(G.state_dict())
+        G.train()(z(2, 8, 1, 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -78,8 +79,8 @@ def recognise(
     Args:
         adapter_name: take this adapter, whatever the generator looks like.
         layers: module names: take these for the layers, whatever the adapter says.
-        seen: what a script called it with; else the adapter's own call is tried.
-        guess: then guess at how else it may be called.
+        seen: what a script called it with.
+        guess: guess at how else it may be called.
 
     Raises:
         GanfixError: if nothing runs, several adapters do, or a layer is not there.
@@ -108,9 +109,8 @@ def recognise(
     if adapter_name:
         raise NotRecognised(f"{name}: {'; '.join(reasons)}", modules_of(G))
     noises: list[dict[str, Any]] = [{"noise_mode": "const"}, {}]
-    replays: Iterable[Replay | None] = guessed(G) if guess else ()
-    if seen:
-        replays = [seen.replay(G, "synthesis", None, noise) for noise in noises]
+    of_script = [seen.replay(G, "synthesis", None, noise) for noise in noises] if seen else []
+    replays = chain(of_script, guessed(G) if guess else ())
     traced = ((Traced(replay), replay) for replay in replays if replay)
     if recognised := _first(G, traced, layers, reasons):
         if layers is None:

@@ -239,7 +239,13 @@ class Noticing:
             if candidate.settled:  # by another thread meanwhile
                 return
             if G.training:
-                self.left_alone[f"{type(G).__name__} ran in training mode"] = None
+                reason = f"{type(G).__name__} ran in training mode"
+                if torch.is_grad_enabled() and any(x.requires_grad for x in G.parameters()):
+                    raise GanfixError(
+                        f"{reason}; ganfix corrects finished generators: run it without --correct, "
+                        "or call eval() on it before"
+                    )
+                self.left_alone[reason] = None
                 return
             candidate.settled = True
             try:
