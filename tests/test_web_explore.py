@@ -29,7 +29,7 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import ARTIFACT, NORMAL, read
 from ganfix_plugin.web.answers import KEPT, REJECTED
-from ganfix_plugin.web.exploring import sliders
+from ganfix_plugin.web.controls import sliders
 from ganfix_plugin.web.start import _ready
 from ganfix_plugin.web.studio import Shot, Studio
 
