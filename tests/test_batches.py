@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from generators import StyleGAN2Generator
 from torch import nn
@@ -58,19 +56,12 @@ def test_it_is_what_measuring_takes_unless_told() -> None:
 
 
 def test_a_cpu_renders_few_at_once_and_measures_many_unless_exactly() -> None:
-    class Wide(NvidiaStyleGAN2):
-        def layers(self, G: Any) -> tuple[Layer, ...]:
-            return (layer(512),)
-
-    generator = Generator(nn.Linear(1, 1), Wide())
+    generator = Generator(nn.Linear(1, 1), NvidiaStyleGAN2(), (layer(512),))
     assert rendering_batch(generator) == 2
     assert measuring_batch(generator, generator.layers) == BATCH
     assert measuring_batch(generator.measured_exactly(), generator.layers) == 2
 
 
 def test_images_of_1024_pixels_are_rendered_two_at_a_time_everywhere() -> None:
-    class Large(NvidiaStyleGAN2):
-        def layers(self, G: Any) -> tuple[Layer, ...]:
-            return (Layer(0, "conv", (1024, 1024), 32, modulated=True),)
-
-    assert rendering_batch(Generator(nn.Linear(1, 1), Large())) == 2
+    large = Layer(0, "conv", (1024, 1024), 32, modulated=True)
+    assert rendering_batch(Generator(nn.Linear(1, 1), NvidiaStyleGAN2(), (large,))) == 2

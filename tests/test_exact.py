@@ -20,15 +20,16 @@ HOST = Path(__file__).parents[1] / "examples" / "stylegan2_small"
 
 @pytest.fixture
 def unfused(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """The views of a StyleGAN2's entry that are told to compute apart from styles."""
+    """The views that are told to compute apart from styles, and with the call's own noise, which
+    the trial call of an adapter is not."""
     views: list[Any] = []
-    unfuse = StyleGAN2.unfuse
+    make_quick = StyleGAN2.make_quick
 
-    def told(self: StyleGAN2, entry: Any) -> Any:
-        views.append(entry)
-        return unfuse(self, entry)
+    def told(self: StyleGAN2, entry: Any, quiet: bool = False) -> None:
+        views.extend([] if quiet else [entry])
+        make_quick(self, entry, quiet)
 
-    monkeypatch.setattr(StyleGAN2, "unfuse", told)
+    monkeypatch.setattr(StyleGAN2, "make_quick", told)
     yield views
 
 
