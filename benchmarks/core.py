@@ -158,19 +158,22 @@ def faster(
     floor: float | None = None,
     count: int = 1,
     notes: tuple[str, str] = ("", ""),
+    theirs: int = 0,
 ) -> Row:
     """A row about how many times faster we are.
 
     Args:
         count: how many of what is counted a turn did.
+        theirs: the same of the peer's, where that is another number.
         notes: on ours and the peer's, after the times.
     """
-    ratios = turns.ratios(peer, ours)
+    theirs = theirs or count
+    ratios = [ratio * count / theirs for ratio in turns.ratios(peer, ours)]
     ratio = statistics.median(ratios)
     return Row(
         what,
         f"{duration(turns.median(ours) / count)}{notes[0]}",
-        f"{duration(turns.median(peer) / count)}{notes[1]}",
+        f"{duration(turns.median(peer) / theirs)}{notes[1]}",
         f"**{ratio:.1f}×** ({min(ratios):.1f}–{max(ratios):.1f})",
         f"≥ {floor:g}×" if floor else "",
         ratio >= floor if floor else None,

@@ -26,7 +26,7 @@ COMMANDS = {  # in an order in which each finds what it needs
     "profile": {"--layers": "all", "--samples": "N"},
     "detect": {"--num": "N", "--samples": "500", "--top": "2", "--out": "detected"},
     "fit": TO_CLASSIFIER,
-    "score": {"--labels": LABELS, "--samples": "N"},
+    "score": {"--labels": LABELS, "--extractor": "memory:look", "--samples": "N"},
     "prepare": {"--num": "N", "--samples": "N", "--top": "20", "--extractor": "memory:look"},
 }
 

@@ -26,20 +26,21 @@ from curves import draw
 
 from ganfix_plugin.pictures.plots import needed
 
-PARTS = {  # by name, the module whose `measure` it is
+PARTS = {  # by name, the module whose `measure` it is, in the order in which a user meets them
+    "first": "first",
+    "overhead": "overhead",
+    "steering": "steering",
+    "screening": "screening",
+    "prepare": "preparing",
+    "frechet": "frechet",
     "authors": "authors.speed",
     "equality": "authors.equality",
     "gandissect": "gandissect",
-    "hooks": "hooks",
-    "frechet": "frechet",
-    "ops": "ops",
-    "overhead": "overhead",
     "export": "export",
-    "prepare": "preparing",
-    "screening": "screening",
-    "steering": "steering",
-    "growth": "growth",
     "memory": "memory",
+    "hooks": "hooks",
+    "ops": "ops",
+    "growth": "growth",
 }
 NEEDED = {"authors": "authors", "equality": "authors", "gandissect": "gandissect"}
 """The checkout without which a part is left out."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin.files import read_sealed, save_sealed
-from ganfix_plugin.workers import Tensors
+from ganfix_plugin.workers import Rows, Tensors
 
 T = TypeVar("T")
 
@@ -52,13 +52,14 @@ class Partial:
 def rows(batches: Iterable[T], of: Callable[[T], Tensor], partial: Partial) -> Tensor:
     """The rows [n, …] that are made of each batch, on the CPU; those that were kept are not made
     again."""
-    kept = partial.read()
-    made = [kept["rows"]] if kept else []
+    kept, made = partial.read(), Rows()
+    if kept:
+        made.add(kept["rows"])
     done = int(kept["batches"]) if kept else 0
     for number, batch in enumerate(batches, 1):
         if number > done:
-            made.append(of(batch).cpu())
+            made.add(of(batch))
             done = number
-            partial.keep(lambda: {"rows": torch.cat(made), "batches": torch.tensor(done)})
-    partial.keep(lambda: {"rows": torch.cat(made), "batches": torch.tensor(done)}, now=True)
-    return torch.cat(made)
+            partial.keep(lambda: {"rows": made.whole(), "batches": torch.tensor(done)})
+    partial.keep(lambda: {"rows": made.whole(), "batches": torch.tensor(done)}, now=True)
+    return made.whole()

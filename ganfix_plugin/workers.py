@@ -14,8 +14,9 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -189,6 +190,36 @@ def _between_machines(
     tensors = exchanged(store, f"{folder.parent.name}/{folder.name}", of_part, own, parts)
     shutil.rmtree(folder, ignore_errors=True)
     return tensors
+
+
+class Rows:
+    """Rows that come a few at a time, in one tensor that grows: many small ones, kept between the
+    large ones of passes, would leave holes in memory that nothing fits into again."""
+
+    def __init__(self) -> None:
+        self._room, self._used = torch.zeros(0), 0
+
+    def add(self, rows: Tensor) -> None:
+        """Rows [k, …], on any device."""
+        if not self._used:
+            self._room = rows.new_empty(0, *rows.shape[1:], device="cpu")
+        end = self._used + len(rows)
+        if end > len(self._room):
+            more = self._room.new_empty(max(end, 2 * len(self._room)), *rows.shape[1:])
+            more[: self._used] = self.whole()
+            self._room = more
+        self._room[self._used : end] = rows
+        self._used = end
+
+    def whole(self) -> Tensor:
+        """All of them [n, …], on the CPU."""
+        return self._room[: self._used]
+
+
+def in_turn(parts: Sequence[Tensor], size: int) -> Tensor:
+    """Rows [n, …] of which part i of n holds batches i, i + n, … of a ``size``, in their order."""
+    turns = zip_longest(*(part.split(size) for part in parts))
+    return torch.cat([batch for turn in turns for batch in turn if batch is not None])
 
 
 def numbered(batches: Iterable[Tensors], part: int, parts: int) -> Tensors:

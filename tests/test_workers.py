@@ -259,3 +259,20 @@ def test_seeds_are_ranked_in_ranks_as_in_one_process(
         ranked(monkeypatch, rank, 2)
         assert torch.equal(score_seeds(generator, score, range(5, 105)), alone)
     assert not list(caches.rglob("*.parts"))
+
+
+@pytest.mark.parametrize("total", [0, 1, 7, 12])
+def test_rows_of_batches_dealt_in_turn_come_back_in_their_order(total: int) -> None:
+    rows, size = torch.arange(total), 3
+    batches = rows.split(size)
+    parts = [torch.cat([rows[:0], *batches[part::2]]) for part in range(2)]
+    assert workers.in_turn(parts, size).tolist() == rows.tolist()
+
+
+def test_rows_that_grow_hold_what_was_added() -> None:
+    rows = workers.Rows()
+    assert rows.whole().tolist() == []
+    for number in range(5):
+        rows.add(torch.full((number, 2), number, dtype=torch.int32))
+    expected = [[number] * 2 for number in range(5) for _ in range(number)]
+    assert rows.whole().tolist() == expected and rows.whole().dtype == torch.int32

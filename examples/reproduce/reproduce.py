@@ -90,7 +90,7 @@ COMMANDS = {
     "t21-table2": Reproduction(t21.table2, (PGGAN,), **LEARNS, took="3 min"),
     "t21-table3": Reproduction(people.table3, people="answers"),
     "t21-table4": Reproduction(t21.table4, STYLED, **LEARNS, took="2 min"),
-    "t21-figure12": Reproduction(t21.figure12, (PGGAN,), **LEARNS),
+    "t21-figure12": Reproduction(t21.figure12, (PGGAN,), **LEARNS, took="83 s at --scale 0.05"),
     "t21-figure17": Reproduction(people.figure17, people="answers"),
     "t21-figure26": Reproduction(None, STYLED, chooses=True, learns=True, took="80 s"),
     "t21-labels": Reproduction(None, (PGGAN, STYLEGAN2, FACES), chooses=True, took="20 s"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,10 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.labels import KINDS, Labels, Sample
-from ganfix_plugin.workers import Tensors, joined, meeting_folder, numbered, progress, shared
+from ganfix_plugin.workers import Rows, Tensors, in_turn, meeting_folder, progress, shared
+
+_COLUMNS = ("score", "percentile")
+_AT_ONCE = 10_000  # rows of the table, since as Python's numbers they take ten times the memory
 
 
 @dataclass(frozen=True)
@@ -59,20 +62,21 @@ class Ranking:
     def write(self, path: Path, others: Mapping[str, Ranking] | None = None) -> None:
         """The table as CSV: seed, score, percentile, and both by other rankings of the same seeds
         under those names and the other's; as `files.written` does."""
-        rankings = {"": self, **{f" {name}": other for name, other in (others or {}).items()}}
-        cells = [ranking._cells() for ranking in rankings.values()]
+        beside = [dict(other._rows()) for other in (others or {}).values()]
         with written(path) as temporary, temporary.open("w", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
-            names = [f"{what}{name}" for name in rankings for what in ("score", "percentile")]
-            rows.writerow(("seed", *names))
-            rows.writerows(
-                (seed, *(cell for by in cells for cell in by[seed])) for seed in self.seeds
-            )
+            ends = ["", *(f" {name}" for name in others or {})]
+            rows.writerow(("seed", *(f"{what}{end}" for end in ends for what in _COLUMNS)))
+            for seed, own in self._rows():
+                rows.writerow((seed, *own, *(cell for other in beside for cell in other[seed])))
 
-    def _cells(self) -> dict[int, tuple[str, str]]:
-        """Score and percentile as text, by seed."""
-        columns = self.seeds, self.scores.tolist(), self.percentiles.tolist()
-        return {seed: (f"{x:.6g}", f"{share:.3f}") for seed, x, share in zip(*columns)}
+    def _rows(self) -> Iterator[tuple[int, tuple[str, str]]]:
+        """Of each seed, score and percentile as text."""
+        for start in range(0, len(self.seeds), _AT_ONCE):
+            rows = slice(start, start + _AT_ONCE)
+            scores, shares = self.scores[rows].tolist(), self.percentiles[rows].tolist()
+            for seed, score, share in zip(self.seeds[rows], scores, shares):
+                yield seed, (f"{score:.6g}", f"{share:.3f}")
 
 
 def score_seeds(
@@ -80,28 +84,27 @@ def score_seeds(
 ) -> Tensor:
     """The scores [n] of seeds or latents, float32 on the CPU; memory holds a batch and them. Ranks
     that are started together (torchrun) score a part each, with the result of one process."""
-    size, total = score.batch, -(-len(samples) // score.batch)
+    size = score.batch
 
     def scored(part: int, parts: int) -> Tensors:
         starts = range(part * size, len(samples), parts * size)
         own = [sample for start in starts for sample in samples[start : start + size]]
         batches = progress(seed_batches(generator, own, size, class_index), len(starts), "scoring")
-        rows = (score_batches(generator, score, [batch]) for batch in batches)
-        return numbered(({"scores": row} for row in rows), part, parts)
+        return {"scores": score_batches(generator, score, batches)}
 
     place = cache_folder() / "rankings" / generator.fingerprint[:16]
     seeds = hashlib.sha256(repr(samples).encode()).hexdigest()
     folder = meeting_folder(place, score.name, score.how, size, class_index, seeds)
-    return joined(shared(folder, scored), "scores") if total else torch.zeros(0)
+    return in_turn([part["scores"] for part in shared(folder, scored)], size)
 
 
 def score_batches(generator: Generator, score: Score, batches: Iterable[Batch]) -> Tensor:
     """The scores [n] of batches (z, c) as the generator's own tensors are, as of `score_seeds`."""
-    scores = [torch.zeros(0)]
+    scores = Rows()
     for z, c in batches:
         with random_state_kept(generator.G, seed=0):
-            scores.append(score.of(z, c).float().cpu())
-    return torch.cat(scores)
+            scores.add(score.of(z, c).float())
+    return scores.whole()
 
 
 def agreement(a: Tensor, b: Tensor, top: int) -> tuple[float, int]:

@@ -23,6 +23,7 @@ from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.ops.dispatch import implementation
 from ganfix_plugin.profiling.profile import Profile, Settings
+from ganfix_plugin.workers import Rows
 
 LowRate = Sequence[tuple[Layer, Tensor]]
 """Layers, each with bool [C, H, W] at its low-rate neurons, as of `Profile.low_rates`."""
@@ -79,10 +80,11 @@ def lr_counts(
         generator.unfuse(view)
         return generator.synthesize(z, c, view)
 
-    counts = [torch.zeros(0, dtype=torch.int32)]
+    counts = Rows()
+    counts.add(torch.zeros(0, dtype=torch.int32))
     for z, c in batches:
-        counts.append(lr_count(generator.G, low_rate, lambda view: quick(view, z, c)).cpu())
-    return torch.cat(counts)
+        counts.add(lr_count(generator.G, low_rate, lambda view: quick(view, z, c)))
+    return counts.whole()
 
 
 def lr_count(root: nn.Module, low_rate: LowRate, call: Callable[[nn.Module], Any]) -> Tensor:
