@@ -8,14 +8,8 @@ from pathlib import Path
 
 import click
 
+from ganfix_plugin.commands.group import device as device_option
 from ganfix_plugin.commands.group import main
-
-device_option = click.option(
-    "--device",
-    envvar="GANFIX_DEVICE",
-    metavar="cpu|cuda|mps",
-    help="Where networks run. [default: $GANFIX_DEVICE, else cuda if there is, else cpu]",
-)
 
 CHECKOUT = click.Path(path_type=Path)
 

@@ -247,7 +247,7 @@ class _Bar(tqdm):
 def progress(steps: Iterable[T], total: int, what: str) -> Iterable[T]:
     """The same steps, with a progress bar on a terminal and in a notebook and a line now and then
     elsewhere, both with the time left; of several ranks only the first's."""
-    if rank():
+    if rank() or logging.getLogger("ganfix").level >= logging.WARNING:
         return steps
     notebook = any(kind.__module__ == "tqdm.notebook" for kind in _Bar.__mro__)
     if notebook or getattr(sys.stderr, "isatty", bool)():  # some hosts put a logger there

@@ -323,7 +323,7 @@ def test_listening_beyond_this_machine_is_warned_of_names_are_still_checked_and_
     tmp_path: Path,
 ) -> None:
     arguments = ("--order=random", "--num=5", f"--answers={tmp_path / 'a.sqlite'}")
-    with served("label", "--host=0.0.0.0", *arguments, raters="ann") as server:
+    with served("label", "--listen=0.0.0.0", *arguments, raters="ann") as server:
         assert server.process.stdout
         warning = server.process.stdout.readline()
         assert "Warning" in warning and "not encrypted" in warning and "0.0.0.0" in warning
@@ -348,7 +348,6 @@ def test_a_taken_port_is_noticed_before_anything_is_measured(tmp_path: Path) -> 
     [
         (("--raters=ann,b/n",), "--raters: found 'b/n'"),
         (("--criteria=noses",), "--criteria noses: no text file, and no template"),
-        (("--host=.", "--host=.."), "--host: expected one folder and one address"),
     ],
 )
 def test_wrong_options_are_told_in_one_line(arguments: tuple[str, ...], reason: str) -> None:

@@ -115,6 +115,7 @@ class Comparison:
 @features_options
 @preset("--batch", 16, "Latents per pass.")
 @click.option("--out", type=FILE, help="Write figures and settings here, as JSON.")
+@options.as_json
 @gathers(against=Comparison)
 def evaluate(
     network: Network,
@@ -123,6 +124,7 @@ def evaluate(
     latents: str | None,
     files: tuple[Path, ...],
     out: Path | None,
+    as_json: bool,
     **how: Any,
 ) -> None:
     """Measure a generator against real images, uncorrected and corrected on the same latents.
@@ -151,13 +153,17 @@ def evaluate(
             extractor = load_extractor(evaluation.record["extractor"], generator.discriminator)
             part = held_out(generator, extractor, labels, bound, how["seed"])
             trials = [part.trial(), *([part.trial(*bound)] if bound else [])]
-    click.echo(evaluation)
     if trials:
-        click.echo(f"\nlabelled, held out\n{table(*trial_rows(*trials))}")
         evaluation.record["labelled"] = [asdict(trial) for trial in trials]
+    if as_json:
+        click.echo(evaluation.json())
+    else:
+        click.echo(evaluation)
+    if trials and not as_json:
+        click.echo(f"\nlabelled, held out\n{table(*trial_rows(*trials))}")
     if out and not rank():
         evaluation.save(out)
-        click.echo(f"written to {out}")
+        click.echo(f"written to {out}", err=as_json)
 
 
 def trial_rows(*trials: Trial) -> list[tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ def one_line_errors() -> Iterator[None]:
         with workers.first_prints():
             yield
     except GanfixError as error:
+        if logging.getLogger("ganfix").isEnabledFor(logging.DEBUG):
+            raise
         if not workers.first_to_fail(str(error)):
             sys.exit(1)
         raise click.ClickException(str(error)) from None
@@ -45,14 +48,23 @@ class Group(click.Group):
     command_class, group_class = Command, type
 
 
+SECTIONS = {
+    "Correct": ("run", "render", "explore", "patch", "export", "latents", "doctor"),
+    "Find": ("detect", "label", "labels"),
+    "Look and measure": ("report", "evaluate", "tune", "judge", "plot"),
+    "What corrections know": ("list", "layers", "profile", "prepare", "fit", "score", "units"),
+}
+
+
 class Main(Group):
     """Imports the modules of `commands`, which add theirs, when one of them is asked for: scripts
     under `ganfix run` do not wait for that."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         # Of a console that lacks ≤ or λ, as Windows' may: something else in its place.
-        if reconfigure := getattr(sys.stdout, "reconfigure", None):
-            reconfigure(errors="replace")
+        for stream in (sys.stdout, sys.stderr):
+            if reconfigure := getattr(stream, "reconfigure", None):
+                reconfigure(errors="replace")
         return super().main(*args, **kwargs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -64,13 +76,42 @@ class Main(Group):
         _import_all()
         return super().list_commands(ctx)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """By what they are for, each with its first sentence."""
+        names = self.list_commands(ctx)
+        known = {name for section in SECTIONS.values() for name in section}
+        others = {"Others": [name for name in names if name not in known]}
+        for title, section in {**SECTIONS, **others}.items():
+            rows = [(n, self.commands[n].get_short_help_str(200)) for n in section if n in names]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
 
 def _import_all() -> None:
     for module in pkgutil.iter_modules(commands.__path__):
         importlib.import_module(f"{commands.__name__}.{module.name}")
 
 
-@click.group(cls=Main)
+device = click.option(
+    "--device",
+    envvar="GANFIX_DEVICE",
+    metavar="cpu|cuda|mps",
+    help="Where networks run. [default: $GANFIX_DEVICE, else cuda if there is, else cpu]",
+)
+
+
+@click.group(cls=Main, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors; no progress.")
+@click.option("-v", "--verbose", is_flag=True, help="Also where in the code an error came up.")
 @click.version_option(__version__, prog_name="ganfix")
-def main() -> None:
-    """Repair the artifacts of GAN generators inside the codebases people already use."""
+def main(quiet: bool, verbose: bool) -> None:
+    """Repair the artifacts of GAN generators inside the codebases people already use.
+
+    \b
+    ganfix run generate.py --network=ffhq.pkl --seeds=0-9 --outdir=out --correct seqabl
+    ganfix COMMAND -h says more of each.
+    """
+    if quiet and verbose:
+        raise click.UsageError("-q and -v exclude each other; give one")
+    speak(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import Field, fields
+from dataclasses import Field, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def _show_keys(declared: Sequence[Field[Any]]) -> None:
 
 @main.command()
 @options.network
-def layers(network: Network) -> None:
+@options.as_json
+def layers(network: Network, as_json: bool) -> None:
     """Show the numbered layers of a generator; * marks the default ones."""
     with network.opened() as generator:
         rows = []
@@ -62,6 +64,12 @@ def layers(network: Network) -> None:
             mark = "*" if layer in generator.auto else ""
             rows.append((layer.index, layer.name, layer.channels, size, mark))
         adapter = generator.adapter
+        if as_json:
+            auto = [layer.index for layer in generator.auto]
+            numbered = [asdict(layer) for layer in generator.layers]
+            about = {"generator": generator.fingerprint, "adapter": adapter.name, "auto": auto}
+            click.echo(json.dumps({**about, "layers": numbered}, indent=1))
+            return
         click.echo(f"{generator.name}, adapter {adapter.name}: {adapter.title}")
         click.echo(table(("layer", "module", "units", "resolution", ""), *rows))
 

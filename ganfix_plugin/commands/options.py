@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from ganfix_plugin.commands.group import device
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.loading import open_network
 from ganfix_plugin.labels import Labels, merge, read, seeds_of
@@ -88,7 +89,11 @@ def preset(flag: str, default: Any, help: str, **more: Any) -> Decorator:
 NETWORK_HELP = (
     "A network pickle, a genforce model name or .pth, or module:function returning a generator."
 )
-device = click.option("--device", envvar="GANFIX_DEVICE", help="cpu, cuda or mps.")
+host = click.option(
+    "--host",
+    type=EXISTING_FOLDER,
+    help="The codebase's checkout. [default: the current folder]",
+)
 adapter = click.option(
     "--adapter", "adapter_name", help="An adapter's name, where none or several recognise it."
 )
@@ -120,11 +125,7 @@ class Network:
 
 network = several(
     click.option("--network", "name", required=True, metavar="NETWORK", help=NETWORK_HELP),
-    click.option(
-        "--host",
-        type=EXISTING_FOLDER,
-        help="The codebase's checkout. [default: the current folder]",
-    ),
+    host,
     device,
     adapter,
     gathers(network=Network),
@@ -194,6 +195,9 @@ def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[i
         return seeds_of(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
 
 def samples(help: str = "Latents of the profile.") -> Decorator:

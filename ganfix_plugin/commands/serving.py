@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,22 +23,19 @@ if TYPE_CHECKING:  # at run time once they are needed: Flask and SQLite may not 
     from ganfix_plugin.web.server import Place
 
 
-def _host(text: str) -> Path | str:
-    """A checkout, as for the other commands, or an address to listen on."""
-    if text == "localhost":
-        return text
-    with suppress(ValueError):
+def _address(context: click.Context, option: click.Parameter, text: str) -> str:
+    try:
         return str(ipaddress.ip_address(text))
-    if not Path(text).is_dir():
-        raise click.BadParameter(f"{text!r} is neither a folder nor an IP address")
-    return Path(text)
+    except ValueError:
+        raise click.BadParameter(f"found {text!r}, expected an IP address") from None
 
 
 @dataclass(frozen=True)
 class Serving:
     """Where pages are served, to whom, and where their answers are kept: the options as given."""
 
-    hosts: tuple[Path | str, ...]
+    host: Path | None
+    listen: str
     port: int
     device: str | None
     adapter_name: str | None
@@ -56,7 +53,7 @@ class Serving:
             raise GanfixError(
                 f"the pages need {error.name}: run pip install 'ganfix[web]'"
             ) from None
-        return Place.open(self._one(str) or "127.0.0.1", self.port)
+        return Place.open(self.listen, self.port)
 
     def _raters(self) -> list[str]:
         from ganfix_plugin.web.guard import is_rater
@@ -78,22 +75,15 @@ class Serving:
         Raises:
             GanfixError: if one of them cannot be had, or a package for pages is not installed.
         """
-        place, raters, checkout = self._place(), self._raters(), self._one(Path)
+        place, raters = self._place(), self._raters()
         from ganfix_plugin.web.answers import Answers
 
         with (
             suppress(KeyboardInterrupt),
-            Network(network, checkout, self.device, self.adapter_name).opened() as generator,
+            Network(network, self.host, self.device, self.adapter_name).opened() as generator,
             closing(Answers(self.answers, generator.fingerprint)) as answers,
         ):
             yield generator, answers, place, raters
-
-    def _one(self, kind: type[Any]) -> Any:
-        """The folder or the address that --host named; None if it did not."""
-        by_kind = [[host for host in self.hosts if isinstance(host, k)] for k in (Path, str)]
-        if max(map(len, by_kind)) > 1:
-            raise GanfixError("--host: expected one folder and one address at most")
-        return next((host for host in self.hosts if isinstance(host, kind)), None)
 
 
 def _user() -> str:
@@ -108,14 +98,13 @@ def _user() -> str:
 
 
 serving_options = several(
-    click.option(
-        "--host",
-        "hosts",
-        type=_host,
-        metavar="DIR|ADDRESS",
-        multiple=True,
-        help="The codebase's checkout [default: the current folder], or the address to listen "
-        "on [default: 127.0.0.1, this machine only]. May be given twice, once for each.",
+    options.host,
+    preset(
+        "--listen",
+        "127.0.0.1",
+        "The address to listen on, which is this machine only; 0.0.0.0 opens it to your network.",
+        metavar="ADDRESS",
+        callback=_address,
     ),
     preset("--port", 8642, "0 takes any that is free.", type=click.IntRange(0, 65535)),
     options.device,

@@ -75,15 +75,19 @@ class Evaluation:
             shown.append(("what the correction keeps", [names, self.measures.cells()]))
         return shown
 
-    def save(self, path: Path) -> None:
-        """Write figures and record as JSON, whole or not at all."""
+    def json(self) -> str:
+        """Figures and record."""
         parts: dict[str, Any] = {"results": _values(self.figures)}
         if self.judged:
             parts["judged"] = _values(self.judged)
         parts |= {name: _values(figures) for name, figures in self.alternatives.items()}
         if self.measures:
             parts["measures"] = asdict(self.measures)
-        write_text(path, json.dumps({**parts, **self.record}, indent=1) + "\n")
+        return json.dumps({**parts, **self.record}, indent=1)
+
+    def save(self, path: Path) -> None:
+        """Write `json`, whole or not at all."""
+        write_text(path, self.json() + "\n")
 
 
 def _values(figures: Sequence[Figure]) -> dict[str, dict[str, float]]:

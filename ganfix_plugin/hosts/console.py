@@ -18,15 +18,16 @@ class _Stderr(logging.Handler):
         print(self.format(record), file=sys.stderr, flush=True)
 
 
-def speak() -> None:
-    """Show what the library logs, from INFO up, as ``ganfix: …``. Idempotent."""
+def speak(level: int | None = None) -> None:
+    """Show what the library logs as ``ganfix: …``, from a level up; by default from that of the
+    first call, or else from INFO. Idempotent."""
     log = logging.getLogger("ganfix")
+    log.setLevel(level or log.level or logging.INFO)
     if not any(isinstance(handler, _Stderr) for handler in log.handlers):
         handler = _Stderr()
         handler.setFormatter(logging.Formatter("ganfix: %(message)s"))
         log.addHandler(handler)
         warnings.showwarning = _one_line(warnings.showwarning)
-    log.setLevel(logging.INFO)
     log.propagate = False
 
 
