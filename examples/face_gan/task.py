@@ -21,6 +21,7 @@ import ganfix_plugin as ganfix
 from ganfix_plugin.artifacts.defective_scores import score_units
 from ganfix_plugin.artifacts.prepare import fit_classifier
 from ganfix_plugin.artifacts.unit_scores import score_units_by_fid
+from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.correctors.gates import ProbeScorer
 from ganfix_plugin.correctors.moving import BELOW
 from ganfix_plugin.evaluation.alternatives import PSIS
@@ -134,14 +135,15 @@ class Task:
             return self._rejection(GATES if system == FURTHER else (BELOW,))
         if system == TRUNCATION:
             return self._truncation()
-        spec = with_keys(
-            SYSTEMS[system].format(**self.files, by_itself=self.subject.by_itself),
-            f"samples={self.samples}",
-        )
+        spec = SYSTEMS[system].format(**self.files, by_itself=self.subject.by_itself)
+        samples = f"samples={self.samples}"
         artifacts, normals = self.labelled.artifacts, self.labelled.normals
-        own_gate = spec.startswith(OWN_GATE)
-        left, change = (None, None) if own_gate else self._ungated(with_keys(spec, "gate=off"))
-        gated = spec if own_gate else with_keys(spec, GATE)
+        if spec.startswith(OWN_GATE):
+            (left, change), gated = (None, None), with_keys(spec, samples)
+        else:
+            plain, gated = with_keys(spec, "gate=off"), with_keys(spec, GATE, samples)
+            measures = parse_spec(plain).measures
+            left, change = self._ungated(with_keys(plain, samples) if measures else plain)
         with ganfix.attach(self.subject.generator, gated) as attachment:
             gate = attachment.corrections[0].gate
             after, clean = artifacts.now(), normals.now({})
