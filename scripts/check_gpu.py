@@ -102,7 +102,8 @@ def agreement(setup: Setup) -> Iterator[Result]:
     for resolution in (setup.size(256, 16), setup.size(1024, 32)):
         counts = []
         for device in ("cpu", setup.device):
-            generator = Generator.of(stylegan2(resolution, width=setup.size(0, 512)).to(device))
+            G = stylegan2(resolution, width=setup.size(0, 512)).to(device)
+            generator = Generator.of(G).measured_exactly()
             latents = Latents.of(generator)
             counts.append(count_active(generator, generator.auto, latents, samples))
         pairs = [(counts[0][name].flatten(), counts[1][name].flatten()) for name in counts[0]]
