@@ -1,8 +1,8 @@
 """Fitting a probe: on labelled generations, or on both ends of a score's order.
 
 Where kinds of content explain much of what a probe says, it has learned kinds: boots, not what is
-wrong with some boots. It is then fitted again, apart from what tells the kinds from one another;
-and a discriminator's order is taken within each kind from the start.
+wrong with some boots. A discriminator's order is taken within each kind from the start, and its
+probe fitted again, apart from what tells the kinds from one another.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SHOWN = 400  # generations whose kinds of content are looked at, where labels sa
 # Of a score's own order: the share of the worst that stand for artifacts, of the best for normals.
 TAILS = {"discriminator": (0.25, 0.5), "lr": (0.1, 0.3)}
 # Of the variance of a probe's scores: where kinds explain more than this, they were learned. What
-# labels mean shows in kinds too, so that they are believed until kinds explain more than all else.
+# labels mean shows in kinds too, so that people hear of it where kinds explain most.
 MUCH = {"discriminator": 0.2, "labels": 0.5}
 
 
@@ -163,7 +163,8 @@ def fitted(
 
 
 def fit(plan: Plan, samples: Sorted, population: Readings) -> Probe:
-    """The probe of some samples; and again apart from kinds of content, if it has learned these.
+    """The probe of some samples; and again apart from kinds of content, if it has learned these
+    from a score. What people labelled is believed, with a warning where it goes with kinds.
 
     Kinds may be the defect itself, as where broken images are a kind of their own. So the second
     probe must still tell at least half as much beyond chance.
@@ -190,20 +191,19 @@ def fit(plan: Plan, samples: Sorted, population: Readings) -> Probe:
     share = explained(probe.score(means), kinds)
     if share <= MUCH[plan.source]:
         return probe
+    if plan.source == "labels":
+        warnings.warn(
+            f"kinds of content explain {share:.0%} of what a probe learns from these labels; "
+            "unless they are what is wrong, label the worst of each kind to do better",
+            GanfixWarning,
+            stacklevel=6,
+        )
+        return probe
     centres = [means[kinds == kind].mean(dim=0) for kind in kinds.unique()]
     text = f"{made}, apart from {len(centres)} kinds of content, which explained {share:.0%} of it"
     apart = fit_on(torch.stack(centres[1:]) - centres[0], text)
     assert apart.auc is not None and probe.auc is not None
-    holds = apart.auc - 0.5 >= (probe.auc - 0.5) / 2
-    if plan.source == "labels":
-        done = "it is fitted apart from these kinds" if holds else "apart from them it tells little"
-        warnings.warn(
-            f"kinds of content explain {share:.0%} of what a probe learns from these labels, and "
-            f"{done}; label the worst of each kind to do better",
-            GanfixWarning,
-            stacklevel=6,
-        )
-    return apart if holds else probe
+    return apart if apart.auc - 0.5 >= (probe.auc - 0.5) / 2 else probe
 
 
 def _judged(generator: Generator, plan: Plan, means: Any) -> Sorted:
