@@ -325,3 +325,31 @@ def test_training_is_refused(own_cache: Any) -> None:
         G = dcgan()
         G.load_state_dict(G.state_dict())
         G.train()(z(2, 8, 1, 1))
+
+
+class MapsFirst(nn.Module):
+    """Something else makes latents for a generator inside it."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.first, self.inner = nn.Linear(8, 8), inner
+
+    def forward(self, z: Tensor, noise: Tensor) -> Tensor:
+        image: Tensor = self.inner(self.first(z), noise)["image"]
+        return image
+
+
+def test_the_outermost_that_renders_is_corrected_once(own_cache: Any) -> None:
+    with noticed() as seen:
+        G = MapsFirst(Unknown()).eval()
+        G(z(6, 8), z(6, 1, 16, 32))
+    assert [generator.G for generator in seen.generators] == [G]
+    assert seen.corrected == [6]
+
+
+def test_each_generator_of_a_script_is_corrected(own_cache: Any) -> None:
+    with noticed() as seen:
+        known, unknown = StyleGAN2Generator().eval(), Unknown().eval()
+        known(z(3, 8))
+        unknown(z(5, 8), z(5, 1, 16, 32))
+    assert seen.corrected == [3, 5]

@@ -132,7 +132,6 @@ class Noticing:
     _inside: weakref.WeakKeyDictionary[nn.Module, tuple[Candidate, str]] = field(
         default_factory=weakref.WeakKeyDictionary
     )
-    _recognised: bool = False  # something, by its structure
     _hopeless: weakref.WeakSet[nn.Module] = field(default_factory=weakref.WeakSet)
     _lock: Any = field(default_factory=threading.RLock)
     _own: Any = field(default_factory=_Own)
@@ -154,7 +153,7 @@ class Noticing:
         candidate, name = self._inside.get(module, (None, ""))
         if candidate is None and module in self._known and self._may_render(module, args, kwargs):
             candidate = Candidate(weakref.ref(module))
-            self._inside[module] = (candidate, "")
+            self._enter(candidate)
         if candidate and not candidate.settled and candidate.renders(name, args, kwargs):
             self._settle(candidate)
         if type(module) in self.watched and not any(
@@ -186,7 +185,6 @@ class Noticing:
                 self._tops.append(weakref.ref(module))
                 self._known.update(module.modules())
                 for root in self._roots(module):
-                    self._recognised = True
                     outer, name = self._inside.get(root, (None, ""))
                     if outer and (outer.settled or not name):
                         continue
@@ -218,19 +216,19 @@ class Noticing:
         return [registry.load(registry.ADAPTERS, name)() for name in names]
 
     def _may_render(self, module: nn.Module, args: Args, kwargs: Kwargs) -> bool:
-        """Whether a call of a module that no adapter knows may make an image of a latent, where
-        nothing else in the script does."""
-        if self.word or self._recognised or module in self._hopeless:
+        """Whether a call of a module that no adapter knows may make an image of a latent."""
+        if self.word or module in self._hopeless:
             return False
         inputs = [x for _, x in tensors((args, kwargs))]
         maps = [x.dim() == 4 and min(x.shape[2:]) > 1 for x in inputs]
         # Noise has one channel; what takes other maps is an encoder, or a part of something.
         if not inputs or maps[0] or any(m and x.shape[1] > 1 for m, x in zip(maps, inputs)):
             return False
-        if sum(isinstance(inner, _CONVOLUTIONS) for inner in module.modules()) > 1:
-            return True
-        self._hopeless.add(module)
-        return False
+        convolutions = sum(isinstance(inner, _CONVOLUTIONS) for inner in module.modules())
+        if convolutions < 2 or any(inner in self._inside for inner in module.modules()):
+            self._hopeless.add(module)  # or it is around a generator
+            return False
+        return True
 
     def _settle(self, candidate: Candidate) -> None:
         G = candidate.root()
@@ -258,6 +256,8 @@ class Noticing:
                 self.left_alone[getattr(error, "reason", str(error))] = None
                 if candidate.layers:
                     log.warning("left as it is: %s", error)
+                for inner in list(G.modules())[1:]:  # may be one by itself
+                    self._inside.pop(inner, None)
                 return
             finally:
                 candidate.seen = Seen()
