@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import os
@@ -375,6 +376,20 @@ def test_connections_that_say_nothing_lock_nobody_out(server: Served, ann: Clien
     idle = [socket.create_connection(("127.0.0.1", ann.port)) for _ in range(150)]
     try:
         assert ann.get("queue?n=3").status == 200
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def test_one_client_cannot_take_all_connections(server: Served, ann: Client) -> None:
+    idle = [socket.create_connection(("127.0.0.1", ann.port)) for _ in range(400)]
+    try:
+        other = http.client.HTTPConnection(
+            "127.0.0.1", ann.port, timeout=20, source_address=("127.0.0.2", 0)
+        )
+        other.request("GET", "/ann/state", headers={"X-Ganfix-Token": ann.token})
+        assert other.getresponse().status == 200
+        other.close()
     finally:
         for connection in idle:
             connection.close()

@@ -17,7 +17,7 @@ import click
 from ganfix_plugin.commands.group import device
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.loading import open_network
-from ganfix_plugin.labels import Labels, merge, read, seeds_of
+from ganfix_plugin.labels import LAST_SEED, Labels, merge, read, seeds_of
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
@@ -181,8 +181,16 @@ def seed_range(num: int) -> Decorator:
     return several(
         preset("--num", num, "How many seeds, from --first on."),
         preset("--first", 0, "The first seed."),
-        gathers(seeds=lambda num, first: range(first, first + num)),
+        gathers(seeds=_range),
     )
+
+
+def _range(num: int, first: int) -> range:
+    if first + num > LAST_SEED + 1:
+        raise click.BadParameter(
+            f"{num} seeds from {first} on end above {LAST_SEED}, the last one", param_hint="--first"
+        )
+    return range(first, first + num)
 
 
 def seeds_option(default: str) -> Decorator:

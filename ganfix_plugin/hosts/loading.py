@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import sys
@@ -98,7 +99,16 @@ def _loaded(network: str, checkout: Path | None, device: str) -> Iterator[Mappin
             yield networks
         return
     with importable((checkout or Path.cwd()).resolve()):
-        result = import_callable(network, "--network")()
+        function = import_callable(network, "--network")
+        try:
+            inspect.signature(function).bind()
+        except TypeError as error:
+            raise GanfixError(
+                f"--network {network}: expected a function that needs no arguments ({error})"
+            ) from None
+        except ValueError:  # one that does not tell
+            pass
+        result = function()
         yield result if isinstance(result, dict) and "G_ema" in result else {"G_ema": result}
 
 

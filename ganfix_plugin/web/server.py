@@ -9,9 +9,11 @@ import threading
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import PurePath
+from typing import Any
 
 import waitress
 from flask import Flask, Response, abort
+from waitress.channel import HTTPChannel
 from werkzeug.exceptions import HTTPException
 
 from ganfix_plugin.errors import GanfixError
@@ -19,6 +21,7 @@ from ganfix_plugin.web.guard import Guard, is_any, is_loopback
 
 log = logging.getLogger("ganfix")
 LARGEST_BODY = 64 * 1024
+PER_CLIENT = 250  # connections of one address, behind which there may be several raters
 CONNECTIONS = 6  # of one browser; each may wait for an image while another brings an answer
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -101,13 +104,23 @@ def serve(app: Flask, place: Place, raters: int) -> None:
         max_request_body_size=LARGEST_BODY,
         max_request_header_size=16 * 1024,
         # Connections that say nothing cost no thread, and end soon.
-        connection_limit=1000,
+        connection_limit=4 * PER_CLIENT,
         asyncore_use_poll=True,
         channel_timeout=20,
         cleanup_interval=5,
         clear_untrusted_proxy_headers=True,
     )
+    server.channel_class = _limited
     threading.Thread(target=server.run, name="server", daemon=True).start()
+
+
+def _limited(server: Any, connection: Any, address: Any, *how: Any, **more: Any) -> None:
+    """Take a connection up, unless its client has `PER_CLIENT` of them."""
+    open_ones = (channel.addr[0] for channel in list(server.active_channels.values()))
+    if sum(other == address[0] for other in open_ones) < PER_CLIENT:
+        HTTPChannel(server, connection, address, *how, **more)
+    else:
+        connection.close()
 
 
 def invite(guard: Guard, place: Place) -> list[str]:
