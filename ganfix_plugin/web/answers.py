@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,10 @@ class Answers:
             # It holds the secret that shuffles sides; its log takes over who may read it.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._db = sqlite3.connect(path, timeout=10, check_same_thread=False)
-            about = self._prepare(generator)
+            with ExitStack() as stack:
+                stack.callback(self._db.close)  # else its log would lie beside what is no database
+                about = self._prepare(generator)
+                stack.pop_all()
         except (sqlite3.Error, OSError) as error:
             raise GanfixError(f"answers {path}: cannot be used as one ({error})") from None
         self.generator, self.secret = about.get("generator", ""), about.get("secret", "")
