@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hosts import requirements
 from ganfix_plugin.hosts.compat import needed
 from ganfix_plugin.hosts.devices import resolve_device
@@ -25,6 +26,8 @@ def examine(folder: Path, device: str | None = None) -> Iterator[str]:
     Raises:
         GanfixError: if the device is not here.
     """
+    if not folder.is_dir():
+        raise GanfixError(f"{folder}: no such folder; expected one with scripts in it")
     host, checkout = find_host(folder.resolve()) or (GENERIC, project_of(folder.resolve()))
     situation = Situation(checkout, resolve_device(device))
     yield f"host       {host.title}"
