@@ -131,10 +131,14 @@ def shared(
         return _between_machines(store, folder, work)
     (folder / f"{first}.read").unlink(missing_ok=True)  # of a run that was killed
     for _ in range(_TRIES):
-        # A part was damaged; or another rank had all of them, this one's mark of an earlier run
-        # made it the last one, and it removed the folder.
-        with suppress(FileNotFoundError):
+        try:
             return _together(folder, work, done, first, parts)
+        except FileNotFoundError:
+            # A part was damaged; or another rank had all of them, this one's mark of an earlier
+            # run made it the last one, and it removed the folder.
+            continue
+        except OSError as error:  # of locks and folders; files say it themselves
+            raise GanfixError(f"{folder}: cannot be written: {error.strerror or error}") from None
     raise GanfixError(f"{folder}: parts of ranks get lost there; is it removed by something else?")
 
 

@@ -24,7 +24,7 @@ def examine(folder: Path, device: str | None = None) -> Iterator[str]:
     reasons, custom ops.
 
     Raises:
-        GanfixError: if the device is not here.
+        GanfixError: if there is no such folder, or the device is not here.
     """
     if not folder.is_dir():
         raise GanfixError(f"{folder}: no such folder; expected one with scripts in it")
