@@ -136,7 +136,7 @@ def test_with_labels_every_rate_says_how_well_it_separates(
     items = tuple(Label(seed, kind) for seed, kind in zip(order, kinds))
     write(Labels(fingerprint(face), items), tmp_path / "labels.csv")
     done = run("--rate=0.1", "--rate=0.3", f"--labels={tmp_path / 'labels.csv'}")
-    assert "most artifact-like are the same; ROC AUC 1.000" in done.output
+    assert "most unusual are the same; ROC AUC 1.000" in done.output
 
 
 def test_only_the_lr_count_has_rates(run: Any) -> None:

@@ -83,6 +83,13 @@ class Score:
     learned_from: frozenset[Sample] = frozenset()
 
     @property
+    def word(self) -> str:
+        """What a bad score says of an image: what the LR count finds is unusual, and may be fine;
+        labels, a discriminator or real images say more."""
+        by_count = self.name == "lr" or (self.probe is not None and self.probe.source == "lr")
+        return "unusual" if by_count else "artifact-like"
+
+    @property
     def key(self) -> str:
         """What its values of seeds are kept under: another probe, classifier or profile scores
         otherwise."""

@@ -76,7 +76,7 @@ def detect(
     save_w: Path | None,
     **scoring: Any,
 ) -> None:
-    """Rank seeds by how artifact-like their images are.
+    """Rank seeds by how unusual or artifact-like their images are.
 
     \b
     ganfix detect --network ffhq.pkl --num 50000 --out found
@@ -121,13 +121,13 @@ def detect(
             save_latents(save_w, ws, entry_name(generator), ends, "")
     worst, best = ranking.seeds[:5], ranking.seeds[-5:][::-1]
     click.echo(f"{len(seeds)} seeds by {scorer.how}")
-    click.echo(f"most artifact-like:  seeds {', '.join(map(str, worst))}, …")
-    click.echo(f"least artifact-like: seeds {', '.join(map(str, best))}, …")
+    click.echo(f"most {scorer.word}:  seeds {', '.join(map(str, worst))}, …")
+    click.echo(f"least {scorer.word}: seeds {', '.join(map(str, best))}, …")
     if auc is not None:
         click.echo(f"ROC AUC on the labels of {labels}: {auc:.3f}")
     for name, (counts, area) in beside.items():
         correlation, shared = agreement(scores, counts, top)
-        text = f"{shared} of the {min(top, len(seeds))} most artifact-like are the same{area}"
+        text = f"{shared} of the {min(top, len(seeds))} most unusual are the same{area}"
         click.echo(f"by {name}: rank correlation {correlation:+.2f}, {text}")
     pictures = "histogram.png, top.png, bottom.png, heatmaps/" + ", rates.png" * bool(beside)
     click.echo(f"written to {out}: scores.csv, {pictures}")

@@ -46,7 +46,7 @@ def draw(
     values = ranking.scores.numpy()
     worst = 90 if score.worst_first else 10
     marks = {"median": np.median(values), "worst 10 %": np.percentile(values, worst)}
-    words = plots.Words("How artifact-like are this generator's images?", note, score.title)
+    words = plots.Words(f"How {score.word} are this generator's images?", note, score.title)
     plots.histogram(out / "histogram.png", words, {"seeds": values}, marks)
 
     count = min(top, total)
@@ -70,7 +70,7 @@ def draw(
             images.append(image.resize((side, side)))
             heats.append(colours.resize((side, side)))
             captions.append(f"{seed}: {scores[seed]}")
-        title = f"The {count:,} {end} artifact-like of {total:,} seeds"
+        title = f"The {count:,} {end} {score.word} of {total:,} seeds"
         line = f"{note} · below each: its seed and score"
         save(contact(title, line, [images, heats], captions), out / f"{name}.png")
 
@@ -93,7 +93,7 @@ def draw_beside(
             batches = seed_batches(generator, seeds, class_index=class_index)
             images = [image for z, c in batches for image in pictured(render(generator, z, c))]
             rows.append(Row(name, "", images, [f"seed {seed}" for seed in seeds]))
-        bands.append(Band(f"{end} artifact-like", (), rows))
+        bands.append(Band(f"{end} unusual", (), rows))
     note = f"{subject} · {len(first.seeds):,} seeds by LR count · R: the largest rate that is low"
     save(sheet("The same seeds by other rates", note, bands), out / "rates.png")
 

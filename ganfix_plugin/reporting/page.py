@@ -76,7 +76,8 @@ def page(study: Study, setting: Setting) -> str:
     environment.filters["count"] = lambda number: (
         f"{number:,.{10 if number == int(number) else 4}g}"
     )
-    (worst, cleanest), encoding, high = encoded((study.worst, study.cleanest))
+    groups = (study.worst, study.cleanest, study.drawn)
+    (worst, cleanest, drawn), encoding, high = encoded(groups)
     script = _shipped("reporting", "page/report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("report.html").render(
@@ -84,6 +85,7 @@ def page(study: Study, setting: Setting) -> str:
         setting=setting,
         worst=worst,
         cleanest=cleanest,
+        drawn=drawn,
         encoding=encoding,
         high=high,
         percentiles=dict(zip(study.ranking.seeds, study.ranking.percentiles.tolist())),

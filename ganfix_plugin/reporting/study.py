@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ganfix_plugin.api import attach
 from ganfix_plugin.artifacts.ranking import Ranking, score_seeds
 from ganfix_plugin.artifacts.scores import Score, Scoring, unrendered
@@ -51,6 +53,7 @@ class Study:
         profile: of the ranking.
         ranking: of all seeds, by ``score``.
         worst, cleanest: its two ends, the first and the last of it first; no seed is in both.
+    drawn: some of all seeds, by chance; none where the ends are all.
         side: of the generator's images, in pixels.
     """
 
@@ -62,6 +65,7 @@ class Study:
     ranking: Ranking
     worst: tuple[Pair, ...]
     cleanest: tuple[Pair, ...]
+    drawn: tuple[Pair, ...]
     side: int
     class_index: int | None
 
@@ -69,6 +73,20 @@ class Study:
     def seeds_shown(self) -> list[int]:
         """Of both ends."""
         return [pair.seed for pair in (*self.worst, *self.cleanest)]
+
+    @property
+    def word(self) -> str:
+        """What a high score says of an image; see `Score.word`."""
+        return self.score.word
+
+    @property
+    def corrected(self) -> tuple[int, int]:
+        """How many of how many seeds are corrected: of all that the gate counts, or of those drawn
+        by chance."""
+        if len(self.gates) == len(self.corrections) == len(self.gates_shown) == 1:
+            return self.gates_shown[0].passing or 0, len(self.ranking.seeds)
+        shown = self.drawn or (*self.worst, *self.cleanest)
+        return sum(not pair.identical for pair in shown), len(shown)
 
     @property
     def gates_shown(self) -> list[Gate]:
@@ -115,7 +133,9 @@ def study(
         ranking = Ranking.of(seeds, scores)
         worst = ranking.seeds[: min(top, (len(seeds) + 1) // 2)]
         cleanest = ranking.seeds[::-1][: min(top, len(seeds) // 2)]
-        shown, side = pairs(generator, score, (*worst, *cleanest), class_index)
+        few = len(seeds) <= 2 * top
+        drawn = [] if few else np.random.RandomState(0).choice(seeds, top, replace=False).tolist()
+        shown, side = pairs(generator, score, (*worst, *cleanest, *drawn), class_index)
     profile, _ = ensure(generator, Settings(samples, class_index=class_index), ())
     gates = []
     for spec, correction in zip(specs, attachment.corrections):
@@ -135,7 +155,8 @@ def study(
         score=score,
         ranking=ranking,
         worst=tuple(shown[: len(worst)]),
-        cleanest=tuple(shown[len(worst) :]),
+        cleanest=tuple(shown[len(worst) : len(worst) + len(cleanest)]),
+        drawn=tuple(shown[len(worst) + len(cleanest) :]),
         side=side,
         class_index=class_index,
     )
