@@ -353,3 +353,23 @@ def test_each_generator_of_a_script_is_corrected(own_cache: Any) -> None:
         known(z(3, 8))
         unknown(z(5, 8), z(5, 1, 16, 32))
     assert seen.corrected == [3, 5]
+
+
+class Prompted(Unknown):
+    """Takes a text for each sample; without one it cannot be called."""
+
+    def forward(self, z: Tensor, prompts: list[str]) -> dict[str, Tensor]:
+        said = torch.tensor([100.0 * len(prompt) for prompt in prompts])
+        return super().forward(z, said[:, None, None, None].expand(-1, 1, 16, 32))
+
+
+def test_a_prompt_goes_with_a_new_latent(own_cache: Any) -> None:
+    fingerprints = []
+    for prompts in (["", "a", "bcd"], ["", "x", "yzw"]):
+        with noticed("none") as seen:
+            Prompted().eval()(z(3, 8), prompts)
+        (generator,) = seen.generators
+        means = generator.synthesize(z(30, 8, seed=3), None).mean(dim=(1, 2, 3)) / 100
+        assert set(means.round().tolist()) == {0, 1, 3}
+        fingerprints.append(generator.fingerprint)
+    assert fingerprints[0] != fingerprints[1]

@@ -60,6 +60,11 @@ def with_keywords(
     return tuple(new), keywords
 
 
+def _are_texts(value: Any) -> bool:
+    """Whether something is a list of texts, such as a prompt for each sample."""
+    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+
+
 def of_rows(value: Any, rows: Tensor, n: int) -> Any:
     """Some rows of everything in a call of n samples that has one row for each of them.
 
@@ -71,6 +76,8 @@ def of_rows(value: Any, rows: Tensor, n: int) -> Any:
         # A mean latent [d] of floats may happen to be as long.
         by_sample = value.dim() > 1 or (value.dim() == 1 and not value.is_floating_point())
         return value[rows.to(value.device)] if by_sample and len(value) == n else value
+    if _are_texts(value) and len(value) == n:
+        return type(value)(value[row] for row in rows.tolist())
     if isinstance(value, list | tuple):
         return type(value)(of_rows(item, rows, n) for item in value)
     if isinstance(value, dict):

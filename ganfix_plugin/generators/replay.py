@@ -81,7 +81,9 @@ class Replay:
         kept = [x for step in self.steps for place, x in tensors(step.call) if place != step.place]
         kept += [] if self.drawn else [self.latents]
         values = [x.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy() for x in kept]
-        return hashlib.sha256(b"".join(map(bytes, values))).hexdigest()[:16] if kept else ""
+        said = [text.encode() for step in self.steps for text in texts(step.call)]
+        content = b"".join([*map(bytes, values), *said])
+        return hashlib.sha256(content).hexdigest()[:16] if content else ""
 
     def __call__(self, view: nn.Module, z: Tensor) -> Any:
         """The call again, by a view of the generator, for latents z [n, …].
@@ -188,7 +190,7 @@ def looks_drawn(x: Tensor) -> bool:
 
 
 def extras(replay: Replay, classes: int) -> bool:
-    """Whether a call says more than a latent and a class (one-hot): a camera, a time, noise."""
+    """Whether a call says more than a latent and a class (one-hot): a camera, a time, a text."""
 
     def says_class(x: Tensor) -> bool:
         one_hot = x.dim() == 2 and x.shape[1] == classes and bool((x.sum(dim=1) == 1).all())
@@ -198,7 +200,7 @@ def extras(replay: Replay, classes: int) -> bool:
         place != step.place and x.numel() and not says_class(x)
         for step in replay.steps
         for place, x in tensors(step.call)
-    )
+    ) or any(True for step in replay.steps for _ in texts(step.call))
 
 
 def tensors(value: Any, place: Place = ()) -> Iterator[tuple[Place, Tensor]]:
@@ -211,6 +213,16 @@ def tensors(value: Any, place: Place = ()) -> Iterator[tuple[Place, Tensor]]:
     elif isinstance(value, list | tuple):
         for number, each in enumerate(value):
             yield from tensors(each, (*place, number))
+
+
+def texts(value: Any) -> Iterator[str]:
+    """All texts in lists in the arguments of a call, such as prompts; not options."""
+    values = value.values() if isinstance(value, Mapping) else value
+    for each in values if isinstance(value, Mapping | list | tuple) else ():
+        if isinstance(each, str) and isinstance(value, list | tuple):
+            yield each
+        else:
+            yield from texts(each)
 
 
 def put(value: Any, place: Place, new: Any) -> Any:
