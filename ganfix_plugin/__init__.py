@@ -1,12 +1,16 @@
 """ganfix: repair the artifacts of GAN generators inside the codebases people already use."""
 
+from __future__ import annotations
+
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from ganfix_plugin._version import __version__
 from ganfix_plugin.errors import GanfixError
 
+TYPE_CHECKING = False  # typing's own takes longer to import than everything here
 if TYPE_CHECKING:
+    from typing import Any
+
     from ganfix_plugin.api import attach, detect, latents, list_correctors, prepare, profile
     from ganfix_plugin.correctors.bind import correction
     from ganfix_plugin.evaluation.evaluate import evaluate
