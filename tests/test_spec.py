@@ -236,6 +236,7 @@ def test_a_key_that_is_to_vary_must_be_open() -> None:
         ("truncation:samples=200", "samples"),
         ("random:class=3", "class"),
         ("none:samples=200", "samples"),
+        ("truncation:exact=yes", "exact"),
         ("seqabl:real=photographs", "real"),
         ("steer:extractor=resnet18", "extractor"),
         ("truncation:gate=lr:50%,real=photographs", "real"),

@@ -16,7 +16,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.spec import Options, key_of, keys_text, option_text, split_spec
 
 BUNDLE = ".safetensors"
-MEASURING = ("samples", "class", "profile")  # keys that say how to measure
+MEASURING = ("samples", "class", "profile", "exact")  # keys that say how to measure
 _LABELLING = ("extractor", "real")  # keys that say how to tell artifacts
 
 

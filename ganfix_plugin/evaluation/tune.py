@@ -100,7 +100,8 @@ def tune(
     if len(tried) == 1:
         raise GanfixError(f"tune {spec}: no setting could be tried; attach it once to see why")
     best = _best(tried)
-    measured = {name: getattr(spec.options, name) for name in ("samples", "class_index", "profile")}
+    how = ("samples", "class_index", "profile", "exact")
+    measured = {name: getattr(spec.options, name) for name in how}
     papers = [
         replace(paper, options=replace(paper.options, **measured))
         for paper in map(parse_spec, PAPERS)

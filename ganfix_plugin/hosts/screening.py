@@ -110,6 +110,7 @@ class Screen:
         if seeds is None or (generator.classes and class_index is None):
             return 1  # the script itself will say what it needs
         psi = options.get("truncation_psi")
+        generator = generator.measured_exactly(bool(measuring.exact))
         scorer = _SCORERS[self.by](
             generator, self.share, measuring, device, 1 if psi is None else psi, class_index
         )
