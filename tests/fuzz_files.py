@@ -362,8 +362,10 @@ def _ask(answers: Answers) -> None:
     answers.judged("ann", "seqabl")
     answers.verdicts("seqabl")
     answers.corrections()
-    answers.keep_lr_counts(None, {0: 1.0})
-    answers.lr_counts(None, [0])
+    answers.keep_scores("lr", {0: 1.0})
+    answers.scores("lr")
+    answers.chosen("ann")
+    answers.chosen_labels()
 
 
 def _png() -> bytes:

@@ -105,6 +105,7 @@ class Ground:
     """A folder in which commands run, each time in another place, from the same beginnings."""
 
     def __init__(self, folder: Path, network: Path | None = None) -> None:
+        cli.main.list_commands(click.Context(cli.main))  # imports them all
         self.folder, self.network = folder, network
         self.places = 0
         self.real = folder / "real"
@@ -156,6 +157,9 @@ class Ground:
             said = os.open(place / "said.txt", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
             os.dup2(said, 1)
             os.dup2(said, 2)
+            # Those of this process may be pytest's.
+            sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+            sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
             os.environ |= {
                 "GANFIX_CACHE": str(place / "cache"),
                 "DNNLIB_CACHE_DIR": str(place / "dnnlib"),

@@ -194,9 +194,12 @@ class Answers:
         """Everybody's answers but the skipped ones, as a label file holds them."""
         query = "SELECT seed, answer, rater, criterion FROM labels WHERE correction = ?"
         rows = self._rows(f"{query} AND answer != ? ORDER BY seed, rater", correction, SKIP)
+        return self._of_rows(rows)
+
+    def _of_rows(self, rows: Iterable[tuple[Any, ...]]) -> Labels:
         try:
             return Labels(self.generator, tuple(Label(*row) for row in rows))
-        except ValueError as error:
+        except (KeyError, ValueError) as error:
             raise GanfixError(f"answers {self.path}: are damaged: {error}") from None
 
     def verdicts(self, correction: str) -> list[Verdict]:
@@ -226,8 +229,8 @@ class Answers:
         """Everybody's choices as a label file holds them: kept is normal, rejected an artifact."""
         query = "SELECT seed, choice, rater FROM choices WHERE choice != '' ORDER BY seed, rater"
         kinds = {KEPT: NORMAL, REJECTED: ARTIFACT}
-        labels = (Label(seed, kinds[choice], rater) for seed, choice, rater in self._rows(query))
-        return Labels(self.generator, tuple(labels))
+        rows = self._rows(query)
+        return self._of_rows((seed, kinds[choice], rater) for seed, choice, rater in rows)
 
     def scores(self, score: str) -> dict[int, float]:
         """What was kept of a score, by seed."""
