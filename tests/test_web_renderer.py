@@ -68,8 +68,8 @@ def test_the_cache_stays_within_its_limit_and_keeps_what_was_used_last() -> None
 
 def test_what_was_prefetched_is_rendered_once_however_many_ask() -> None:
     G = dcgan()
-    calls = _counted(G)
     renderer = Renderer(drawing(Generator.of(G)))
+    calls = _counted(G)
     wanted = [Picture(seed) for seed in range(5)]
     renderer.prefetch(wanted)
     renderer.prefetch(wanted)
@@ -113,8 +113,9 @@ def test_an_image_that_cannot_be_rendered_fails_alone() -> None:
             return super().forward(z)
 
     G = Fails(*dcgan()).eval()
-    G.broken = True  # type: ignore[assignment]
+    G.broken = False  # type: ignore[assignment]
     renderer = rendering(G)
+    G.broken = True  # type: ignore[assignment]
     with pytest.raises(RuntimeError, match="out of memory"):
         renderer.png(Picture(0))
     G.broken = False  # type: ignore[assignment]
