@@ -52,7 +52,10 @@ def main() -> None:
     for corrector, score in CORRECTORS.items():
         for gate in GATES:
             gate = gate if gate == "off" else f"{score}:{gate}"
-            spec = f"{corrector},samples={options.samples},gate={gate}"
+            # Without a gate, truncation measures nothing, and is not told how.
+            idle = corrector.startswith("truncation") and gate == "off"
+            samples = "" if idle else f",samples={options.samples}"
+            spec = f"{corrector},gate={gate}{samples}"
             after = changes(options.checkout, options.network, line, spec)
             beyond = (after - before).max()
             print(f"{spec:52}  largest {after.max():6.2f}  beyond {beyond:6.2f}", flush=True)
