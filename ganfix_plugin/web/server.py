@@ -95,7 +95,9 @@ def new_app(guard: Guard, pages: dict[str, str]) -> Flask:
 
 def serve(app: Flask, place: Place, raters: int) -> None:
     """Serve from a thread, until the process ends."""
-    logging.getLogger("waitress").setLevel(logging.ERROR)
+    # Of some requests that are no HTTP it would show a traceback; what our own code raises, Flask
+    # logs.
+    logging.getLogger("waitress").setLevel(logging.CRITICAL)
     server = waitress.create_server(
         app,
         sockets=[place.socket],
