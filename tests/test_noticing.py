@@ -373,3 +373,13 @@ def test_a_prompt_goes_with_a_new_latent(own_cache: Any) -> None:
         assert set(means.round().tolist()) == {0, 1, 3}
         fingerprints.append(generator.fingerprint)
     assert fingerprints[0] != fingerprints[1]
+
+
+def test_a_script_that_never_calls_eval_is_corrected_where_that_changes_nothing(
+    own_cache: Any,
+) -> None:
+    with noticed() as seen:
+        G = RosinalityShaped().train()
+        G.load_state_dict(G.state_dict())
+        G([z(4, 6)])
+    assert seen.corrected == [4]

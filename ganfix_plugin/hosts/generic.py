@@ -26,7 +26,7 @@ from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.generators.replay import Seen, tensors
 from ganfix_plugin.hooks.attachment import attached, placed
 from ganfix_plugin.hooks.forward import Args, Kwargs
-from ganfix_plugin.hooks.standalone import Hook, random_state_kept
+from ganfix_plugin.hooks.standalone import Hook, bare, random_state_kept
 from ganfix_plugin.hosts.host import Host
 from ganfix_plugin.hosts.import_hooks import replaced
 
@@ -236,6 +236,11 @@ class Noticing:
         with self._lock, self.apart():
             if candidate.settled:  # by another thread meanwhile
                 return
+            if G.training and _same_in_evaluation(G, candidate.seen):
+                log.info(
+                    "%s, which nobody put into evaluation mode, is the same there", G._get_name()
+                )
+                G.eval()
             if G.training:
                 reason = f"{type(G).__name__} ran in training mode"
                 if torch.is_grad_enabled() and any(x.requires_grad for x in G.parameters()):
@@ -311,6 +316,23 @@ class Noticing:
                 stack.enter_context(replaced(module_class, name, method))
             stack.enter_context(replaced(module_class, "__call__", __call__))
             yield
+
+
+def _same_in_evaluation(G: nn.Module, seen: Seen) -> bool:
+    """Whether a generator that is not being trained makes the same of its call in either mode."""
+    changing = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
+    if torch.is_grad_enabled() or "" not in seen.calls:
+        return False
+    if any(isinstance(module, changing) for module in G.modules()):
+        return False
+    (args, kwargs), outputs = seen.calls[""], []
+    for training in (True, False):
+        view = bare(G)
+        for module in view.modules():
+            module.training = training
+        with random_state_kept(G):
+            outputs.append([x for _, x in tensors(view(*args, **kwargs))])
+    return all(map(torch.equal, *outputs))
 
 
 def _noting(noticing: Noticing, method: Callable[..., Any]) -> Callable[..., Any]:
