@@ -272,7 +272,7 @@ def test_in_training_mode_it_is_left_alone_and_the_story_says_so(own_cache: Any)
         G.load_state_dict(G.state_dict())
         G.train()(z(2, 8, 1, 1))
     assert not seen.generators
-    assert "Sequential ran in training mode" in seen.noticing.story()
+    assert "Sequential ran in training mode: call eval() on it" in seen.noticing.story()
 
 
 def test_latents_that_were_mapped_elsewhere_are_drawn_like_those_seen(own_cache: Any) -> None:

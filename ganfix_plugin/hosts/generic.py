@@ -248,7 +248,7 @@ class Noticing:
                         f"{reason}; ganfix corrects finished generators: run it without --correct, "
                         "or call eval() on it before"
                     )
-                self.left_alone[reason] = None
+                self.left_alone[f"{reason}: call eval() on it once its weights are loaded"] = None
                 return
             candidate.settled = True
             try:
