@@ -17,7 +17,7 @@ addEventListener("DOMContentLoaded", () => {
 // All pictures of one seed beside each other, as large as there is room.
 function enlarge(dialog, pair) {
   const shots = [...pair.querySelectorAll(".shot")].map((shot) => shot.cloneNode(true));
-  dialog.firstElementChild.replaceChildren(pair.querySelector("strong").cloneNode(true), ...shots);
+  dialog.querySelector("div").replaceChildren(pair.querySelector("strong").cloneNode(true), ...shots);
   dialog.showModal();
 }
 
