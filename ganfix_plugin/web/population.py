@@ -137,8 +137,8 @@ class Population:
 
     def _fill_by(self, score: Score, scored: Scored) -> None:
         kept = self._answers.scores(score.key)
-        for seed in filter(kept.__contains__, self.seeds):
-            scored.values[seed] = kept[seed]
+        known = [seed for seed in self.seeds if seed in kept]
+        scored.values[known] = torch.tensor([kept[seed] for seed in known], dtype=torch.float64)
         new = [seed for seed in self.seeds if seed not in kept]
         for block in _blocks(new, _KEPT_EVERY):
             for seeds in _blocks(block, min(score.batch, _STEP)):
