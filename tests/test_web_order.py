@@ -35,6 +35,12 @@ def test_uncertain_seeds_overtake_and_unknown_ones_follow_as_they_were() -> None
     assert queue.now == (3, 1, 4, 5, 2)
 
 
+def test_seeds_of_which_others_had_labels_are_not_asked_for() -> None:
+    queue = Queue([3, 2, 1])
+    queue.rank({10**6: 0.5, 2: 0.4})
+    assert queue.now == (2, 3, 1)
+
+
 def test_with_labels_of_both_kinds_the_most_uncertain_images_come_first() -> None:
     """Images from dark to bright, of which the brighter half is labelled artifact: those in the
     middle are the uncertain ones."""

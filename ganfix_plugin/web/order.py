@@ -55,9 +55,14 @@ class Queue:
         self.now = self.first
 
     def rank(self, uncertainty: dict[int, float]) -> None:
-        """Put the most uncertain seeds in front; seeds without a figure follow as they were."""
-        ranked = sorted(uncertainty, key=lambda seed: -uncertainty[seed])
-        self.now = (*ranked, *(seed for seed in self.first if seed not in uncertainty))
+        """Put the most uncertain of its seeds in front; those without a figure follow as they were.
+
+        Other seeds have figures, too, where labels of them taught the probe; nobody is asked again.
+        """
+        own = set(self.first)
+        figures = {seed: value for seed, value in uncertainty.items() if seed in own}
+        ranked = sorted(figures, key=lambda seed: -figures[seed])
+        self.now = (*ranked, *(seed for seed in self.first if seed not in figures))
 
 
 class Learner:
