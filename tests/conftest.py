@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("GANFIX_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def labels_are_of_one_test(cache: Path) -> Iterator[None]:
+    """What is measured is the same for all tests; what people said of a generator is not."""
+    yield
+    shutil.rmtree(cache / "labels", ignore_errors=True)
 
 
 @pytest.fixture
