@@ -44,7 +44,7 @@ def run(
     """Run an unmodified SCRIPT, with --correct added to its options.
 
     \b
-    ganfix run generate.py --network=ffhq.pkl --seeds=0-9 --outdir=out --correct seqabl
+    ganfix run generate.py --network=ffhq.pkl --seeds=0-9 --outdir=out --correct steer
 
     Of codebases that ganfix does not know, it notices the generator when it is loaded. Where it
     does not, --adapter and --layers name it.

@@ -17,5 +17,10 @@ class GanfixError(Exception):
         super().__init__("".join(sign if sign.isprintable() else " " for sign in message))
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says first; the name of its type if it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 class GanfixWarning(UserWarning):
     """Something that was asked for and will be done, but hardly as it was meant."""

@@ -27,7 +27,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.errors import GanfixError, first_line
 
 _A_DAY = 24 * 60 * 60  # seconds
 
@@ -139,12 +139,7 @@ def from_json(kind: Any, value: Any) -> Any:
     """
     outer, inner = get_origin(kind), get_args(kind)
     if is_dataclass(kind) and isinstance(value, dict):
-        hints = get_type_hints(kind)
-        unknown = ", ".join(value.keys() - hints.keys())
-        if unknown:
-            raise TypeError(f"{kind.__name__}: unknown field {unknown}")  # type: ignore[union-attr]
-        made = {name: from_json(hints[name], item) for name, item in value.items()}
-        return kind(**made)  # type: ignore[operator]
+        return kind(**fields_from_json(kind, value))  # type: ignore[operator]
     if outer is UnionType:
         return None if value is None else from_json(inner[0], value)
     if outer is dict and isinstance(value, dict):
@@ -159,6 +154,16 @@ def from_json(kind: Any, value: Any) -> Any:
     if type(value) is not kind:
         raise TypeError(f"found {str(value)[:40]!r}, expected {getattr(kind, '__name__', kind)}")
     return value
+
+
+def fields_from_json(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Those fields of a dataclass that are in JSON, where tensors of a file are its others; errors
+    as of `from_json`."""
+    hints = get_type_hints(kind)
+    unknown = ", ".join(values.keys() - hints.keys())
+    if unknown:
+        raise TypeError(f"{kind.__name__}: unknown field {unknown}")
+    return {name: from_json(hints[name], item) for name, item in values.items()}
 
 
 def read_array(path: Path, what: str) -> Tensor:
@@ -177,7 +182,7 @@ def read_array(path: Path, what: str) -> Tensor:
                 array = _only({name: array[name] for name in array.files})
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
     except (*_NO_ARRAY, OSError) as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        cause = first_line(error)
         raise GanfixError(f"{what} {path}: cannot be read as numbers ({cause})") from None
 
 
@@ -208,7 +213,7 @@ def load_weights(path: Path) -> Any:
             return safetensors.torch.load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except (*_NO_ARRAY, pickle.UnpicklingError, IndexError) as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        cause = first_line(error)
         raise ValueError(f"no file of weights ({cause})") from error
 
 
@@ -230,7 +235,7 @@ def reading(
     except FileNotFoundError:
         raise GanfixError(f"{what} {path}: no such file{how_to_make}") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0]
+        why = first_line(error)
         message = f"{what} {path}: damaged or no ganfix {what} ({why}){remedy}"
         raise GanfixError(message) from error
 

@@ -18,14 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import click
 import numpy as np
 import safetensors.torch
 import torch
-from fuzzing import DEEP, damaged_bytes, damaged_value, fuzz, report
+from fuzzing import DEEP, command, damaged_bytes, damaged_value
 from generators import dcgan, latents
 from PIL import Image
 from prepared import judged, prepare
@@ -396,18 +394,7 @@ def _pickle() -> bytes:
     return pickle.dumps({"G_ema": [str(about), 1.5, {"a": b"bytes"}], "D": None})
 
 
-@click.command()
-@click.option("--cases", default=3000, show_default=True)
-@click.option("--seed", default=0, show_default=True)
-@click.option("--first", default=0, show_default=True, help="The first case.")
-def main(cases: int, seed: int, first: int) -> None:
-    """Damage files and use them."""
-    torch.set_num_threads(1)
-    with TemporaryDirectory() as folder:
-        os.environ["GANFIX_CACHE"] = str(Path(folder, "cache"))
-        outcomes, found = fuzz(Workshop(Path(folder)).case, cases, seed, first)
-    click.echo(report(outcomes, found))
-    raise SystemExit(bool(found))
+main = command(lambda folder: Workshop(folder).case, 3000, "Damage files and use them.")
 
 
 if __name__ == "__main__":

@@ -8,16 +8,12 @@ need little, it corrects a small generator or is refused by it in one line.
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import click
 import torch
-from fuzzing import fuzz, report
+from fuzzing import command
 from generators import dcgan, latents
 
 from ganfix_plugin import GanfixError, attach, registry
@@ -143,18 +139,7 @@ class Texts:
                 self.G(self.z)
 
 
-@click.command()
-@click.option("--cases", default=10_000, show_default=True)
-@click.option("--seed", default=0, show_default=True)
-@click.option("--first", default=0, show_default=True, help="The first case.")
-def main(cases: int, seed: int, first: int) -> None:
-    """Parse made-up texts."""
-    torch.set_num_threads(1)
-    with TemporaryDirectory() as folder:
-        os.environ["GANFIX_CACHE"] = str(Path(folder, "cache"))
-        outcomes, found = fuzz(Texts().case, cases, seed, first)
-    click.echo(report(outcomes, found))
-    raise SystemExit(bool(found))
+main = command(lambda folder: Texts().case, 10_000, "Parse made-up texts.")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ one line, with the numbers that bring it back.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 import traceback
@@ -13,6 +14,10 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import torch
 
 import ganfix_plugin
 from ganfix_plugin import GanfixError
@@ -65,6 +70,24 @@ def report(outcomes: Counter[str], found: list[str]) -> str:
     """What a run comes to, and all that was found."""
     counts = ", ".join(f"{number} {name}" for name, number in sorted(outcomes.items()))
     return "\n".join([*found, f"{outcomes.total()} cases: {counts}"])
+
+
+def command(case_in: Callable[[Path], Case], cases: int, does: str) -> click.Command:
+    """A long run by hand; ``case_in`` makes cases that may use a folder."""
+
+    @click.command(help=does)
+    @click.option("--cases", default=cases, show_default=True)
+    @click.option("--seed", default=0, show_default=True)
+    @click.option("--first", default=0, show_default=True, help="The first case.")
+    def main(cases: int, seed: int, first: int) -> None:
+        torch.set_num_threads(1)
+        with TemporaryDirectory() as folder:
+            os.environ["GANFIX_CACHE"] = str(Path(folder, "cache"))
+            outcomes, found = fuzz(case_in(Path(folder)), cases, seed, first)
+        click.echo(report(outcomes, found))
+        raise SystemExit(bool(found))
+
+    return main
 
 
 # --- damage

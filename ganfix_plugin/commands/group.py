@@ -109,7 +109,7 @@ def main(quiet: bool, verbose: bool) -> None:
     """Repair the artifacts of GAN generators inside the codebases people already use.
 
     \b
-    ganfix run generate.py --network=ffhq.pkl --seeds=0-9 --outdir=out --correct seqabl
+    ganfix run generate.py --network=ffhq.pkl --seeds=0-9 --outdir=out --correct steer
     ganfix COMMAND -h says more of each.
     """
     if quiet and verbose:

@@ -72,8 +72,8 @@ def alternatives(
 def _left_alone(views: Views, specs: Sequence[BoundSpec], seeds: range) -> Tensor:
     """Features [n, D] of the generations of seeds that a correction leaves alone."""
     rows: list[Tensor] = []
-    for some in (seeds[start : start + KEPT] for start in range(0, len(seeds), KEPT)):
-        text = f"{some[0]}-{some[-1]}"
+    for part in (seeds[start : start + KEPT] for start in range(0, len(seeds), KEPT)):
+        text = f"{part[0]}-{part[-1]}"
         seen = views.of(read_latents(text, views.generator), text, specs).rows
         plain = seen["uncorrected"]
         rows.append(plain[seen["changes"][: len(plain)] == 0])

@@ -134,7 +134,6 @@ def evaluate(
             Fréchet distance up to rounding.
         with_alternatives: also measure rejection and truncation in the place of a gated
             correction, if the latents are seeds; further seeds are rendered for it.
-
         adapter: an adapter's name, where none or several recognise G.
 
     Raises:

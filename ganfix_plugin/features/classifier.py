@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.extractors import Extractor, named_in_file
-from ganfix_plugin.files import from_json, reading, save_tensors
+from ganfix_plugin.files import fields_from_json, reading, save_tensors
 from ganfix_plugin.labels import ARTIFACT, KINDS
 
 FORMAT = "ganfix-classifier-1"
@@ -51,18 +51,6 @@ class Report:
 
 
 _TENSORS = ("weight", "bias", "mean", "deviation")
-
-
-@dataclass(frozen=True)
-class _About:
-    """What a `Classifier` has beside its tensors."""
-
-    classes: tuple[str, ...]
-    extractor: str
-    generator: str
-    held_out: Report
-    counts: dict[str, int] = field(default_factory=dict)
-    made: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,9 +132,8 @@ class Classifier:
         """
         make = "; make it by ganfix fit"
         with reading(path, "classifier", FORMAT, how_to_make=make, remedy=make) as (meta, tensors):
-            about = from_json(_About, meta)
             named: dict[str, Any] = {name: tensors[name] for name in _TENSORS}
-            head = cls(**named, **vars(about))
+            head = cls(**named, **fields_from_json(cls, meta))
             head._check()
         if generator not in (None, head.generator) and head.extractor == "discriminator":
             raise GanfixError(

@@ -11,7 +11,7 @@ import pickle
 import torch
 from torch import Tensor, nn
 
-from ganfix_plugin.errors import GanfixError
+from ganfix_plugin.errors import GanfixError, first_line
 from ganfix_plugin.features.download import impatient
 
 URL = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
@@ -40,7 +40,7 @@ def resnet18() -> nn.Module:
             f"to there ({why})"
         ) from error
     except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        why = first_line(error)
         file = f"{torch.hub.get_dir()}/checkpoints/{URL.rpartition('/')[2]}"
         raise GanfixError(
             f"extractor resnet18: {file} is damaged or something else ({why}); delete it and it "

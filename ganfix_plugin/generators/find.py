@@ -90,7 +90,7 @@ def recognise(
         raise NotRecognised(
             f"layers: {unknown[0]} is no module of {type(G).__name__}", modules_of(G)
         )
-    adapters = [_adapter(adapter_name)] if adapter_name else matching(G)
+    adapters = [adapter_named(adapter_name)] if adapter_name else matching(G)
     believed, reasons = list[Recognised](), list[str]()
     for adapter in adapters:
         if recognised := _first(
@@ -123,11 +123,12 @@ def recognise(
 
 def matching(G: nn.Module) -> list[Adapter]:
     """The adapters that a generator's structure fits; no call of it is tried."""
-    adapters = map(_adapter, registry.names(registry.ADAPTERS))
+    adapters = map(adapter_named, registry.names(registry.ADAPTERS))
     return [adapter for adapter in adapters if adapter.matches(G)]
 
 
-def _adapter(name: str) -> Adapter:
+def adapter_named(name: str) -> Adapter:
+    """The adapter of a name in the registry."""
     adapter: Adapter = registry.load(registry.ADAPTERS, name)()
     return adapter
 

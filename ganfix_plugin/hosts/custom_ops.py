@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from ganfix_plugin.errors import first_line
 from ganfix_plugin.hosts.host import (
     Function,
     Situation,
@@ -33,7 +34,7 @@ log = logging.getLogger("ganfix")
 
 
 def _warn(op: str, error: Exception, instead: str) -> None:
-    cause = (str(error).splitlines() or [type(error).__name__])[0]
+    cause = first_line(error)
     log.warning("%s: no CUDA op (%s); %s reference runs", op, cause, instead)
 
 

@@ -20,7 +20,7 @@ from torch import nn
 
 from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.generators.find import modules_of, unwrap
+from ganfix_plugin.generators.find import adapter_named, modules_of, unwrap
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.generators.replay import Seen, tensors
@@ -47,7 +47,6 @@ _REACHING = ("load_state_dict", "_apply", "eval", "__setstate__")
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 _SHOWN = 8
-_compiling = getattr(getattr(torch, "compiler", None), "is_compiling", bool)  # PyTorch 2.1
 
 
 @dataclass(frozen=True)
@@ -213,7 +212,7 @@ class Noticing:
     def _adapters(self) -> list[Adapter]:
         names = [self.word.adapter_name] if self.word.adapter_name else None
         names = names or ([] if self.word else registry.names(registry.ADAPTERS))
-        return [registry.load(registry.ADAPTERS, name)() for name in names]
+        return list(map(adapter_named, names))
 
     def _may_render(self, module: nn.Module, args: Args, kwargs: Kwargs) -> bool:
         """Whether a call of a module that no adapter knows may make an image of a latent."""
@@ -306,7 +305,7 @@ class Noticing:
 
         @functools.wraps(call)
         def __call__(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if not _compiling():
+            if not torch.compiler.is_compiling():
                 self.called(module, args, kwargs)
             return call(module, *args, **kwargs)
 

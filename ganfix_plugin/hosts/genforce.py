@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganfix_plugin.errors import GanfixError, GanfixWarning
+from ganfix_plugin.errors import GanfixError, GanfixWarning, first_line
 from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.files import load_weights
 from ganfix_plugin.hooks.forward import called_with
@@ -63,7 +63,7 @@ def _load(network: str) -> dict[str, Any]:
         networks = _networks(file)
         G.load_state_dict(_generator(networks))
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        cause = first_line(error)
         raise GanfixError(f"--network {network}: {file} does not fit {name}: {cause}") from error
     return {"G_ema": G, "D": _discriminator(G, networks, file)}
 
@@ -142,7 +142,7 @@ def _discriminator(G: Any, networks: dict[str, Any], file: Path) -> Discriminato
         D = build(**{key: getattr(G, key) for key in _SHAPE})
         D.load_state_dict(weights)
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        cause = first_line(error)
         message = f"{file}: its discriminator is no {kind} of the same sizes, and not used: {cause}"
         warnings.warn(message, GanfixWarning, stacklevel=2)
         return None

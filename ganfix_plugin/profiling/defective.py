@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -21,7 +20,7 @@ from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import Sample
 from ganfix_plugin.partial import Partial, rows
-from ganfix_plugin.workers import Tensors
+from ganfix_plugin.workers import Tensors, in_turn
 
 MASK_SIDE = 256  # masks of larger images are taken at this size
 _CHUNK = 32  # upsampled maps at a time
@@ -137,9 +136,8 @@ def mean_overlaps(parts: Sequence[Tensors], layers: Sequence[Layer], artifacts: 
     """
     scores: Tensors = {}
     for layer in layers:
-        batches = zip_longest(*(part.get(layer.name, ()) for part in parts))
-        rows = (row for batch in batches for row in batch if row is not None)
-        total = sum(rows, start=torch.zeros(layer.channels, dtype=torch.float64))
+        sums = in_turn([part[layer.name] for part in parts if part], 1)
+        total = sum(sums, start=torch.zeros(layer.channels, dtype=torch.float64))
         scores[layer.name] = total / artifacts
     return scores
 

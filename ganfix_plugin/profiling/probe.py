@@ -17,7 +17,7 @@ from torch.nn.functional import one_hot
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import auc, auc_interval, moments, regression
-from ganfix_plugin.files import from_json, parsed
+from ganfix_plugin.files import fields_from_json, parsed
 from ganfix_plugin.hooks.crossing import quantile
 
 QUANTILES = 1001
@@ -27,18 +27,6 @@ _TENSORS = ("weight", "mean", "deviation", "quantiles")
 _OF_CLASSES = ("centres", "offsets", "spreads")
 _OPTIONAL = ("root", *_OF_CLASSES)
 _MATRICES = ("root", "centres")
-
-
-@dataclass(frozen=True)
-class _Note:
-    """What a `Probe` has beside its tensors."""
-
-    scale: float
-    auc: float | None
-    interval: tuple[float, float] | None
-    source: str
-    made: str
-    request: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +94,9 @@ class Probe:
 
     def note(self) -> str:
         """Everything else of it, as JSON."""
-        return json.dumps({field.name: getattr(self, field.name) for field in fields(_Note)})
+        names = (field.name for field in fields(self))
+        others = [name for name in names if name not in (*_TENSORS, *_OPTIONAL)]
+        return json.dumps({name: getattr(self, name) for name in others})
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], note: str) -> Probe:
@@ -115,7 +105,7 @@ class Probe:
         Raises:
             ValueError, TypeError, KeyError: if they are none, or do not belong together.
         """
-        about = from_json(_Note, parsed(note))
+        about = fields_from_json(cls, parsed(note))
         named: dict[str, Any] = {name: tensors[name] for name in _TENSORS}
         named |= {name: tensors[name] for name in _OPTIONAL if name in tensors}
         for name, x in named.items():
@@ -128,7 +118,7 @@ class Probe:
         for names in (_TENSORS[:3], [name for name in _OF_CLASSES if name in named]):
             if len({len(named[name]) for name in names}) > 1:
                 raise ValueError(f"{', '.join(names)} of a probe do not fit")
-        return cls(**named, **vars(about))
+        return cls(**named, **about)
 
 
 def fit_probe(

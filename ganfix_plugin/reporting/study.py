@@ -53,7 +53,7 @@ class Study:
         profile: of the ranking.
         ranking: of all seeds, by ``score``.
         worst, cleanest: its two ends, the first and the last of it first; no seed is in both.
-    drawn: some of all seeds, by chance; none where the ends are all.
+        drawn: some of all seeds, by chance; none where the ends are all.
         side: of the generator's images, in pixels.
     """
 

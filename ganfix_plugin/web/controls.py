@@ -8,11 +8,10 @@ from typing import Any
 
 from flask import abort, request
 
-from ganfix_plugin.correctors.bind import BoundSpec
+from ganfix_plugin.correctors.bind import MEASURING, BoundSpec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.spec import Numbers, Portion, key_of, option_text
 
-_MEASURING = {"samples", "class"}  # keys that say how to measure, not what to correct
 _LONGEST = 20  # of the text of a number
 
 
@@ -23,7 +22,7 @@ def sliders(spec: BoundSpec) -> list[dict[str, Any]]:
         parse, key = field.metadata["parse"], key_of(field)
         value = getattr(spec.options, field.name)
         about = {"key": key, "help": field.metadata["help"]}
-        if isinstance(parse, Numbers) and key not in _MEASURING:
+        if isinstance(parse, Numbers) and key not in MEASURING:
             numbers = {"kind": parse.kind, "low": parse.low, "high": parse.high}
             controls.append({**about, **numbers, "value": option_text(value)})
         elif (

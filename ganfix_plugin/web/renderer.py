@@ -88,12 +88,12 @@ class Renderer(Generic[P]):
                     self._ask(picture, _SOON)
 
     def now(self, work: Callable[[], T]) -> T:
-        """What work by the generator comes to that somebody waits for."""
+        """The result of work by the generator that somebody waits for."""
         result: T = self._put(_NOW, work, Future()).result()
         return result
 
     def idle(self, work: Callable[[], T]) -> T:
-        """What work by the generator comes to, done when nobody waits for an image."""
+        """The result of work by the generator, done when nobody waits for an image."""
         result: T = self._put(_IDLE, work, Future()).result()
         return result
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganfix_plugin.artifacts.ranking import score_batches
 from ganfix_plugin.artifacts.scores import Score
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.correctors.plan import correction_of
@@ -136,8 +137,7 @@ class Studio:
     def score(self, score: Score, seeds: Sequence[int]) -> Tensor:
         """float32 [n]."""
         batches = seed_batches(self.generator, seeds, score.batch, self.class_index)
-        with random_state_kept(self.generator.G, seed=0):
-            return torch.cat([score.of(*batch).float().cpu() for batch in batches])
+        return score_batches(self.generator, score, batches)
 
 
 def between(latent: Latent, other: Tensor, share: float) -> Tensor:

@@ -15,7 +15,7 @@ from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts import record
 from ganfix_plugin.labels import seeds_text
-from ganfix_plugin.moved_latents import corrected_latents, save_latents
+from ganfix_plugin.moved_latents import corrected_latents, entry_name, save_latents
 from ganfix_plugin.web.studio import Shot, Studio
 
 FOLDER = "images"
@@ -69,10 +69,9 @@ def latents(studio: Studio, seeds: Sequence[int], specs: tuple[BoundSpec, ...]) 
         GanfixError: where a correction is one of feature maps, which no latent can carry.
     """
     w = corrected_latents(studio.generator, seeds, *specs, class_index=studio.class_index)
-    name = "w" if studio.generator.adapter.styled else "z"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "latents.npz"
-        save_latents(path, w, name, seeds, " ".join(map(str, specs)))
+        save_latents(path, w, entry_name(studio.generator), seeds, " ".join(map(str, specs)))
         return path.read_bytes()
 
 
