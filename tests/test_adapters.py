@@ -26,13 +26,16 @@ from generators import (
     recorded,
 )
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.generators.find import unwrap
 from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.genforce import StyleGAN2 as GenforceStyleGAN2
 from ganfix_plugin.generators.latents import Latents
 from ganfix_plugin.generators.nvidia import StyleGAN2 as NvidiaStyleGAN2
 from ganfix_plugin.generators.nvidia import unfused
+from ganfix_plugin.generators.rosinality import Rosinality
 from ganfix_plugin.hooks.layer import Layer
 
 OTHER_FAMILIES = [
@@ -401,3 +404,82 @@ def test_stylegan2_is_measured_without_kernels_of_each_samples_own() -> None:
     unfused = NvidiaStyleGAN2().unfuse(layer)
     assert unfused["fused_modconv"] is False and "forward" in vars(layer)
     torch.testing.assert_close(layer(x, styles, fused_modconv=False), expected)
+
+
+class RosinalityConvolution(nn.Module):
+    """A modulated convolution with rosinality's attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.scale = nn.Parameter(torch.randn(1, 6, 4, 3, 3)), 0.3
+        self.modulation, self.demodulate, self.fused = nn.Linear(5, 4), True, True
+
+    def forward(self, input: Tensor, style: Tensor) -> Tensor:
+        styles = self.modulation(style)
+        return _reference(input, self.scale * self.weight[0], styles, None, self.demodulate)
+
+
+class GenforceBlock(nn.Module):
+    """A convolutional block with genforce's attributes, all samples' kernels in one convolution."""
+
+    def __init__(self, up: bool) -> None:
+        super().__init__()
+        self.weight, self.wscale = nn.Parameter(torch.randn(6, 4, 3, 3)), 0.3
+        self.style, self.demodulate, self.fused_modulate = nn.Linear(5, 4), True, True
+        self.use_conv2d_transpose, self.stride, self.padding = up, 1 + up, int(not up)
+        self.filter = nn.AvgPool2d(2, 1)
+        self.add_noise, self.noise_strength = True, nn.Parameter(torch.tensor(0.5))
+        self.register_buffer("noise", torch.randn(1, 1, *2 * [10 if up else 5]))
+        self.bias, self.bscale = nn.Parameter(torch.randn(6)), 0.7
+        self.activate, self.activate_scale = nn.LeakyReLU(0.2, inplace=True), 2**0.5
+
+    def forward(self, x: Tensor, w: Tensor, randomize_noise: bool = False) -> tuple[Tensor, Tensor]:
+        n, style = x.shape[0], self.style(w)
+        weight = self.weight * self.wscale * style.view(n, 1, 4, 1, 1)
+        weight = weight / torch.sqrt(torch.sum(weight**2, dim=(2, 3, 4)) + 1e-8).view(n, 6, 1, 1, 1)
+        x = x.view(1, n * 4, 5, 5)
+        if self.use_conv2d_transpose:
+            weight = weight.flip(3, 4).permute(0, 2, 1, 3, 4).reshape(n * 4, 6, 3, 3)
+            x = F.conv_transpose2d(x, weight, None, self.stride, self.padding, 0, n)
+            x = self.filter(x.view(n, 6, 11, 11))
+        else:
+            weight = weight.reshape(n * 6, 4, 3, 3)
+            x = F.conv2d(x, weight, None, self.stride, self.padding, 1, n).view(n, 6, 5, 5)
+        x = x + self.noise * self.noise_strength
+        x = x + (self.bias * self.bscale).view(1, 6, 1, 1)
+        return self.activate(x) * self.activate_scale, style
+
+
+class OwnBlock(GenforceBlock):
+    """One that computes something else."""
+
+    def forward(self, x: Tensor, w: Tensor, randomize_noise: bool = False) -> tuple[Tensor, Tensor]:
+        x, style = super().forward(x, w, randomize_noise)
+        return x.abs(), style
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_genforces_blocks_are_measured_without_kernels_of_each_samples_own(up: bool) -> None:
+    torch.manual_seed(0)
+    block, x, w = GenforceBlock(up), torch.randn(3, 4, 5, 5), torch.randn(3, 5)
+    expected = block(x, w)
+    GenforceStyleGAN2().unfuse(block)
+    assert "forward" in vars(block) and not block.fused_modulate
+    torch.testing.assert_close(block(x, w), expected)
+
+
+def test_a_block_that_computes_something_else_keeps_its_own_arithmetic() -> None:
+    torch.manual_seed(0)
+    block, x, w = OwnBlock(up=False), torch.randn(3, 4, 5, 5), torch.randn(3, 5)
+    expected = block(x, w)
+    GenforceStyleGAN2().unfuse(block)
+    torch.testing.assert_close(block(x, w), expected, rtol=0, atol=0)
+
+
+def test_rosinalitys_convolutions_are_measured_without_kernels_of_each_samples_own() -> None:
+    torch.manual_seed(0)
+    convolution, x, w = RosinalityConvolution(), torch.randn(3, 4, 5, 5), torch.randn(3, 5)
+    expected = convolution(x, w)
+    Rosinality().unfuse(convolution)
+    assert not convolution.demodulate and not convolution.fused
+    torch.testing.assert_close(convolution(x, w), expected)

@@ -6,12 +6,15 @@ The authors of [C22] (Choi, Chang, Choi, IJCAI 2022) released their code on the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MethodType
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.functional import conv2d, conv_transpose2d
 
 from ganfix_plugin.generators.layers import Growing
+from ganfix_plugin.generators.modulation import demodulated
 
 
 class _Genforce(Growing):
@@ -64,6 +67,13 @@ class StyleGAN2(_Genforce):
     def fits(self, layer: nn.Module) -> bool:
         return hasattr(layer, "style") and not _part(layer, "norm", "normalize")
 
+    def unfuse(self, entry: Any) -> Mapping[str, Any]:
+        for module in entry.modules():
+            forward = type(module).forward
+            if self.fused in vars(module) and _KNOWN.issuperset(forward.__code__.co_names):
+                vars(module)["forward"] = MethodType(_demodulated_after, module)
+        return super().unfuse(entry)
+
 
 class PGGAN(_Genforce):
     """Layer 0 is the 4×4 'dense' layer, 1 the 4×4 convolution, 2 and 3 are at 8×8, and so on."""
@@ -101,3 +111,35 @@ def _part(layer: nn.Module, *names: str) -> str:
     """The module of one of some names in a layer, or deeper in it; "" without one."""
     parts = (part for part, _ in layer.named_modules())
     return next((part for part in parts if part.rpartition(".")[2] in names), "")
+
+
+# What the forward of genforce's convolutional block uses, and of the authors' of [C22].
+_KNOWN = {
+    *("weight", "wscale", "in_c", "out_c", "ksize", "shape", "view", "permute", "reshape", "flip"),
+    *("forward_style", "style", "fused_modulate", "demodulate", "torch", "sqrt", "sum", "eps"),
+    *("F", "conv2d", "conv_transpose2d", "use_conv2d_transpose", "stride", "padding", "filter"),
+    *("add_noise", "noise_type", "noise", "noise_strength", "randn", "to", "res", "channels"),
+    *("bias", "bscale", "activate", "activate_scale"),
+}
+
+
+def _demodulated_after(
+    block: Any, x: Tensor, w: Tensor, randomize_noise: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Such a block's forward, without kernels of each sample's own; see `modulation`."""
+    if randomize_noise or not block.demodulate:
+        maps: tuple[Tensor, Tensor] = type(block).forward(block, x, w, randomize_noise)
+        return maps
+    styles: Tensor = getattr(block, "forward_style", block.style)(w)
+    weight, y = block.weight * block.wscale, x * styles[:, :, None, None]
+    if block.use_conv2d_transpose:
+        kernels = weight.flip(2, 3).transpose(0, 1)
+        y = block.filter(conv_transpose2d(y, kernels, None, block.stride, block.padding))
+    else:
+        y = conv2d(y, weight, None, block.stride, block.padding)
+    y = demodulated(y, weight, styles)
+    if block.add_noise:
+        y = y + block.noise * block.noise_strength
+    if block.bias is not None:
+        y = y + (block.bias * block.bscale)[:, None, None]
+    return block.activate(y) * block.activate_scale, styles

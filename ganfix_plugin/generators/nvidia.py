@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from ganfix_plugin.generators.layers import Adapter
+from ganfix_plugin.generators.modulation import demodulated
 from ganfix_plugin.hooks.layer import Layer
 
 
@@ -108,7 +109,7 @@ def unfused(
     y = conv2d(x * gains.to(x.dtype)[:, :, None, None], w.to(x.dtype), padding=padding)
     if not demodulate:
         return y
-    return _demodulated(y, w, s)
+    return demodulated(y, w, s)
 
 
 def demodulated_after(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -130,16 +131,10 @@ def demodulated_after(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if fused_modconv or not demodulate or x.dtype == torch.float16:
             return original(x, weight, styles, noise, demodulate=demodulate, **how)
         y = original(x, weight, styles, demodulate=False, **how)
-        y = _demodulated(y, weight, styles)
+        y = demodulated(y, weight, styles)
         return y if noise is None else y + noise.to(y.dtype)
 
     return convolution
-
-
-def _demodulated(y: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
-    """Maps y [N, O, H, W], each divided by the norm of its kernel [I, k, k] with styles [N, I]."""
-    norms = styles.square() @ weight.square().sum(dim=(2, 3)).T
-    return y * (norms + 1e-8).rsqrt().to(y.dtype)[:, :, None, None]
 
 
 _CONVOLUTION = "modulated_conv2d"  # in the modules in which NVIDIA's layers are defined

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
+from types import MethodType
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.entry import Latent, with_keywords
 from ganfix_plugin.generators.layers import Growing
+from ganfix_plugin.generators.modulation import demodulated
 from ganfix_plugin.hooks.forward import Call
 from ganfix_plugin.hooks.standalone import bare, first_argument, with_first
 
@@ -45,9 +47,22 @@ class Rosinality(Growing):
         images: Tensor = G([z], randomize_noise=False)[0]
         return images
 
+    def unfuse(self, entry: Any) -> Mapping[str, Any]:
+        for module in entry.modules():
+            if self.fused in vars(module) and getattr(module, "demodulate", False):
+                module.demodulate = False
+                vars(module)["forward"] = MethodType(_demodulated_after, module)
+        return super().unfuse(entry)
+
     def convolutions(self, G: Any) -> Iterable[tuple[str, int]]:
         names = ["conv1", *(f"convs.{i}" for i in range(len(G.convs)))]
         return [(name, int(G.get_submodule(name).conv.out_channel)) for name in names]
+
+
+def _demodulated_after(convolution: Any, x: Tensor, w: Tensor) -> Tensor:
+    """A modulated convolution that was told not to demodulate, and then does; see `modulation`."""
+    y: Tensor = type(convolution).forward(convolution, x, w)
+    return demodulated(y, convolution.scale * convolution.weight[0], convolution.modulation(w))
 
 
 class StyleGAN2Torch(Growing):
