@@ -11,6 +11,16 @@ from setuptools import find_packages, setup
 
 here = Path(__file__).parent
 version = re.search(r'"(.+)"\n', (here / "ganfix_plugin/_version.py").read_text().split("=")[1])
+# PyPI shows nothing by a relative address, and there is no public one yet: neither project URLs, nor
+# the picture, nor links into docs/. What only leads there is left out, of other links the text stays.
+description = (here / "README.md").read_text(encoding="utf-8")
+for pattern, text in (
+    (r"!\[[^]]*\]\([^)]*\)\n\n\*[^*]*\*\n\n", ""),  # the picture and its caption
+    (r"## Read on\n\n.*?\n\n", ""),
+    (r"- \[[^]]*\]\([^)]*\)\.\n", ""),
+    (r"\[([^]]*)\]\((?!https:)[^)]*\)", r"\1"),
+):
+    description = re.sub(pattern, text, description, flags=re.S)
 
 NVIDIA = ["imageio", "imageio-ffmpeg", "requests"]
 GENFORCE = [
@@ -28,7 +38,7 @@ setup(
     name="ganfix",
     version=version[1],
     description="Repairs the artifacts of GAN generators inside the codebases people already use",
-    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description=description,
     long_description_content_type="text/markdown",
     license_expression="MIT",
     license_files=["LICENSE"],

@@ -137,7 +137,7 @@ def profile(
 def detect(
     G: nn.Module | Generator,
     latents: Tensor,
-    labels: Tensor | None = None,
+    class_labels: Tensor | None = None,
     *,
     by: str = "lr",
     rate: float = GATE_RATE,
@@ -153,7 +153,7 @@ def detect(
         G: a generator that an adapter knows, in evaluation mode; or a `Generator`, whose adapter
             and discriminator are known.
         latents: [N, …] in the generator's own shape.
-        labels: one-hot classes [N, classes] for conditional generators.
+        class_labels: one-hot [N, classes], for conditional generators.
         by: ``lr``, the number of activated low-rate neurons; or ``probe``, what ``steer`` goes by,
             fitted first unless the store has it. As ``ganfix detect --by``.
         rate: of ``lr``: neurons of at most this activation rate are counted.
@@ -170,8 +170,8 @@ def detect(
         float32 [N] on the CPU; higher is more artifact-like.
 
     Raises:
-        GanfixError: if no adapter knows G, a layer is not there, latents or labels have another
-            shape, or there is no such score.
+        GanfixError: if no adapter knows G, a layer is not there, latents or class labels have
+            another shape, or there is no such score.
     """
     if by not in UNRENDERED:
         raise GanfixError(f"by={by}: expected one of {', '.join(UNRENDERED)}")
@@ -182,13 +182,15 @@ def detect(
     if tuple(latents.shape[1:]) != shape:
         expected = ", ".join(map(str, shape))
         raise GanfixError(f"latents: found {list(latents.shape)}, expected [N, {expected}]")
-    if classes and (labels is None or labels.shape != (len(latents), classes)):
+    if classes and (class_labels is None or class_labels.shape != (len(latents), classes)):
         raise GanfixError(
-            f"labels: found {'none' if labels is None else list(labels.shape)}, expected one-hot "
-            f"[{len(latents)}, {classes}], since {generator.name} is conditional"
+            f"class_labels: found {'none' if class_labels is None else list(class_labels.shape)}, "
+            f"expected one-hot [{len(latents)}, {classes}], since {generator.name} is conditional"
         )
     score = UNRENDERED[by](generator, Scoring(rate, choice, samples))
-    return score_batches(generator, score, LatentList(latents, labels).batches(generator, batch))
+    return score_batches(
+        generator, score, LatentList(latents, class_labels).batches(generator, batch)
+    )
 
 
 def latents(

@@ -87,7 +87,7 @@ def patch(checkout: Path, action: str | None) -> None:
 @click.argument("checkout", type=CHECKOUT)
 @device_option
 def doctor(checkout: Path, device: str | None) -> None:
-    """Say what ganfix finds in CHECKOUT: the host, its scripts, and what is mended and why."""
+    """Say what ganfix finds in CHECKOUT: the host, its scripts, what it works around, and why."""
     from ganfix_plugin.hosts.doctor import examine
 
     for line in examine(checkout, device):

@@ -139,7 +139,7 @@ def shared(
             continue
         except OSError as error:  # of locks and folders; files say it themselves
             raise GanfixError(f"{folder}: cannot be written: {error.strerror or error}") from None
-    raise GanfixError(f"{folder}: parts of ranks get lost there; is it removed by something else?")
+    raise GanfixError(f"{folder}: files of other ranks vanish there; let nothing else remove them")
 
 
 def _together(

@@ -95,7 +95,7 @@ def test_conditional_generators_are_scored_with_labels(build_stylegan2: Any) -> 
 
 @pytest.mark.parametrize("labels", [None, torch.eye(3), torch.zeros(2, 4)])
 def test_labels_of_another_shape_are_refused(build_stylegan2: Any, labels: Tensor | None) -> None:
-    with pytest.raises(GanfixError, match=r"labels: found .*, expected one-hot \[2, 3\]"):
+    with pytest.raises(GanfixError, match=r"class_labels: found .*, expected one-hot \[2, 3\]"):
         ganfix.detect(build_stylegan2(c_dim=3), torch.randn(2, 8), labels)
 
 

@@ -178,7 +178,7 @@ def test_labels_that_a_correction_learned_from_are_left_out(real: Path, tmp_path
     assert samples and min(samples) >= 100
     few = f"--labels={tmp_path / 'seen.csv'}"
     message = error(run(*line(real, f"--correct={spec}", "--num=20", "--no-alternatives", few)))
-    assert "found 0 of class artifact" in message
+    assert "found 0 labelled artifact" in message
 
 
 def test_labels_that_go_with_kinds_of_content_are_warned_of(real: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -124,6 +125,13 @@ def test_the_wheel_names_its_licence(wheel: Path) -> None:
     info = f"ganfix-{VERSION}.dist-info"
     assert files(wheel)[f"{info}/licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
     assert b"\nLicense-Expression: MIT\n" in files(wheel)[f"{info}/METADATA"]
+
+
+def test_the_description_has_no_address_that_pypi_cannot_follow(wheel: Path) -> None:
+    metadata = files(wheel)[f"ganfix-{VERSION}.dist-info/METADATA"].decode()
+    assert metadata.count("\n## ") >= 6 and "MIT licence" in metadata
+    targets = re.findall(r"\]\((.*?)\)", metadata)
+    assert all(target.startswith("https:") for target in targets), targets
 
 
 def test_the_source_distribution_holds_the_package_and_what_to_read(sdist: set[str]) -> None:

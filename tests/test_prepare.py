@@ -104,8 +104,8 @@ def labelled(G: nn.Module, artifacts: int, normals: int) -> Labels:
 @pytest.mark.parametrize(
     ("artifacts", "normals", "says"),
     [
-        (0, 30, "found none of class artifact, expected at least 20"),
-        (30, 0, "found none of class normal, expected at least 20"),
+        (0, 30, "found none labelled artifact, expected at least 20"),
+        (30, 0, "found none labelled normal, expected at least 20"),
         (7, 30, "class artifact: found 7 samples, expected at least 20"),
         (30, 19, "class normal: found 19 samples, expected at least 20"),
     ],
@@ -265,7 +265,7 @@ def test_mistakes_are_one_line_and_status_1(
     mistakes = {
         "labels: are of another generator": ["fit", f"--labels={other}", own],
         "class artifact: found 8 samples, expected at least 20": ["fit", f"--labels={few}", own],
-        "found none of class normal": ["fit", f"--labels={one}", own],
+        "found none labelled normal": ["fit", f"--labels={one}", own],
         "00.png is 16×16, expected 32×32": ["fit", f"--labels={good}", own, f"--real={small}"],
         "gone: no such folder or zip": ["fit", f"--labels={good}", own, "--real=gone"],
         "gone.csv: no such file": ["fit", "--labels=gone.csv", own],

@@ -113,7 +113,7 @@ def test_too_few_labels_are_refused_with_the_number_needed(
 ) -> None:
     other = NORMAL if kind == ARTIFACT else ARTIFACT
     items = [Label(seed, kind if seed < count else other) for seed in range(count + 40)]
-    with pytest.raises(GanfixError, match=f"found {count} of class {kind}, expected at least"):
+    with pytest.raises(GanfixError, match=f"found {count} labelled {kind}, expected at least"):
         split(Labels("a", tuple(items)), 0, with_clean=True)
 
 

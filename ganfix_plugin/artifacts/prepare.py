@@ -239,7 +239,7 @@ def fit_classifier(
     looking = load_extractor(extractor, generator.discriminator)
     for kind in KINDS:
         if not labels.samples(kind):
-            raise GanfixError(f"labels: found none of class {kind}, expected at least {FEWEST}")
+            raise GanfixError(f"labels: found none labelled {kind}, expected at least {FEWEST}")
     kinds = [labels.samples(kind) for kind in KINDS]
     partials = [_partial(generator, "features", samples, looking.name) for samples in kinds]
     features = [

@@ -205,8 +205,8 @@ def _warn(generator: Generator, plan: Plan, probe: Probe) -> None:
         warnings.warn(
             "this probe is fitted on the LR count, which says little of artifacts on some "
             "networks: there are no labels of this one, and its file has no discriminator. With "
-            "100 to 200 labels over all kinds of content, 10 to 20 % of what artifacts lack "
-            f"remained on our networks; make them by: {label}",
+            "100 to 200 labels over all kinds of content it repairs more; make them by: "
+            f"{label}",
             GanfixWarning,
             stacklevel=3,
         )

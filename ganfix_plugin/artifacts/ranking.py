@@ -133,7 +133,7 @@ def separation(
         if not kinds[-1]:
             learned = f" besides the {len(labelled)} that the {score.name} learned from"
             raise GanfixError(
-                f"labels: found none of class {kind}{learned if labelled else ''}, expected at "
+                f"labels: found none labelled {kind}{learned if labelled else ''}, expected at "
                 "least 1"
             )
     scores = (score_seeds(generator, score, kind, class_index) for kind in kinds)

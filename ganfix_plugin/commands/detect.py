@@ -45,10 +45,14 @@ from ganfix_plugin.spec import layer_choice
     show_default=True,
     multiple=True,
     type=Fraction(),
-    help="lr counts neurons of at most this; 0.3 is the IJCAI 2022 paper's. Given twice, seeds are "
-    "ranked by the first, and what the second says stands beside it.",
+    help="lr counts neurons of at most this activation rate; 0.3 is the IJCAI 2022 paper's. Given "
+    "twice, seeds are ranked by the first, with the count by the second beside it.",
 )
-@preset("--layers", "auto", "Of lr and probe: auto, 0+1+3, 4x4+8x8.")
+@preset(
+    "--layers",
+    "auto",
+    "Whose neurons lr counts and whose units the probe reads: auto, 0+1+3, 4x4+8x8.",
+)
 @options.samples("Latents of the profile.")
 @options.class_index
 @options.classifier
@@ -61,7 +65,7 @@ from ganfix_plugin.spec import layer_choice
     "--save-w",
     type=FILE,
     help="Also write the ws of these images, the most artifact-like first, for --projected-w and "
-    "other projects: NAME.npz, .npy or .pt as of ganfix latents.",
+    "other projects: NAME.npz, .npy or .pt, as ganfix latents does.",
 )
 def detect(
     network: Network,

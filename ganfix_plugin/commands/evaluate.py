@@ -41,9 +41,10 @@ features_options = several(
     click.option(
         "--extractor",
         metavar="NAME",
-        help="Of features: inception (FID's own), vgg16 (what precision, recall and realism were "
-        "defined by), another one of 'ganfix list', or module:callable from images [N,3,H,W] in "
-        "[-1,1].  [default: inception where it is at hand, else as for the other commands]",
+        help="A feature extractor: inception (FID's own), vgg16 (what precision, recall and "
+        "realism were defined by), another one of 'ganfix list', or module:callable from images "
+        "[N,3,H,W] in [-1,1].  [default: inception where it is at hand, else as for the other "
+        "commands]",
     ),
     click.option(
         "--judge",
@@ -103,11 +104,11 @@ class Comparison:
     "--num-gen",  # torchrun takes --num for one of its own
     "num",
     type=click.IntRange(min=2),
-    help="Number of generations; of --latents at most the first so many.  "
+    help="Number of generations; of --latents, the first so many.  "
     "[default: 10000, or all of --latents]",
 )
 @num_real_option
-@preset("--seed", 0, "First seed, and that of all choices.")
+@preset("--seed", 0, "The first seed, and that of all random choices.")
 @options.labels(
     "Label file(s): also say what becomes of labelled artifacts and clean images. Those that a "
     "correction may have learned from are left out."

@@ -89,8 +89,10 @@ def sweep(
 
 @plot.command("options")
 @options.network
-@options.correct("One or several.", metavar=None)
-@click.option("--vary", metavar="KEY=V1,V2,…", required=True, help="A key, as top=5%,20%,60%.")
+@options.correct("A correction; may be given several times.")
+@click.option(
+    "--vary", metavar="KEY=V1,V2,…", required=True, help="A key and its values, as top=5%,20%,60%."
+)
 @artifacts_options
 @preset(
     "--measure",

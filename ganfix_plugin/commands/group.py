@@ -6,7 +6,7 @@ import importlib
 import logging
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,22 +43,36 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands, and of such groups."""
+    """A group of such commands."""
 
-    command_class, group_class = Command, type
+    command_class = Command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each with its first sentence."""
+        self.format_section("Commands", self.list_commands(ctx), formatter)
+
+    def format_section(
+        self, title: str, names: Sequence[str], formatter: click.HelpFormatter
+    ) -> None:
+        """Some of the commands, below a title."""
+        rows = [(name, self.commands[name].get_short_help_str(200)) for name in names]
+        with formatter.section(title):
+            formatter.write_dl(rows)
 
 
 SECTIONS = {
     "Correct": ("run", "render", "explore", "patch", "export", "latents", "doctor"),
     "Find": ("detect", "label", "labels"),
-    "Look and measure": ("report", "evaluate", "tune", "judge", "plot"),
-    "What corrections know": ("list", "layers", "profile", "prepare", "fit", "score", "units"),
+    "Look and compare": ("report", "evaluate", "tune", "judge", "plot"),
+    "Measure and prepare": ("list", "layers", "profile", "prepare", "fit", "score", "units"),
 }
 
 
 class Main(Group):
     """Imports the modules of `commands`, which add theirs, when one of them is asked for: scripts
     under `ganfix run` do not wait for that."""
+
+    group_class = Group
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         # Of a console that lacks ≤ or λ, as Windows' may: something else in its place.
@@ -77,15 +91,10 @@ class Main(Group):
         return super().list_commands(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """By what they are for, each with its first sentence."""
-        names = self.list_commands(ctx)
-        known = {name for section in SECTIONS.values() for name in section}
-        others = {"Others": [name for name in names if name not in known]}
-        for title, section in {**SECTIONS, **others}.items():
-            rows = [(n, self.commands[n].get_short_help_str(200)) for n in section if n in names]
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
+        """By what they are for."""
+        _import_all()
+        for title, names in SECTIONS.items():
+            self.format_section(title, names, formatter)
 
 
 def _import_all() -> None:

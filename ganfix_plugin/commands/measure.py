@@ -78,7 +78,7 @@ def layers(network: Network, as_json: bool) -> None:
 @options.network
 @preset("--layers", "auto", "auto, all, 0+1+3 or 4x4+8x8.")
 @options.samples("Number of latents.")
-@preset("--seed", 0, "Of the latents.")
+@preset("--seed", 0, "Seed of the latents.")
 @click.option("--class", "class_index", type=click.IntRange(0), help="Measure this class only.")
 @click.option(
     "--batch",

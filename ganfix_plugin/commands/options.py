@@ -74,7 +74,14 @@ class Fraction(click.FloatRange):
         return number
 
 
-COUNT = click.IntRange(1, 2**31 - 1)
+class _Count(click.IntRange):
+    """How many; the upper end is only what a file format holds."""
+
+    def _describe_range(self) -> str:
+        return f"{self.min} to 2 billion"
+
+
+COUNT = _Count(1, 2**31 - 1)
 SEED = click.IntRange(0, 2**32 - 1)
 
 
@@ -95,7 +102,10 @@ host = click.option(
     help="The codebase's checkout. [default: the current folder]",
 )
 adapter = click.option(
-    "--adapter", "adapter_name", help="An adapter's name, where none or several recognise it."
+    "--adapter",
+    "adapter_name",
+    metavar="NAME",
+    help="The generator's family, where none or several recognise it; see 'ganfix list'.",
 )
 
 
@@ -135,8 +145,8 @@ network = several(
 exact = click.option(
     "--exact",
     is_flag=True,
-    help="Measure with the host's own arithmetic on a CPU, too, to compare with other code. "
-    "Convolutions apart from styles are several times as fast, and the same but for rounding.",
+    help="Measure with the codebase's own convolutions on a CPU, too, to compare with other code. "
+    "Ours are several times as fast there, and the same but for rounding.",
 )
 
 
@@ -160,7 +170,9 @@ real = click.option("--real", type=PATH, help="Real images, a folder or zip.")
 real_required = click.option(
     "--real", type=PATH, required=True, help="Real images, a folder or zip."
 )
-classifier = click.option("--classifier", type=FILE, help="[default: the one that ganfix fit left]")
+classifier = click.option(
+    "--classifier", type=FILE, help="A classifier. [default: the one that ganfix fit kept]"
+)
 class_index = click.option(
     "--class", "class_index", type=click.IntRange(0), help="The class (conditional generators)."
 )

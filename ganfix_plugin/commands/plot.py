@@ -42,7 +42,7 @@ out_option = click.option("--out", type=PNG, required=True, help="The picture, a
 
 def rates_option(default: str) -> Decorator:
     """``--rates``, activation rates R."""
-    return preset("--rates", default, "R.", callback=_rates)
+    return preset("--rates", default, "Activation rates.", callback=_rates)
 
 
 def _rates(context: click.Context, option: click.Parameter, text: str) -> list[float]:
@@ -67,7 +67,7 @@ def drawing(network: Network, out: Path) -> Iterator[Generator]:
 
 @plot.command("corrections")
 @options.network
-@options.correct("One or several.", metavar=None)
+@options.correct("A correction; may be given several times.")
 @options.seeds_option("0-11")
 @options.samples()
 @options.class_index
@@ -121,7 +121,7 @@ class Shown:
 @options.network
 @options.seeds_option("0")
 @preset("--layers", "auto", "auto, 0+1+3 or 4x4+8x8.")
-@preset("--rate", 0.3, "R: neurons up to it are ablated.", type=Fraction())
+@preset("--rate", 0.3, "Neurons of at most this activation rate are ablated.", type=Fraction())
 @options.samples()
 @options.class_index
 @out_option

@@ -24,9 +24,9 @@ from ganfix_plugin.profiling.store import classifier_path
 @main.command()
 @options.network
 @options.labels("Label file(s).", required=True)
-@options.real
+@click.option("--real", type=options.PATH, help="Real images, a folder or zip, to learn from, too.")
 @options.extractor
-@preset("--seed", 0, "Of the split into train and held out.")
+@preset("--seed", 0, "Seed of the split into labels to learn from and held-out ones.")
 @click.option("--out", type=FILE, help="Write the classifier here, not to the store.")
 def fit(network: Network, files: tuple[Path, ...], out: Path | None, **how: Any) -> None:
     """Train the artifact classifier: a linear head on a frozen feature extractor."""
@@ -50,9 +50,16 @@ def fit(network: Network, files: tuple[Path, ...], out: Path | None, **how: Any)
 @options.classifier
 @preset("--layers", "all", "all, auto, or as 1+2+3.")
 @options.samples("Latents for the thresholds.")
-@preset("--tau", 0.005, "P(activation > threshold).", type=Fraction(True, True))
+@preset(
+    "--tau", 0.005, "The share of activations above a unit's threshold.", type=Fraction(True, True)
+)
 @preset("--cam", 0.5, "A mask is where Grad-CAM reaches it.", type=Fraction())
-@preset("--active", 0.5, "As cam, for upsampled activations.", type=Fraction())
+@preset(
+    "--active",
+    0.5,
+    "A unit is on where its map, 1 above the threshold and 0 elsewhere, upsampled, reaches this.",
+    type=Fraction(),
+)
 @options.extractor
 @gathers(
     measured=lambda layers, samples: {"layers": layers, "samples": samples},

@@ -29,7 +29,12 @@ from ganfix_plugin.reporting.study import Study
 @options.correct("A correction; several are applied in a row.")
 @click.option("--out", type=PATH, required=True, help="The folder to write report.html to.")
 @options.seed_range(reporting.SEEDS)
-@preset("--top", reporting.TOP, "Images of each end of the ranking.", type=click.IntRange(1, 100))
+@preset(
+    "--top",
+    reporting.TOP,
+    "How many images of each end of the ranking.",
+    type=click.IntRange(1, 100),
+)
 @click.option(
     "--samples",
     type=click.IntRange(2),
@@ -52,7 +57,7 @@ def report(
     class_index: int | None,
     against: Comparison,
 ) -> None:
-    """Show what a correction does to a generator, on one page that needs nothing but itself.
+    """Show what a correction does to a generator, on one page, a single file.
 
     \b
     ganfix report --network ffhq.pkl --correct seqabl:gate=lr:70% --out report

@@ -35,8 +35,8 @@ from ganfix_plugin.pictures import plots
 )
 @click.option("--real", type=PATH, help="Clean images to measure against. [default: normals]")
 @options.extractor
-@preset("--trials", 32, "Settings.")
-@preset("--seed", 0, "Of the split and of the search.")
+@preset("--trials", 32, "How many settings to try.")
+@preset("--seed", 0, "Seed of the split and of the search.")
 @preset("--num", 2000, "Without labels: seeds to rank.")
 @preset("--top", 300, "Without labels: images of each kind.")
 @click.option("--out", type=FOLDER, help="Folder to write to.")

@@ -47,13 +47,18 @@ HEADER = ("layer", "rank", "by FID", "FID", "by DS", "DS")
 )
 @preset("--layers", "all", "all, auto, or as 1+2+3.")
 @preset("--num", 200_000, "Generations to choose from.", type=click.IntRange(2))
-@preset("--top", 10_000, "Of these, by a unit's highest activation.", type=click.IntRange(2))
-@options.samples("Of the profile that keeps them.")
+@preset(
+    "--top",
+    10_000,
+    "Of these, how many a unit's FID is of: those of its highest activation.",
+    type=click.IntRange(2),
+)
+@options.samples("Latents of the profile that keeps them.")
 @click.option(
     "--extractor",
     metavar="NAME",
-    help="Of features: inception (FID's own), another one of 'ganfix list', or module:callable. "
-    "[default: inception where it is at hand, else as for the other commands]",
+    help="A feature extractor: inception (FID's own), another one of 'ganfix list', or "
+    "module:callable. [default: inception where it is at hand, else as for the other commands]",
 )
 @preset("--show", 10, "Units of each layer to print.")
 @click.option("--out", type=FILE, help="Write the ranks of all units here (.csv).")
@@ -147,7 +152,7 @@ class Search:
 @click.option("--unit", "chosen", required=True, help="LAYER:UNIT+UNIT, such as 6:12+40.")
 @preset("--num", 20_000, "Generations to search.")
 @preset("--top", 20, "Images per unit.")
-@options.samples("Of the profile, for the DS.")
+@options.samples("Latents of the profile whose defective scores are shown.")
 @out_option
 @gathers(search=Search)
 def unit(network: Network, chosen: str, search: Search, out: Path) -> None:
@@ -173,11 +178,11 @@ def unit(network: Network, chosen: str, search: Search, out: Path) -> None:
 @click.option(
     "--layer", "number", type=click.IntRange(0), required=True, help="The layer's number."
 )
-@preset("--units", 60, "Units of highest DS to group.")
+@preset("--units", 60, "How many units of highest defective score to group.")
 @preset("--groups", 8, "At most so many groups.")
 @preset("--num", 20_000, "Generations to search.")
 @preset("--top", 20, "Images behind a representative one.")
-@options.samples("Of the profile, for the DS.")
+@options.samples("Latents of the profile whose defective scores are shown.")
 @options.extractor
 @out_option
 @gathers(search=Search)

@@ -32,7 +32,7 @@ _FEW = 0.6  # of a batch: a second pass of so few rows costs less than going bac
 
 @dataclass(frozen=True, kw_only=True)
 class SteerOptions(MovingOptions):
-    """How far, and by whose word."""
+    """How far latents are moved, and what tells artifacts."""
 
     layers: LayerChoice = option(
         LayerChoice(),

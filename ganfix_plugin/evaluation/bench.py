@@ -264,7 +264,7 @@ def split(labels: Labels, seed: int, with_clean: bool) -> tuple[Halves, Halves, 
     needed = {ARTIFACT: 2 * FEWEST, NORMAL: (4 if with_clean else 2) * FEWEST}
     for kind, least in needed.items():
         if (count := len(labels.samples(kind))) < least:
-            raise GanfixError(f"labels: found {count} of class {kind}, expected at least {least}")
+            raise GanfixError(f"labels: found {count} labelled {kind}, expected at least {least}")
     artifacts, normals = labels.samples(ARTIFACT), labels.samples(NORMAL)
     chance = random.Random(seed)
     chance.shuffle(artifacts)

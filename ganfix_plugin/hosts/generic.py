@@ -237,7 +237,8 @@ class Noticing:
                 return
             if G.training and _same_in_evaluation(G, candidate.seen):
                 log.info(
-                    "%s, which nobody put into evaluation mode, is the same there", G._get_name()
+                    "%s ran in training mode, and gives the same without: it is corrected",
+                    G._get_name(),
                 )
                 G.eval()
             if G.training:

@@ -252,7 +252,7 @@ def no_host(folder: Path) -> GanfixError:
     titles = ", ".join(host.title for host in known_hosts())
     return GanfixError(
         f"{folder}: no known host was found here; known: {titles}; "
-        "for other code use ganfix_plugin.attach in Python"
+        "for other code use ganfix run SCRIPT, or ganfix_plugin.attach in Python"
     )
 
 

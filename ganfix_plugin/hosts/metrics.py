@@ -154,7 +154,7 @@ def _requested(metric: Metric, opts: Any) -> dict[str, Any]:
             main._metric_dict[alike[0]](own_opts)
         except _Requested as request:
             return request.arguments
-    raise GanfixError(f"{alike[0]} of this codebase asks for no real features")
+    raise GanfixError(f"{alike[0]} of this codebase reads no real images, which ganfix measures by")
 
 
 def bound_arguments(function: Function, args: Any, kwargs: Any) -> dict[str, Any]:
