@@ -11,8 +11,8 @@ from setuptools import find_packages, setup
 
 here = Path(__file__).parent
 version = re.search(r'"(.+)"\n', (here / "ganfix_plugin/_version.py").read_text().split("=")[1])
-# PyPI follows no relative address, and there is no public one yet: hence no project URLs, no picture
-# and no links into docs/. What only leads there is left out; of other links the text stays.
+# PyPI follows no relative address, and there is no public one yet: hence no project URLs, picture
+# or links into docs/. What only leads there is left out; of other links the text stays.
 description = (here / "README.md").read_text(encoding="utf-8")
 for pattern, text in (
     (r"!\[[^]]*\]\([^)]*\)\n\n\*[^*]*\*\n\n", ""),  # the picture and its caption
