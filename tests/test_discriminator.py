@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from examples import EXAMPLES, importing
+from ganfix_plugin import attach
 from ganfix_plugin.artifacts.discriminator import d_values
-from ganfix_plugin.errors import GanfixWarning
+from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts import genforce
 from ganfix_plugin.hosts.loading import open_network
 
@@ -119,11 +122,43 @@ def test_a_checkpoint_without_one_is_told_before_anything_is_measured(
     assert not own_cache.exists()
 
 
+class _AtScales(nn.Module):
+    """Logits at two scales, of an image in which it changes something at random."""
+
+    def forward(self, image: Tensor, c: Tensor) -> list[Tensor]:
+        image = image + torch.randn(())
+        return [image.mean(dim=(1, 2, 3))[:, None], image[:, :, 0, :2].flatten(1)]
+
+
+def test_of_several_logits_the_mean_is_the_d_value(pggan: nn.Module) -> None:
+    generator = replace(Generator.of(pggan), discriminator=_AtScales())
+    images = uncorrected(pggan, range(3))
+    chance = torch.randn((), generator=torch.Generator().manual_seed(0))
+    logits = torch.cat([images.mean(dim=(1, 2, 3))[:, None], images[:, :, 0, :2].flatten(1)], dim=1)
+    torch.testing.assert_close(d_values(generator, range(3)), logits.mean(dim=1) + chance)
+
+
+class _OfPairs(nn.Module):
+    """Takes an image at two resolutions, in a dictionary."""
+
+    def forward(self, images: dict[str, Tensor], c: Tensor) -> Tensor:
+        return images.get("large", c) + images["small"]
+
+
+def test_where_the_discriminator_judges_no_image_steer_takes_the_lr_count_and_says_so(
+    pggan: nn.Module, own_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    generator = replace(Generator.of(pggan), discriminator=_OfPairs())
+    with pytest.warns(GanfixWarning, match="fitted on the LR count"):
+        attach(generator, "steer:samples=100").detach()
+    assert "_OfPairs does not judge an image [1, 3, 32, 32] and a class [1, 0]" in caplog.text
+    with pytest.raises(GanfixError, match="_OfPairs does not judge"):
+        attach(generator, "steer:samples=100,from=discriminator")
+
+
 def test_a_probe_of_the_discriminator_asks_for_it_before_it_measures(
     checkpoint: Callable[..., Path], own_cache: Path
 ) -> None:
-    from ganfix_plugin import GanfixError
-    from ganfix_plugin.api import attach
 
     with (
         opened(checkpoint()) as generator,

@@ -271,8 +271,56 @@ def test_in_training_mode_it_is_left_alone_and_the_story_says_so(own_cache: Any)
         G = dcgan()
         G.load_state_dict(G.state_dict())
         G.train()(z(2, 8, 1, 1))
+    del G  # as where it was local to a function that has returned
     assert not seen.generators
-    assert "Sequential ran in training mode: call eval() on it" in seen.noticing.story()
+    story = "Sequential ran in training mode: call eval() on it once its weights are loaded"
+    assert seen.noticing.story() == story
+
+
+class _EqualLR:
+    """Makes a layer's weight of a parameter, before each call."""
+
+    name = "weight"
+
+    def __init__(self, layer: nn.Module) -> None:
+        layer.weight_orig = nn.Parameter(layer._parameters.pop("weight"))  # type: ignore[assignment]
+        layer.register_forward_pre_hook(self)
+
+    def __call__(self, layer: Any, args: Any) -> None:
+        layer.weight = layer.weight_orig * 2
+
+
+def test_weights_that_are_computed_before_each_call_are_computed_for_measuring_too(
+    own_cache: Any,
+) -> None:
+    with noticed() as seen:
+        G = Unknown()
+        for layer in [G.blocks[0].conv, G.blocks[1].conv]:
+            _EqualLR(layer)
+        G.eval()
+        G(z(6, 8), z(6, 1, 16, 32))
+    assert seen.corrected == [6]
+
+
+class _Kernels(nn.Module):
+    """A convolution of the caller's own class, as many projects have them."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3) / 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.conv2d(x, self.weight, padding=1)
+
+
+def test_convolutions_may_be_of_any_class(own_cache: Any) -> None:
+    with noticed() as seen:
+        G = Unknown()
+        for block, channels in zip(G.blocks, [(16, 12), (12, 8)]):
+            block.conv, block.to_rgb = _Kernels(*channels), _Kernels(channels[1], 3)
+        G.eval()
+        G(z(6, 8), z(6, 1, 16, 32))
+    assert seen.corrected == [6]
 
 
 def test_latents_that_were_mapped_elsewhere_are_drawn_like_those_seen(own_cache: Any) -> None:

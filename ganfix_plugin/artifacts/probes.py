@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from ganfix_plugin import labels as label_files
+from ganfix_plugin.artifacts.discriminator import cannot_judge
 from ganfix_plugin.artifacts.probe_fit import Plan, fitted
 from ganfix_plugin.errors import GanfixError, GanfixWarning
 from ganfix_plugin.features.classifier import FEWEST
@@ -92,6 +93,13 @@ def ensure_probe(
             )
         return _telling(reader, of_file, kept)
     plan = _planned(generator, choice, layers, settings)
+    if plan.source == "discriminator" and choice.source == "auto":
+        stored, _ = ensure(generator, settings, ())
+        if not _is_there(stored, plan) and (reason := cannot_judge(generator)):
+            log.warning(
+                "%s: the LR count takes its place", reason.removesuffix("; take another score")
+            )
+            plan = replace(plan, source="lr")
     if plan.source == "lr":
         kept, _ = ensure(generator, settings, generator.auto, measure_on=measure_on)
     else:
@@ -204,7 +212,7 @@ def _warn(generator: Generator, plan: Plan, probe: Probe) -> None:
     if plan.source == "lr":
         warnings.warn(
             "this probe is fitted on the LR count, which says little of artifacts on some "
-            "networks: there are no labels of this one, and its file has no discriminator. With "
+            "networks: there are no labels of this one, nor a discriminator that judges it. With "
             "100 to 200 labels over all kinds of content it repairs more; make them by: "
             f"{label}",
             GanfixWarning,

@@ -231,12 +231,13 @@ def bare(module: nn.Module, keep: tuple[type, ...] = ()) -> nn.Module:
 
     Parameters, buffers and all other attributes are the module's own; only the tree of modules is
     new, so hooks put on the view are seen by no other thread and by nobody's summary. Hooks that
-    torch itself uses to compute weights (spectral norm, weight norm) stay.
+    compute weights (spectral norm, weight norm, an equalised learning rate) stay.
     """
     views: dict[int, nn.Module] = {}
 
-    def stays(hook: Any) -> bool:
-        return type(hook) in keep or type(hook).__module__.startswith("torch.nn.utils.")
+    def stays(hook: Any, owner: nn.Module) -> bool:
+        own = type(hook).__module__.startswith("torch.nn.utils.")
+        return type(hook) in keep or own or computes_weight(hook, owner)
 
     def view(original: nn.Module) -> nn.Module:
         original = uncompiled(original)  # compiled code would run the original's hooks
@@ -248,7 +249,7 @@ def bare(module: nn.Module, keep: tuple[type, ...] = ()) -> nn.Module:
                     vars(copy)[name] = MethodType(value.__func__, copy)  # else it runs the original
             for name, hooks in vars(original).items():
                 if "_hooks" in name and name.startswith(("_forward", "_backward")):
-                    kept = ((key, hook) for key, hook in hooks.items() if stays(hook))
+                    kept = ((key, hook) for key, hook in hooks.items() if stays(hook, original))
                     vars(copy)[name] = OrderedDict(kept)
             vars(copy)["_modules"] = type(original._modules)(
                 (name, child if child is None else view(child))
@@ -257,6 +258,17 @@ def bare(module: nn.Module, keep: tuple[type, ...] = ()) -> nn.Module:
         return views[id(original)]
 
     return view(module)
+
+
+def computes_weight(hook: Any, module: nn.Module) -> bool:
+    """Whether a hook makes a module's weight of a parameter before each call, as torch's own do:
+    it has the weight's ``name``, and the parameter is ``name_orig``."""
+    name = getattr(hook, "name", None)
+    return (
+        isinstance(name, str)
+        and name not in module._parameters
+        and (f"{name}_orig" in module._parameters)
+    )
 
 
 class Stop(BaseException):

@@ -45,7 +45,6 @@ GENERIC = Host(
 # What reaches a network before it is used: weights, a device, evaluation mode, a pickle or a copy.
 _REACHING = ("load_state_dict", "_apply", "eval", "__setstate__")
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-_CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 _SHOWN = 8
 
 
@@ -118,13 +117,16 @@ class Noticing:
         word: what the user says of the generator.
         watched: classes of which nothing may run uncorrected, as something else of them was
             corrected; each with the specs.
-        left_alone: what looked like a generator and was none, with the reason.
+        left_alone: why whatever looked like a generator was not corrected.
+        unknown: whether the user's word on what it is may help.
     """
 
     prepare: Callable[[Generator], None]
     word: Word
     watched: dict[type, str] = field(default_factory=dict)
     left_alone: dict[str, None] = field(default_factory=dict)
+    unknown: bool = False
+    _names: dict[str, None] = field(default_factory=dict)
     _fresh: list[weakref.ref[nn.Module]] = field(default_factory=list)
     _known: weakref.WeakSet[nn.Module] = field(default_factory=weakref.WeakSet)
     _tops: list[weakref.ref[nn.Module]] = field(default_factory=list)
@@ -182,6 +184,7 @@ class Noticing:
             nested = {id(child) for module in modules for child in module.children()}
             for module in [module for module in modules if id(module) not in nested]:
                 self._tops.append(weakref.ref(module))
+                self._names[type(module).__name__] = None
                 self._known.update(module.modules())
                 for root in self._roots(module):
                     outer, name = self._inside.get(root, (None, ""))
@@ -223,8 +226,8 @@ class Noticing:
         # Noise has one channel; what takes other maps is an encoder, or a part of something.
         if not inputs or maps[0] or any(m and x.shape[1] > 1 for m, x in zip(maps, inputs)):
             return False
-        convolutions = sum(isinstance(inner, _CONVOLUTIONS) for inner in module.modules())
-        if convolutions < 2 or any(inner in self._inside for inner in module.modules()):
+        kernels = sum(x.dim() >= 4 for x in module.parameters())  # classes differ, shapes do not
+        if kernels < 2 or any(inner in self._inside for inner in module.modules()):
             self._hopeless.add(module)  # or it is around a generator
             return False
         return True
@@ -259,6 +262,7 @@ class Noticing:
                 if self.word:
                     raise
                 self.left_alone[getattr(error, "reason", str(error))] = None
+                self.unknown = True
                 if candidate.layers:
                     log.warning("left as it is: %s", error)
                 for inner in list(G.modules())[1:]:  # may be one by itself
@@ -284,17 +288,21 @@ class Noticing:
     def story(self) -> str:
         """Why nothing was corrected, and what to do, in one line."""
         self._look()
-        tops = sorted(self.tops(), key=lambda top: -sum(1 for _ in top.modules()))
-        if not tops:
+        if not self._names:
             return "no network was ever loaded and run; see --help of the script for what it needs"
-        names = ", ".join(dict.fromkeys(type(top).__name__ for top in tops[:_SHOWN]))
+        names = ", ".join(list(self._names)[:_SHOWN])
         lacking = "none has the modules named, or they never ran" if self.word else ""
         reasons = "; ".join(self.left_alone) or lacking or "none was called and returned an image"
+        if self.left_alone and not self.unknown:
+            return reasons
+        largest = max(self.tops(), key=lambda top: len(list(top.modules())), default=None)
+        modules = ""
+        if largest is not None:
+            modules = f"modules of {type(largest).__name__}: {', '.join(modules_of(largest))}; "
         return (
-            f"no generator was recognised among the networks seen ({names}): {reasons}; modules "
-            f"of {type(tops[0]).__name__}: {', '.join(modules_of(tops[0]))}; name the generator's "
-            "by ganfix run --layers a,b,c SCRIPT … (they must return feature maps [N, C, H, W]), "
-            "or its family by --adapter NAME, one of "
+            f"no generator was recognised among the networks seen ({names}): {reasons}; {modules}"
+            "name the generator's by ganfix run --layers a,b,c SCRIPT … (they must return feature "
+            "maps [N, C, H, W]), or its family by --adapter NAME, one of "
             f"{', '.join(registry.names(registry.ADAPTERS))}"
         )
 
