@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ganfix_plugin.generators.generator import Generator
+from ganfix_plugin.generators.replay import one_each
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.profiling.probe import Probe
@@ -73,7 +74,7 @@ def probe_heatmap(
     maps: list[Tensor] = []
     call = entry_call(generator, lambda view: generator.synthesize(z, c, view))
     with torch.no_grad():
-        reader.visit(*call, lambda _, x: maps.append(x.float().relu()))
+        reader.visit(*call, lambda _, x: maps.append(one_each(x, z).float().relu()))
     means = torch.cat([x.mean(dim=(2, 3)) for x in maps], dim=1)
     weight, mean = (probe.weight / probe.deviation).to(means), probe.mean.to(means)
     loudest = (weight * (means - mean)).topk(min(UNITS, len(weight)), dim=1).indices

@@ -177,7 +177,7 @@ class ArtifactPass(Shared):
 
     def keep(self, layer: Layer, x: Tensor) -> Tensor:
         """Where the layer's units exceed their thresholds, if that is needed."""
-        return exceeding(x, self.of_units[layer.name]) if self.by_sample else x.new_empty(0)
+        return exceeding(x, self.of_units[layer.name]) if self.by_sample else x.new_empty(len(x), 0)
 
     def decide(
         self, images: Tensor, kept: Mapping[str, Tensor]

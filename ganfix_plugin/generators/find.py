@@ -22,6 +22,8 @@ from ganfix_plugin.hooks.standalone import random_state_kept, shown, uncompiled
 
 log = logging.getLogger("ganfix")
 
+_TRIED = 2  # latents in a trial of a script's own call
+
 
 def unwrap(G: Any) -> nn.Module:
     """The generator inside DataParallel, DistributedDataParallel and torch.compile's wrapper."""
@@ -42,12 +44,14 @@ class Recognised:
         layers: its numbered layers, with the sizes that were observed.
         image_item: where the image is in what the entry returns.
         replay: the script's own call, where that is how it is called.
+        each: how many images that makes of a latent.
     """
 
     adapter: Adapter
     layers: tuple[Layer, ...]
     image_item: int | str | None = None
     replay: Replay | None = None
+    each: int = 1
 
 
 class NotRecognised(GanfixError):
@@ -208,18 +212,19 @@ def _tried(
         layers = [replace(layer, index=i) for i, layer in enumerate(observed.values())]
     else:
         layers = [observed[claim.name] for claim in claims]
+    each = 1
     if replay:
         replay = replace(replay, item=image_item(output))
+        each = max(len(replay.read(output)) // _TRIED, 1)
     item = items[0] if items else adapter.image_item
-    return Recognised(adapter, tuple(layers), item, replay)
+    return Recognised(adapter, tuple(layers), item, replay, each)
 
 
 def _trial(G: nn.Module, adapter: Adapter, replay: Replay | None, view: nn.Module) -> Any:
     chance = torch.Generator().manual_seed(0)
     if replay:
-        return replay(
-            view, torch.randn(2, *replay.latent_shape, generator=chance).to(replay.latents)
-        )
+        z = torch.randn(_TRIED, *replay.latent_shape, generator=chance)
+        return replay(view, z.to(replay.latents))
     like = next(G.parameters(), torch.zeros(()))
     z = torch.randn(1, *adapter.latent_shape(G), generator=chance).to(like)
     classes = adapter.num_classes(G)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.find import recognise, unwrap
 from ganfix_plugin.generators.layers import Adapter, select
-from ganfix_plugin.generators.replay import Replay, Seen
+from ganfix_plugin.generators.replay import Replay, Seen, one_each
 from ganfix_plugin.hooks.forward import device_of, observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import LayerChoice, layer_choice
@@ -35,6 +35,7 @@ class Generator:
         layers: its numbered layers, in the order in which they run, as a trial call showed them.
         image_item: where the image is in what the entry returns.
         replay: the script's own call of it, where that is how it is called.
+        each: how many images that makes of a latent; one of them is measured (`one_each`).
         discriminator: the one that came with it, if any.
         options: with which commands open it, as ``--network net.pkl``; empty in Python.
         exact: what is measured without rendering is by the host's own arithmetic; see `unfuse`.
@@ -45,6 +46,7 @@ class Generator:
     layers: tuple[Layer, ...] = ()
     image_item: int | str | None = None
     replay: Replay | None = None
+    each: int = 1
     discriminator: nn.Module | None = None
     options: str = ""
     exact: bool = False
@@ -139,14 +141,15 @@ class Generator:
         return self.layers if text == "all" else self.select(layer_choice(text))
 
     def synthesize(self, z: Tensor, c: Tensor | None, module: nn.Module | None = None) -> Tensor:
-        """Images [N, C, H, W] in [-1, 1] at truncation psi 1 and constant noise.
+        """Images [N, C, H, W] in [-1, 1] at truncation psi 1 and constant noise, one of each z.
 
         Args:
             z: latents [N, …] like the generator's parameters; ``c`` one-hot classes [N, classes].
             module: a view of G to run in its place, such as `hooks.standalone.bare` makes.
         """
         view = self.G if module is None else module
-        return self.replay(view, z) if self.replay else self.adapter.synthesize(view, z, c)
+        images = self.replay(view, z) if self.replay else self.adapter.synthesize(view, z, c)
+        return one_each(images, z)
 
     def unfuse(self, view: nn.Module) -> None:
         """Have a view of G, which is changed, compute on a CPU with kernels that are not fused with
@@ -168,15 +171,15 @@ class Generator:
         visit: Callable[[Layer, Tensor], None],
         to_end: bool = False,
     ) -> Any:
-        """Show the feature maps of layers of the uncorrected generator; see `forward.observe`, and
-        `unfuse` for passes that end early."""
+        """Show the feature maps of layers of the uncorrected generator, one row of each z; see
+        `forward.observe`, and `unfuse` for passes that end early."""
 
         def call(view: nn.Module) -> Tensor:
             if not to_end:
                 self.unfuse(view)
             return self.synthesize(z, c, view)
 
-        return observe(self.G, layers, visit, call, to_end)
+        return observe(self.G, layers, lambda layer, x: visit(layer, one_each(x, z)), call, to_end)
 
 
 def fingerprint(G: nn.Module) -> str:

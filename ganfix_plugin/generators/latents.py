@@ -191,7 +191,7 @@ def measuring_batch(generator: Generator, layers: Sequence[Layer]) -> int:
     since the feature maps of a batch would not fit into memory; fewer of an ``exact`` generator."""
     largest = max((max(layer.resolution) for layer in layers), default=1)
     fitting = BATCH if generator.unfuses else fused_batch(layers, generator.device)
-    return min(max(_PIXELS // largest**2, 1), fitting)
+    return max(min(_PIXELS // largest**2, fitting) // generator.each, 1)
 
 
 def rendering_batch(generator: Generator) -> int:

@@ -92,7 +92,7 @@ class Replay:
         one is a function of the latent, so that it does not depend on the batch.
         """
         seen = len(self.latents)
-        rows = (z.detach().flatten(1)[:, 0].float().abs() * 2**16).long() % seen
+        rows = _dealt(z.detach().flatten(1)[:, 0], seen)
         x: Any = z if self.drawn else self._alike(z)
         for step in self.steps:
             call = step.call
@@ -100,7 +100,11 @@ class Replay:
                 call = put(call, place, kept.to(z.device))
             args, kwargs = put(of_rows(call, rows, seen), step.place, x)
             x = view.get_submodule(step.name)(*args, **kwargs)
-        return Layer(-1, "", (0, 0), 0, self.item).read(x)
+        return self.read(x)
+
+    def read(self, output: Any) -> Any:
+        """The images in what the last step returned."""
+        return Layer(-1, "", (0, 0), 0, self.item).read(output)
 
     def _alike(self, z: Tensor) -> Tensor:
         """Latents of the mean and the covariance of those seen."""
@@ -108,6 +112,29 @@ class Replay:
         mean = seen.mean(dim=0)
         away = (seen - mean).flatten(1) / math.sqrt(len(seen) - 1)
         return mean + (z @ away).view(len(z), *mean.shape)
+
+
+def one_each(x: Tensor, z: Tensor) -> Tensor:
+    """One row of x [M, …] for each latent z [N, …], so that a latent is one sample.
+
+    Some generators make several images of a latent, one after the other, such as the frames of a
+    video. Which one is taken is a function of the latent, as in a `Replay`.
+
+    Raises:
+        GanfixError: if M is no multiple of N.
+    """
+    if len(x) == len(z):
+        return x
+    each, rest = divmod(len(x), len(z))
+    if rest or not each:
+        raise GanfixError(f"found {len(x)} rows for {len(z)} latents, expected as many of each")
+    first = torch.arange(0, len(x), each, device=x.device)
+    return x[first + _dealt(z.detach().flatten(1)[:, -1], each).to(x.device)]
+
+
+def _dealt(values: Tensor, n: int) -> Tensor:
+    """A number below n for each of some values, whatever batch they are in."""
+    return (values.float().abs() * 2**16).long() % n
 
 
 @dataclass

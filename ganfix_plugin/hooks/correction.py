@@ -25,6 +25,7 @@ from ganfix_plugin.hooks.standalone import (
     edited,
     random_state,
     restore,
+    spread,
     where,
 )
 
@@ -38,7 +39,8 @@ class SecondPass(Protocol):
         """The layers whose feature maps it looks at, and which it may edit."""
 
     def keep(self, layer: Layer, x: Tensor) -> Tensor:
-        """What must be kept of a feature map [N, C, H, W]; a tensor that nobody else changes."""
+        """What must be kept of a feature map [N, C, H, W]; a tensor [N, …] that nobody else
+        changes."""
 
     def decide(
         self, images: Tensor, kept: Mapping[str, Tensor]
@@ -112,16 +114,17 @@ class Correction(Shared):
 
     def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
         """At one of its layers: another feature map [N, C, H, W] than x, or None."""
-        if self.gate and (call.weights is None or len(call.weights) != len(x)):
+        weights = spread(call.weights, len(x))
+        if self.gate and weights is None:
             raise self.missed(layer.name)
         first = layer == next(iter(self.edits))
-        count(call.token, 1, (self.amounts(call, len(x)) > 0).tolist() if first else ())
-        return edited(self.edits[layer], x, self.strength, call.weights)
+        count(call.token, 1, (self.amounts(weights, len(x)) > 0).tolist() if first else ())
+        return edited(self.edits[layer], x, self.strength, weights)
 
-    def amounts(self, call: CallState, rows: int) -> Tensor:
-        """By how much each row of a call is corrected: float [N] from 0 to 1, on the CPU."""
-        weights = torch.ones(rows) if call.weights is None else call.weights
-        return self.strength * weights
+    def amounts(self, weights: Tensor | None, rows: int) -> Tensor:
+        """By how much each row is corrected, of those weights: float [N] from 0 to 1, on the
+        CPU."""
+        return self.strength * (torch.ones(rows) if weights is None else weights)
 
 
 class SecondPassCorrection(Correction):
@@ -158,10 +161,16 @@ class SecondPassCorrection(Correction):
                 "use torch.no_grad(), or a corrector of one pass"
             )
         kept, call.kept = call.kept or {}, None
+        for name, x in kept.items():
+            if len(x) != len(images):
+                raise GanfixError(
+                    f"{self.text}: layer {name} makes {len(x)} feature maps for {len(images)} "
+                    "images, expected one for each; take a corrector of one pass, such as seqabl"
+                )
         rows, edits = self.edits.decide(images, kept)
-        decided = rows.float().cpu()
-        call.weights = decided if call.weights is None else decided * call.weights
-        changed = self.amounts(call, len(rows)) > 0
+        decided, gated = rows.float().cpu(), spread(call.weights, len(rows))
+        call.weights = decided if gated is None else decided * gated
+        changed = self.amounts(call.weights, len(rows)) > 0
         count(call.token, 1, changed.tolist())
         if not changed.any():
             return None
@@ -189,7 +198,9 @@ class MoveCorrection(Correction):
                 f"{self.text}: cannot run under gradients of the latent, since it moves the latent "
                 "by gradients of its own; use torch.no_grad(), or a corrector of feature maps"
             )
-        amounts = self.amounts(call, len(x))
+        if call.weights is not None:  # of all images of a latent, the one that shows it most
+            call.weights = call.weights.view(len(x), -1).amax(dim=1)
+        amounts = self.amounts(call.weights, len(x))
         count(call.token, 1, (amounts > 0).tolist())
         return self.edits(module, args, kwargs, amounts) if amounts.any() else None
 

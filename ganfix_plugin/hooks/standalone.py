@@ -188,6 +188,15 @@ def blended(
     return y if amounts.all() else where(amounts > 0, y, x)
 
 
+def spread(weights: Tensor | None, rows: int) -> Tensor | None:
+    """The weights of latents [N] as those of so many rows, of which each latent may have several;
+    None where they do not fit."""
+    if weights is None or len(weights) == rows:
+        return weights
+    each, rest = divmod(rows, max(len(weights), 1))
+    return weights.repeat_interleave(each) if len(weights) and not rest else None
+
+
 def rows_like(values: Tensor, x: Tensor) -> Tensor:
     """A number for each row [N], in a shape that multiplies x [N, …]."""
     return values.to(x).view(-1, *(1,) * (x.dim() - 1))
@@ -522,9 +531,10 @@ class Baked(Shared):
         return None if y is None else with_first(module, args, kwargs, y)
 
     def at(self, call: CallState, layer: Any, x: Tensor) -> Tensor | None:
-        if self.gate and (call.weights is None or len(call.weights) != len(x)):
+        weights = spread(call.weights, len(x))
+        if self.gate and weights is None:
             raise self.missed(layer.name)
-        return edited(self.edit, x, self.strength, call.weights) if self.edit else None
+        return edited(self.edit, x, self.strength, weights) if self.edit else None
 
 
 @dataclass(frozen=True, eq=False)

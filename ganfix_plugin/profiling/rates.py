@@ -19,6 +19,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import read_array
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import ALL, BATCH, Batch, Latents, Part, latent_batches
+from ganfix_plugin.generators.replay import one_each
 from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.ops.dispatch import implementation
@@ -83,7 +84,8 @@ def lr_counts(
     counts = Rows()
     counts.add(torch.zeros(0, dtype=torch.int32))
     for z, c in batches:
-        counts.add(lr_count(generator.G, low_rate, lambda view: quick(view, z, c)))
+        of_rows = lr_count(generator.G, low_rate, lambda view: quick(view, z, c))
+        counts.add(one_each(of_rows, z))
     return counts.whole()
 
 

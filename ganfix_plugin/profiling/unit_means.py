@@ -84,11 +84,13 @@ class Reader:
         kwargs: dict[str, Any],
         gradients: bool = False,
     ) -> Tensor:
-        """What `read` reads, without classes."""
+        """What `read` reads, without classes; the mean over all images of a latent."""
         means: dict[str, Tensor] = {}
+        latents = len(self.adapter.latent(entry, args, kwargs).x)
 
         def add(layer: Layer, x: Tensor) -> None:
-            means[layer.name] = x.float().relu().mean(dim=(2, 3))
+            of_rows = x.float().relu().mean(dim=(2, 3))
+            means[layer.name] = of_rows.view(latents, -1, of_rows.shape[1]).mean(dim=1)
 
         self.visit(entry, args, kwargs, add, gradients)
         return torch.cat([means[layer.name] for layer in self.layers], dim=1)
