@@ -223,6 +223,29 @@ def test_other_networks_are_refused_with_their_modules(build: type[nn.Module]) -
     assert all(name in str(e.value) for name, _ in list(G.named_modules())[1:12])
 
 
+class EncodesFirst(nn.Module):
+    """An image to its like, by a generator inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.AdaptiveAvgPool2d(1))
+        self.decoder = dcgan()
+        self.eval()
+
+    def forward(self, image: Tensor) -> Tensor:
+        images: Tensor = self.decoder(self.encoder(image))
+        return images
+
+
+def test_what_takes_images_is_refused_with_the_generator_inside_it() -> None:
+    G = EncodesFirst()
+    with pytest.raises(GanfixError, match="decoder inside it looks like one: take that"):
+        attach(G, "none")
+    with pytest.raises(GanfixError, match="decoder inside it looks like one: take that"):
+        attach(G, "none", example=lambda: G(torch.zeros(2, 3, 8, 8)))
+    attach(G.decoder, "none").detach()
+
+
 def test_discriminators_are_refused(stylegan2: nn.Module, network_pickle: Path) -> None:
     import legacy
 
@@ -270,8 +293,9 @@ def test_a_module_that_returns_no_feature_map_is_refused() -> None:
 
 
 def test_a_module_that_cannot_be_called_on_a_latent_is_refused_in_one_line() -> None:
-    with pytest.raises(GanfixError, match="does not fit: RuntimeError: Calculated padded") as error:
-        attach(autoencoder(), "random", layers=["1"])
+    G = nn.Sequential(nn.Linear(3, 3), nn.Conv2d(3, 3, 4)).eval()
+    with pytest.raises(GanfixError, match="does not fit: RuntimeError: Expected 3D") as error:
+        attach(G, "random", layers=["1"])
     assert "\n" not in str(error.value)
 
 

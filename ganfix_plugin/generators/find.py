@@ -121,14 +121,26 @@ def recognise(
             numbers = ", ".join(map(str, recognised.layers))
             log.info("%s is of no known family; its layers, traced: %s", name, numbers)
         return recognised
-    why = f" ({'; '.join(dict.fromkeys(reasons))})" if reasons else ""
-    raise NotRecognised(f"{name} is no generator that an adapter knows{why}", modules_of(G))
+    why = "; ".join(dict.fromkeys(reasons)) or "nothing says what latents it is called with"
+    if parts := _generators_in(G):
+        why += f"; {' and '.join(parts)} inside it looks like one: take that"
+    raise NotRecognised(f"{name} is no generator that an adapter knows ({why})", modules_of(G))
 
 
 def matching(G: nn.Module) -> list[Adapter]:
     """The adapters that a generator's structure fits; no call of it is tried."""
     adapters = map(adapter_named, registry.names(registry.ADAPTERS))
     return [adapter for adapter in adapters if adapter.matches(G)]
+
+
+def _generators_in(G: nn.Module) -> list[str]:
+    """The names of the outermost modules in a network whose structure fits an adapter."""
+    names: list[str] = []
+    for name, module in G.named_modules():
+        inside = any(name.startswith(f"{outer}.") for outer in names)
+        if name and not inside and matching(module):
+            names.append(name)
+    return names
 
 
 def adapter_named(name: str) -> Adapter:

@@ -98,12 +98,14 @@ def guessed(G: nn.Module) -> Iterator[Replay]:
 
 
 def first_width(G: nn.Module) -> tuple[int, ...] | None:
-    """What the first linear layer or convolution takes: (z,) or (z, 1, 1); None without one."""
+    """What the first linear layer or convolution takes: (z,) or (z, 1, 1); None without one, or
+    where it takes an image, as that of an encoder does."""
     for module in G.modules():
         if isinstance(module, nn.Linear):
             return (module.in_features,)
         if isinstance(module, nn.ConvTranspose2d | nn.Conv2d):
-            return (module.in_channels, 1, 1)
+            takes_image = module.in_channels in IMAGE_CHANNELS
+            return None if takes_image else (module.in_channels, 1, 1)
     return None
 
 
