@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,26 @@ def test_the_table_ranks_the_seeds_of_the_host_by_lr_count(
     assert scores == sorted(scores, reverse=True)
     z = latents_of([int(row["seed"]) for row in table], (100, 1, 1))
     assert torch.equal(torch.tensor(scores), ganfix.detect(face, z, samples=200))
+
+
+def test_a_script_gets_both_ends_of_the_table_as_json(
+    run: Any, face: nn.Module, tmp_path: Path
+) -> None:
+    order = ganfix.detect(face, latents_of(range(20), (100, 1, 1)), samples=200).argsort()
+    kinds = ["normal"] * 10 + ["artifact"] * 10
+    items = tuple(Label(seed, kind) for seed, kind in zip(order.tolist(), kinds))
+    for part, name in ((items[::2], "one.csv"), (items[1::2], "two.csv")):
+        write(Labels(fingerprint(face), part), tmp_path / name)
+    files = [f"--labels={tmp_path / name}" for name in ("one.csv", "two.csv")]
+    done = run("--json", "--rate=0.1", "--rate=0.3", *files)
+    assert done.exit_code == 0, done.output
+    told, table = json.loads(done.stdout), rows(tmp_path)
+    assert Path(told["table"]) == tmp_path / "out" / "scores.csv"
+    for end, shown in (("most", table[:3]), ("least", table[:-4:-1])):
+        assert [row["seed"] for row in told[end]] == [int(row["seed"]) for row in shown]
+        assert [row["score"] for row in told[end]] == [float(row["score"]) for row in shown]
+    assert told["auc"] == 1 and told["word"] == "unusual" and told["seeds"] == 40
+    assert -1 <= told["R = 0.3"]["rank_correlation"] <= 1 and 0 <= told["R = 0.3"]["auc"] <= 1
 
 
 def test_a_percentile_is_the_share_of_seeds_that_are_less_artifact_like(

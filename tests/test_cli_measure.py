@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from generators import images, latents, numbered
 from prepared import error, run
 from torch import nn
 
+import ganfix_plugin as ganfix
 from ganfix_plugin import GanfixError, attach, registry
 from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.profiling.profile import Profile
@@ -101,6 +103,12 @@ def test_profile_shows_rates_and_is_read_again(
     assert {"1", "2"} <= set(numbers)
     again = run("profile", *where, "--samples=50", "--layers=1+2")
     assert again.exit_code == 0 and "measuring" not in again.output
+    told = json.loads(run("profile", *where, "--samples=50", "--layers=1+2", "--json").stdout)
+    measured = ganfix.profile(stylegan2, samples=50, layers="1+2")
+    assert {layer["name"] for layer in told["layers"]} == set(measured.counts)
+    (layer,) = (layer for layer in told["layers"] if layer["index"] == 1)
+    rates, shares = measured.rates(numbered(stylegan2)[1]), layer["share_of_rates_up_to"]
+    assert shares == {str(x): float((rates <= x).double().mean()) for x in (0, 0.1, 0.3, 0.5)}
 
 
 @pytest.mark.filterwarnings("ignore:seqabl")

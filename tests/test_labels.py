@@ -287,6 +287,12 @@ def test_labels_check_counts_merges_and_converts(tmp_path: Path) -> None:
     assert f"generator {MARK[:16]}, 5 labels by 2 raters" in shown.output
     assert "artifact: 1 images by majority\nnormal: 1 images by majority" in shown.output
     assert read(out) == merge([read(one), read(two)])
+    assert json.loads(run("labels", "check", one, two, "--json").stdout) == {
+        "generator": MARK,
+        "labels": 5,
+        "raters": 2,
+        "images": {"artifact": 1, "normal": 1},
+    }
 
 
 def test_labels_check_fails_in_one_line_and_writes_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -184,9 +185,20 @@ def test_labels_auto_fit_and_score_lead_to_seqc(
     ):
         assert text in shown.output
 
+    told = json.loads(
+        run("fit", *where, f"--labels={file}", f"--extractor={EXTRACTOR}", "--json").stdout
+    )
+    head = Classifier.load(Path(told["classifier"]))
+    assert told["held_out"]["auc"] == pytest.approx(head.held_out.auc)
+    assert told["held_out"]["confusion"] == head.held_out.confusion
+    assert told["generator"] == head.generator and told["extractor"] == EXTRACTOR
+
     shown = run("score", *where, f"--labels={file}", "--samples=200")
     assert shown.exit_code == 0, shown.output
     assert "largest DS" in shown.output and "profile: " in shown.output
+    told = json.loads(run("score", *where, f"--labels={file}", "--samples=200", "--json").stdout)
+    kept = Profile.load(Path(told["profile"])).defective
+    assert told["layers"] == {name: scores.tolist() for name, scores in kept.items()}
 
     G = request.getfixturevalue(host)
     z = latents(G, 16)
@@ -209,6 +221,10 @@ def test_prepare_does_it_all_at_once_and_says_what_to_run(
         shown.output.splitlines()[-1]
         == f"ready for --correct seqc:samples=200,extractor={EXTRACTOR}"
     )
+    as_json = json.loads(
+        run("prepare", *network("stylegan2", network_pickle), *options, "--json").stdout
+    )
+    assert as_json["correct"] == spec and f"AUC {as_json['held_out']['auc']:.3f}" in shown.output
     with attach(stylegan2, spec) as attachment:
         images(stylegan2, latents(stylegan2, 16))
     assert attachment.counts[0].corrected > 0

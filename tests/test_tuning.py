@@ -165,17 +165,19 @@ def test_the_command_prints_the_spec_to_paste_and_writes_record_and_plot(
 ) -> None:
     write(judged(pggan), tmp_path / "labels.csv")
     out = tmp_path / "out"
-    shown = run(
-        *("tune", *NETWORK, "--device=cpu"),
-        *("--correct", SPEC, "--labels", tmp_path / "labels.csv", "--extractor", EXTRACTOR),
-        *("--trials", 3, "--out", out),
-    )
+    line = ("tune", *NETWORK, "--device=cpu", "--correct", SPEC, "--trials", 3)
+    line = (*line, "--labels", tmp_path / "labels.csv", "--extractor", EXTRACTOR)
+    shown = run(*line, "--out", out)
     assert shown.exit_code == 0, shown.output
     record = json.loads((out / "trials.json").read_text())
+    assert record["held_out"][-1]["spec"] == record["best"]
     assert f"--correct {record['best']}" in shown.output
     assert "than seqabl by default" in shown.output
     assert len(record["trials"]) == 4
     assert sorted(path.name for path in out.iterdir()) == ["pareto.png", "trials.json"]
+    again = run(*line, "--out", out, "--json")
+    assert json.loads(again.stdout) == record
+    assert f"written to {out}" in again.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_the_search(tmp_path: Path) -> None:

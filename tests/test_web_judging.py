@@ -167,6 +167,7 @@ def test_a_verdict_is_about_the_corrected_side() -> None:
     [
         ((), "judge: give --network and --correct, or --summary"),
         ((NETWORK[0],), "judge: give --network and --correct, or --summary"),
+        ((*NETWORK, "--correct=none", "--json"), "--out, --json: are of what was found"),
         ((*NETWORK, "--correct=frq"), "--correct frq: unknown corrector"),
         ((*NETWORK, "--correct=none", "--labels=missing.csv"), "labels missing.csv: no such file"),
         ((*NETWORK, "--correct=none"), "nothing is labelled artifact there; run ganfix label"),

@@ -22,6 +22,7 @@ neither. 1, 1 and 2 of 4: 25, 25 and 50 %.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,11 @@ def test_the_command_shows_the_table_and_draws_the_bars(answers: Answers, tmp_pa
     assert "█ normal 25.0%  ▒ neither 50.0%  ░ artifact 25.0%" in shown.output
     picture = np.asarray(Image.open(out))
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 3
+    (told,) = json.loads(run("judge", "--summary", f"--answers={answers.path}", "--json").stdout)[
+        "corrections"
+    ]
+    assert told["correction"] == SPEC
+    assert told["corrected"]["by_rater"] == {"ann": 0.75, "ben": 0.25, "cleo": 0.75}
 
 
 def test_a_summary_of_nothing_says_so(tmp_path: Path) -> None:

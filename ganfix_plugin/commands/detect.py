@@ -13,12 +13,12 @@ from ganfix_plugin.artifacts.ranking import Ranking, agreement, score_seeds, sep
 from ganfix_plugin.artifacts.scores import SCORES, Scoring, lr
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import FILE, FOLDER, Fraction, Network, preset
+from ganfix_plugin.commands.options import FILE, FOLDER, Fraction, Network, merged, preset, tell
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import check_class
-from ganfix_plugin.labels import Labels, read
+from ganfix_plugin.labels import Labels
 from ganfix_plugin.moved_latents import check_suffix, corrected_latents, entry_name, save_latents
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.detection import draw, draw_beside
@@ -58,7 +58,7 @@ from ganfix_plugin.spec import layer_choice
 @options.classifier
 @options.real
 @options.extractor
-@click.option("--labels", type=FILE, help="A label file: say how well the score separates it.")
+@options.labels("Label file(s): say how well the score separates them.")
 @preset("--top", 36, "Images on each contact sheet.")
 @options.exact
 @click.option(
@@ -67,6 +67,7 @@ from ganfix_plugin.spec import layer_choice
     help="Also write the ws of these images, the most artifact-like first, for --projected-w and "
     "other projects: NAME.npz, .npy or .pt, as ganfix latents does.",
 )
+@options.as_json
 def detect(
     network: Network,
     seeds: range,
@@ -74,10 +75,11 @@ def detect(
     by: str,
     rates: tuple[float, ...],
     layers: str,
-    labels: Path | None,
+    files: tuple[Path, ...],
     top: int,
     exact: bool,
     save_w: Path | None,
+    as_json: bool,
     **scoring: Any,
 ) -> None:
     """Rank seeds by how unusual or artifact-like their images are.
@@ -89,7 +91,8 @@ def detect(
     gets scores.csv (seed, score, percentile; the most artifact-like first; a percentile of 90 is
     more artifact-like than 90 of 100), histogram.png, top.png and bottom.png with heat maps, and
     heatmaps/ with each of these images by itself; with --rate 0.1 --rate 0.3 also rates.png, both
-    ends by either rate, and in scores.csv a score and percentile by each.
+    ends by either rate, and in scores.csv a score and percentile by each. --json prints what is in
+    the two sheets, and where the table is.
     """
     plots.needed()
     if save_w:
@@ -99,7 +102,7 @@ def detect(
     if len(rates) > 1 and by != "lr":
         raise GanfixError(f"--rate: found {len(rates)}, expected one; --by {by} knows no rates")
     class_index = how.class_index
-    labelled = read(labels) if labels else None
+    labelled = merged(files) if files else None
     ready(out, folder=True)
     with network.opened() as generator:
         generator = generator.measured_exactly(exact)
@@ -123,28 +126,51 @@ def detect(
             ends = list(dict.fromkeys((*ranking.seeds[:top], *ranking.seeds[-top:])))
             ws = corrected_latents(generator, ends, class_index=class_index)
             save_latents(save_w, ws, entry_name(generator), ends, "")
-    worst, best = ranking.seeds[:5], ranking.seeds[-5:][::-1]
-    click.echo(f"{len(seeds)} seeds by {scorer.how}")
-    click.echo(f"most {scorer.word}:  seeds {', '.join(map(str, worst))}, …")
-    click.echo(f"least {scorer.word}: seeds {', '.join(map(str, best))}, …")
+    most, least = _records(ranking, slice(top)), _records(ranking, slice(-top, None))[::-1]
+    record = {
+        "generator": generator.fingerprint,
+        "seeds": len(seeds),
+        "how": scorer.how,
+        "word": scorer.word,
+        "most": most,
+        "least": least,
+        "auc": auc,
+        "table": str(out / "scores.csv"),
+    }
+    lines = [f"{len(seeds)} seeds by {scorer.how}"]
+    for title, end in (("most", most), ("least", least)):
+        named = ", ".join(str(row["seed"]) for row in end[:5])
+        lines.append(f"{f'{title} {scorer.word}:':{len(scorer.word) + 7}} seeds {named}, …")
     if auc is not None:
-        click.echo(f"ROC AUC on the labels of {labels}: {auc:.3f}")
+        lines.append(f"ROC AUC on the labels of {' '.join(map(str, files))}: {auc:.3f}")
     for name, (counts, area) in beside.items():
-        correlation, shared = agreement(scores, counts, top)
-        text = f"{shared} of the {min(top, len(seeds))} most unusual are the same{area}"
-        click.echo(f"by {name}: rank correlation {correlation:+.2f}, {text}")
+        correlation, common = agreement(scores, counts, top)
+        record[name] = {"rank_correlation": correlation, "common": common, "auc": area}
+        text = f"{common} of the {len(most)} most unusual are the same"
+        text += "" if area is None else f"; ROC AUC {area:.3f}"
+        lines.append(f"by {name}: rank correlation {correlation:+.2f}, {text}")
     pictures = "histogram.png, top.png, bottom.png, heatmaps/" + ", rates.png" * bool(beside)
-    click.echo(f"written to {out}: scores.csv, {pictures}")
+    lines.append(f"written to {out}: scores.csv, {pictures}")
     if save_w:
-        click.echo(f"written to {save_w}: {len(ends)} latents")
+        lines.append(f"written to {save_w}: {len(ends)} latents")
+    tell(as_json, record, *lines)
+
+
+def _records(ranking: Ranking, rows: slice) -> list[dict[str, float]]:
+    """Some rows of the table."""
+    columns = (
+        ranking.seeds[rows],
+        ranking.scores[rows].tolist(),
+        ranking.percentiles[rows].tolist(),
+    )
+    names = ("seed", "score", "percentile")
+    return [dict(zip(names, row)) for row in zip(*columns)]
 
 
 def _by_lr(
     generator: Generator, how: Scoring, seeds: range, labelled: Labels | None
-) -> tuple[Tensor, str]:
-    """The LR counts [n] of seeds, and, with labels, how well they separate those, for people."""
+) -> tuple[Tensor, float | None]:
+    """The LR counts [n] of seeds, and, with labels, how well they separate those."""
     score, class_index = lr(generator, how), how.class_index
     counts = score_seeds(generator, score, seeds, class_index)
-    if labelled is None:
-        return counts, ""
-    return counts, f"; ROC AUC {separation(generator, score, labelled, class_index):.3f}"
+    return counts, separation(generator, score, labelled, class_index) if labelled else None

@@ -12,7 +12,7 @@ import click
 from ganfix_plugin.artifacts.latent_files import check_latents
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import FILE, Network, gathers, merged, preset, several
+from ganfix_plugin.commands.options import FILE, Network, gathers, merged, preset, several, tell
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.evaluation import evaluate as evaluating
 from ganfix_plugin.evaluation.bench import Trial, held_out
@@ -156,15 +156,11 @@ def evaluate(
             trials = [part.trial(), *([part.trial(*bound)] if bound else [])]
     if trials:
         evaluation.record["labelled"] = [asdict(trial) for trial in trials]
-    if as_json:
-        click.echo(evaluation.json())
-    else:
-        click.echo(evaluation)
-    if trials and not as_json:
-        click.echo(f"\nlabelled, held out\n{table(*trial_rows(*trials))}")
+    held = [f"\nlabelled, held out\n{table(*trial_rows(*trials))}"] if trials else []
+    tell(as_json, evaluation.values(), evaluation, *held)
     if out and not rank():
         evaluation.save(out)
-        click.echo(f"written to {out}", err=as_json)
+        click.echo(f"written to {out}")
 
 
 def trial_rows(*trials: Trial) -> list[tuple[str, ...]]:

@@ -11,7 +11,7 @@ import click
 from ganfix_plugin.artifacts import discriminator
 from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import FILE, Network, gathers, preset, several
+from ganfix_plugin.commands.options import Network, gathers, merged, preset, several
 from ganfix_plugin.commands.plot import drawing, out_option, plot, rates_option
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.errors import GanfixError
@@ -20,7 +20,7 @@ from ganfix_plugin.evaluation.tables import table
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import check_class
-from ganfix_plugin.labels import KINDS, read
+from ganfix_plugin.labels import KINDS
 from ganfix_plugin.pictures import plots
 
 
@@ -144,7 +144,7 @@ def over_values(
 
 @plot.command("d-values")
 @options.network
-@click.option("--labels", type=FILE, help="A label file; without, the ends of the LR count.")
+@options.labels("Label file(s). [default: the ends of the LR count]")
 @preset("--num", 5000, "Without labels: seeds to rank.")
 @preset("--top", 500, "Without labels: of each end.")
 @options.samples()
@@ -153,14 +153,15 @@ def over_values(
 @gathers(ends=lambda num, top, samples: (num, top, samples))
 def d_values(
     network: Network,
-    labels: Path | None,
+    files: tuple[Path, ...],
     ends: tuple[int, int, int],
     class_index: int | None,
     out: Path,
 ) -> None:
     """Does the discriminator tell artifacts from normals? Its scores of both (CVPR 2021)."""
     plots.needed()
-    labelled, who = (read(labels), f"labels of {labels.name}") if labels else (None, "")
+    labelled = merged(files) if files else None
+    who = f"labels of {', '.join(file.name for file in files)}"
     with drawing(network, out) as generator:
         discriminator.discriminator_of(generator)
         check_class(generator, class_index)

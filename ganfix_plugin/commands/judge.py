@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import NETWORK_HELP, PNG, merged, preset
+from ganfix_plugin.commands.options import NETWORK_HELP, PNG, merged, preset, tell
 from ganfix_plugin.commands.serving import Serving, criteria_option, serving_options
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.errors import GanfixError
@@ -33,6 +34,7 @@ from ganfix_plugin.web.criteria import Criterion
 @preset("--num", 500, "The most images to judge.")
 @click.option("--summary", is_flag=True, help="Show what was found so far, and end.")
 @click.option("--out", type=PNG, help="With --summary: also draw its bars, as a PNG.")
+@options.json_option("With --summary: print JSON, for scripts.")
 def judge(
     network: str | None,
     specs: tuple[str, ...],
@@ -42,6 +44,7 @@ def judge(
     num: int,
     summary: bool,
     out: Path | None,
+    as_json: bool,
 ) -> None:
     """Let people judge corrections: is the image normal now, is it better than it was?
 
@@ -52,11 +55,11 @@ def judge(
     Raters first label each corrected image, without its original; then they compare the two, side
     by side, the sides shuffled. These are the two questions of the CVPR 2021 paper.
     """
-    if out:
-        ready(out)
     if summary:
-        _show_summary(serving.answers, out)
+        _show_summary(serving.answers, out, as_json)
         return
+    if out or as_json:
+        raise GanfixError("--out, --json: are of what was found; give --summary, too")
     if not network or not specs:
         raise GanfixError("judge: give --network and --correct, or --summary")
     bound = parse_specs(specs)
@@ -70,8 +73,10 @@ def judge(
         start.judge(generator, answers, place, raters, bound, seeds, criteria=criteria)
 
 
-def _show_summary(file: Path, out: Path | None) -> None:
+def _show_summary(file: Path, out: Path | None, as_json: bool) -> None:
     """A table and bars for each correction that was judged."""
+    if out:
+        ready(out)
     from ganfix_plugin.web.answers import Answers
     from ganfix_plugin.web.summary import bars, rows, summarise
 
@@ -79,17 +84,17 @@ def _show_summary(file: Path, out: Path | None) -> None:
     summaries = [summarise(answers, correction) for correction in answers.corrections()]
     if not summaries:
         raise GanfixError(f"answers {answers.path}: nothing is judged yet; run ganfix judge")
-    drawn = []
+    drawn, lines = [], []
     for summary in summaries:
-        click.echo(f"{summary.correction}\n")
-        click.echo(f"{table(*rows(summary))}\n")
+        lines += [summary.correction, "", table(*rows(summary)), ""]
         if summary.by_criterion:
             shares = summary.by_criterion.items()
-            click.echo(f"{table(('criterion', 'improved'), *shares)}\n")
+            lines += [table(("criterion", "improved"), *shares), ""]
         for name, parts in bars(summary):
-            click.echo(f"{name}\n{as_text(parts)}\n")
+            lines += [name, as_text(parts), ""]
             title = f"{summary.correction}: {name}" if len(summaries) > 1 else name
             drawn.append((title, parts))
+    tell(as_json, {"corrections": [asdict(summary) for summary in summaries]}, *lines)
     if out:
         note = f"{len(summaries)} corrections" if len(summaries) > 1 else summaries[0].correction
         with written(out) as temporary:

@@ -10,7 +10,7 @@ import click
 from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import FILE, Network, merged, preset
+from ganfix_plugin.commands.options import FILE, Network, merged, preset, tell
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready
 from ganfix_plugin.labels import KINDS, keep, write
@@ -24,13 +24,18 @@ def labels() -> None:
 @labels.command()
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @click.option("--out", type=FILE, help="Write the merged labels here (.csv or .json).")
-def check(files: tuple[Path, ...], out: Path | None) -> None:
+@options.as_json
+def check(files: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     """Check label FILES of one generator, merge them, and say what they hold."""
     labels = merged(files)
-    raters = len({item.rater for item in labels.items})
-    click.echo(f"generator {labels.generator[:16]}, {len(labels.items)} labels by {raters} raters")
-    for kind in KINDS:
-        click.echo(f"{kind}: {len(labels.samples(kind))} images by majority")
+    total, raters = len(labels.items), len({item.rater for item in labels.items})
+    images = {kind: len(labels.samples(kind)) for kind in KINDS}
+    tell(
+        as_json,
+        {"generator": labels.generator, "labels": total, "raters": raters, "images": images},
+        f"generator {labels.generator[:16]}, {total} labels by {raters} raters",
+        *(f"{kind}: {count} images by majority" for kind, count in images.items()),
+    )
     if out:
         write(labels, out)
         click.echo(f"written to {out}")

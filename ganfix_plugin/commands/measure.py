@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import Field, asdict, fields
 from pathlib import Path
@@ -14,13 +13,15 @@ import ganfix_plugin as ganfix
 from ganfix_plugin import registry
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import EXISTING_FOLDER, FILE, Network, preset
+from ganfix_plugin.commands.options import EXISTING_FOLDER, FILE, Network, preset, tell
 from ganfix_plugin.correctors import corrector as correctors
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.evaluation.tables import table
 from ganfix_plugin.files import ready
 from ganfix_plugin.profiling.rates import import_rates as read_rates
 from ganfix_plugin.spec import Options, key_of, option_text
+
+LIMITS = (0, 0.1, 0.3, 0.5)  # activation rates up to which neurons are counted for people
 
 
 @main.command("list")
@@ -64,14 +65,14 @@ def layers(network: Network, as_json: bool) -> None:
             mark = "*" if layer in generator.auto else ""
             rows.append((layer.index, layer.name, layer.channels, size, mark))
         adapter = generator.adapter
-        if as_json:
-            auto = [layer.index for layer in generator.auto]
-            numbered = [asdict(layer) for layer in generator.layers]
-            about = {"generator": generator.fingerprint, "adapter": adapter.name, "auto": auto}
-            click.echo(json.dumps({**about, "layers": numbered}, indent=1))
-            return
-        click.echo(f"{generator.name}, adapter {adapter.name}: {adapter.title}")
-        click.echo(table(("layer", "module", "units", "resolution", ""), *rows))
+        record = {
+            "generator": generator.fingerprint,
+            "adapter": adapter.name,
+            "auto": [layer.index for layer in generator.auto],
+            "layers": [asdict(layer) for layer in generator.layers],
+        }
+        heading = f"{generator.name}, adapter {adapter.name}: {adapter.title}"
+        tell(as_json, record, heading, table(("layer", "module", "units", "resolution", ""), *rows))
 
 
 @main.command()
@@ -98,6 +99,7 @@ def layers(network: Network, as_json: bool) -> None:
 @click.option(
     "--out", type=FILE, help="Also write the profile here, for --correct NAME:profile=FILE."
 )
+@options.as_json
 def profile(
     network: Network,
     import_rates: Path | None,
@@ -105,6 +107,7 @@ def profile(
     model: str,
     out: Path | None,
     exact: bool,
+    as_json: bool,
     **settings: Any,
 ) -> None:
     """Measure how often each neuron of a generator is active, and keep it.
@@ -125,15 +128,20 @@ def profile(
             raise GanfixError("--import-rates: say by --out FILE where to write the profile")
         header = ("layer", "resolution", "never active", "rate ≤ 0.1", "≤ 0.3", "≤ 0.5")
         shown = [layer for layer in generator.layers if layer.name in measured.counts]
-        rows = []
+        rows, records = [], []
         for layer in shown:
             rates = measured.rates(layer)
-            shares = ((rates <= limit).float().mean() for limit in (0, 0.1, 0.3, 0.5))
+            shares = {limit: float((rates <= limit).double().mean()) for limit in LIMITS}
+            records.append({**asdict(layer), "share_of_rates_up_to": shares})
             size = "x".join(map(str, layer.resolution))
-            rows.append((layer.index, size, *(f"{float(share):.1%}" for share in shares)))
+            rows.append((layer.index, size, *(f"{share:.1%}" for share in shares.values())))
         latents = measured.latents_of(shown)
-        click.echo(f"{measured.generator} {measured.fingerprint[:16]}, {latents}")
-        click.echo(table(header, *rows))
+        tell(
+            as_json,
+            {"generator": measured.fingerprint, "latents": latents, "layers": records},
+            f"{measured.generator} {measured.fingerprint[:16]}, {latents}",
+            table(header, *rows),
+        )
         if out:
             measured.save(out)
             click.echo(f"written to {out}")

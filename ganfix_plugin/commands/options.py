@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import math
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from ganfix_plugin.commands.group import device
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts.loading import open_network
 from ganfix_plugin.labels import LAST_SEED, Labels, merge, read, seeds_of
+from ganfix_plugin.workers import rank
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
@@ -217,7 +220,28 @@ def _seeds(context: click.Context, option: click.Parameter, text: str) -> list[i
         raise click.BadParameter(str(error)) from None
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+def _aside(context: click.Context, option: click.Parameter, as_json: bool) -> bool:
+    """With --json, what else would be printed goes to stderr, a codebase's own lines among it."""
+    if as_json:
+        context.obj = sys.stdout
+        context.with_resource(redirect_stdout(sys.stderr))
+    return as_json
+
+
+def json_option(help: str = "Print JSON, for scripts.") -> Decorator:
+    """``--json``, for `tell`."""
+    return click.option("--json", "as_json", is_flag=True, callback=_aside, help=help)
+
+
+as_json = json_option()
+
+
+def tell(as_json: bool, record: Mapping[str, Any], *lines: object) -> None:
+    """Print a record as JSON, or lines for people; rank 0 only."""
+    if not as_json:
+        click.echo("\n".join(map(str, lines)))
+    elif not rank():
+        click.echo(json.dumps(record, indent=1), file=click.get_current_context().obj)
 
 
 def samples(help: str = "Latents of the profile.") -> Decorator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ from ganfix_plugin.artifacts import prepare as preparing
 from ganfix_plugin.artifacts.defective_scores import score_units
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import COUNT, FILE, Fraction, Network, gathers, merged, preset
+from ganfix_plugin.commands.options import (
+    COUNT,
+    FILE,
+    Fraction,
+    Network,
+    gathers,
+    merged,
+    preset,
+    tell,
+)
 from ganfix_plugin.evaluation.tables import table
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import load_extractor
@@ -28,7 +38,10 @@ from ganfix_plugin.profiling.store import classifier_path
 @options.extractor
 @preset("--seed", 0, "Seed of the split into labels to learn from and held-out ones.")
 @click.option("--out", type=FILE, help="Write the classifier here, not to the store.")
-def fit(network: Network, files: tuple[Path, ...], out: Path | None, **how: Any) -> None:
+@options.as_json
+def fit(
+    network: Network, files: tuple[Path, ...], out: Path | None, as_json: bool, **how: Any
+) -> None:
     """Train the artifact classifier: a linear head on a frozen feature extractor."""
     labels = merged(files)
     if out:
@@ -39,9 +52,8 @@ def fit(network: Network, files: tuple[Path, ...], out: Path | None, **how: Any)
     path = out or classifier_path(head.generator)
     head.save(path)
     keep(labels)
-    _show(head)
     head.warn(more_labels)
-    click.echo(f"classifier: {path}")
+    tell(as_json, _record(head, classifier=str(path)), *_lines(head), f"classifier: {path}")
 
 
 @main.command()
@@ -65,6 +77,7 @@ def fit(network: Network, files: tuple[Path, ...], out: Path | None, **how: Any)
     measured=lambda layers, samples: {"layers": layers, "samples": samples},
     masks=lambda tau, cam, active: {"tau": tau, "cam": cam, "active": active},
 )
+@options.as_json
 def score(
     network: Network,
     files: tuple[Path, ...],
@@ -72,6 +85,7 @@ def score(
     measured: dict[str, Any],
     masks: dict[str, Any],
     extractor: str | None,
+    as_json: bool,
 ) -> None:
     """Score every unit by how well it overlaps with the artifacts that the classifier sees."""
     labels = merged(files)
@@ -85,8 +99,15 @@ def score(
         (name, f"{float(scores.max()):.4f}", f"{float(scores.median()):.4f}", len(scores))
         for name, scores in profile.defective.items()
     ]
-    click.echo(table(("layer", "largest DS", "median DS", "units"), *rows))
-    click.echo(f"profile: {path}")
+    tell(
+        as_json,
+        {
+            "profile": str(path),
+            "layers": {name: scores.tolist() for name, scores in profile.defective.items()},
+        },
+        table(("layer", "largest DS", "median DS", "units"), *rows),
+        f"profile: {path}",
+    )
 
 
 @main.command()
@@ -98,7 +119,8 @@ def score(
 @options.samples("Latents to measure on.")
 @click.option("--layers", help="all, auto, or as 1+2+3.  [default: those that seqc corrects]")
 @options.exact
-def prepare(network: Network, exact: bool, **how: Any) -> None:
+@options.as_json
+def prepare(network: Network, exact: bool, as_json: bool, **how: Any) -> None:
     """Make what --correct seqc needs beforehand, without a person.
 
     \b
@@ -111,18 +133,27 @@ def prepare(network: Network, exact: bool, **how: Any) -> None:
     """
     with network.opened() as generator:
         _, head = api.prepare(generator, exact=exact, **how)
-        _show(head)
         head.warn(generator.command("label"))
     samples = how["samples"]
     keys = [] if samples is None else [f"samples={samples}"]  # which profiles are kept by
     keys += ["exact=yes"] if exact else []
     keys += [f"extractor={head.extractor}"] if ":" in head.extractor else []
-    click.echo(f"ready for --correct {':'.join(filter(None, ('seqc', ','.join(keys))))}")
+    spec = ":".join(filter(None, ("seqc", ",".join(keys))))
+    tell(as_json, _record(head, correct=spec), *_lines(head), f"ready for --correct {spec}")
 
 
-def _show(head: Classifier) -> None:
+def _record(head: Classifier, **more: str) -> dict[str, Any]:
+    """What scripts hear of a classifier."""
+    how = {"extractor": head.extractor, "classes": head.classes, "counts": head.counts}
+    return {**more, "generator": head.generator, **how, "held_out": asdict(head.held_out)}
+
+
+def _lines(head: Classifier) -> tuple[str, ...]:
+    """What people hear of it."""
     held_out = head.held_out
-    click.echo(f"extractor {head.extractor}")
-    click.echo(f"{held_out.text}, accuracy {held_out.accuracy:.3f}")
     rows = [(name, *counts) for name, counts in zip(head.classes, held_out.confusion)]
-    click.echo(table(("is \\ taken for", *head.classes), *rows))
+    return (
+        f"extractor {head.extractor}",
+        f"{held_out.text}, accuracy {held_out.accuracy:.3f}",
+        table(("is \\ taken for", *head.classes), *rows),
+    )

@@ -14,7 +14,7 @@ from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.evaluate import trial_rows
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import FOLDER, PATH, Network, merged, preset
+from ganfix_plugin.commands.options import FOLDER, PATH, Network, merged, preset, tell
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.evaluation import tune as tuning
 from ganfix_plugin.evaluation.tables import table
@@ -40,6 +40,7 @@ from ganfix_plugin.pictures import plots
 @preset("--num", 2000, "Without labels: seeds to rank.")
 @preset("--top", 300, "Without labels: images of each kind.")
 @click.option("--out", type=FOLDER, help="Folder to write to.")
+@options.as_json
 def tune(
     network: Network,
     correct: str,
@@ -47,6 +48,7 @@ def tune(
     num: int,
     top: int,
     out: Path | None,
+    as_json: bool,
     **search: Any,
 ) -> None:
     """Search a corrector's options for the best trade between repairing artifacts and keeping
@@ -63,25 +65,23 @@ def tune(
     with network.opened() as generator:
         labels = labels or auto_labels(generator, num, top)
         result = tuning.tune(generator, spec, labels, **search)
-    click.echo("held out:")
-    click.echo(table(*trial_rows(*result.held_out)))
+    lines = ["held out:", table(*trial_rows(*result.held_out))]
     none, best = result.held_out[0], result.held_out[-1]
     for trial in result.held_out[1:-1]:
         gain = trial.overall - best.overall
         verdict = f"{gain:.2f} closer than" if gain > 0 else f"{-gain:.2f} farther than"
-        click.echo(f"the best setting is {verdict} {trial.spec.partition(':')[0]} by default")
+        lines.append(f"the best setting is {verdict} {trial.spec.partition(':')[0]} by default")
     if best.overall >= none.overall:
-        click.echo("no setting helps on this generator: leave it uncorrected")
-    click.echo(f"\n--correct {best.spec}")
+        lines.append("no setting helps on this generator: leave it uncorrected")
+    record = {
+        "network": network.name,
+        "labels": [str(file) for file in files] or f"lr-count, {top} of {num}",
+        "trials": [asdict(trial) for trial in result.trials],
+        "held_out": [asdict(trial) for trial in result.held_out],
+        "best": best.spec,
+    }
+    tell(as_json, record, *lines, f"\n--correct {best.spec}")
     if out:
-        labelled = [str(file) for file in files] or f"lr-count, {top} of {num}"
-        record = {
-            "network": network.name,
-            "labels": labelled,
-            "trials": [asdict(trial) for trial in result.trials],
-            "held_out": [asdict(trial) for trial in result.held_out],
-            "best": best.spec,
-        }
         write_text(out / "trials.json", json.dumps(record, indent=1) + "\n")
         _draw(result, spec.corrector.name, network.name, out)
         click.echo(f"written to {out}")

@@ -75,19 +75,19 @@ class Evaluation:
             shown.append(("what the correction keeps", [names, self.measures.cells()]))
         return shown
 
-    def json(self) -> str:
-        """Figures and record."""
+    def values(self) -> dict[str, Any]:
+        """Figures and record, as JSON holds them."""
         parts: dict[str, Any] = {"results": _values(self.figures)}
         if self.judged:
             parts["judged"] = _values(self.judged)
         parts |= {name: _values(figures) for name, figures in self.alternatives.items()}
         if self.measures:
             parts["measures"] = asdict(self.measures)
-        return json.dumps({**parts, **self.record}, indent=1)
+        return {**parts, **self.record}
 
     def save(self, path: Path) -> None:
-        """Write `json`, whole or not at all."""
-        write_text(path, self.json() + "\n")
+        """Write `values`, whole or not at all."""
+        write_text(path, json.dumps(self.values(), indent=1) + "\n")
 
 
 def _values(figures: Sequence[Figure]) -> dict[str, dict[str, float]]:
