@@ -220,7 +220,7 @@ def test_latents_may_be_given(real: Path, tmp_path: Path) -> None:
     z = latents_of(range(5, 45), (8, 1, 1))
     np.save(tmp_path / "z.npy", z.numpy())
     by_file = run(*line(real, f"--latents={tmp_path / 'z.npy'}")).stdout
-    assert by_file == run(*line(real, "--num=40", "--seed=5")).stdout
+    assert by_file == run(*line(real, "--latents=5-44")).stdout
 
 
 def test_the_result_does_not_depend_on_the_batch(real: Path) -> None:

@@ -121,8 +121,15 @@ def run(people: Population, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("corrections", "--correct=random:portion=50%", "--seeds=1,3-5", "--samples=200"),
         ("ablation", "--seeds=1", "--samples=200"),
         ("rates", "--seeds=1", "--samples=200", "--rates=0.3,0.7"),
-        ("unit", "--unit=0:3+5", "--num=40", "--top=5", "--samples=200"),
-        ("concepts", "--layer=2", "--units=6", "--num=40", "--top=5", f"--extractor={EXTRACTOR}"),
+        ("unit", "--unit=0:3+5", "--num=40", "--per-unit=5", "--samples=200"),
+        (
+            "concepts",
+            "--layer=2",
+            "--units=6",
+            "--num=40",
+            "--per-unit=5",
+            f"--extractor={EXTRACTOR}",
+        ),
     ],
 )
 def test_every_picture_is_drawn_by_its_command(run: Any, line: tuple[str, ...]) -> None:

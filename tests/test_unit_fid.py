@@ -118,7 +118,7 @@ def units(pggan: nn.Module, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Re
 
 PGGAN = Path(__file__).parents[1] / "examples" / "pggan_small"
 CHECKPOINT = PGGAN / "checkpoints" / "pggan_footwear32.safetensors"
-SMALL = ("--num=60", "--top=20", "--layers=1")
+SMALL = ("--num=60", "--per-unit=20", "--layers=1")
 
 
 def column(text: str, place: int) -> list[str]:

@@ -37,7 +37,7 @@ MISTYPED = [
     ("prepare", "--num=0"),
     ("prepare", "--top=-3"),
     ("tune", "--trials=0"),
-    ("units", "--top=1"),
+    ("units", "--per-unit=1"),
 ]
 
 
@@ -87,7 +87,7 @@ layers --network=HERE/a.txt
 +evaluate --real=REAL --extractor=os:nothing
 +evaluate --real=REAL --batch=0
 +evaluate --real=REAL --seed=-1
-+evaluate --real=REAL --seed=4294967295 --num=5 --extractor=prepared:look
++evaluate --real=REAL --latents=4294967294-4294967298 --extractor=prepared:look
 +evaluate --real=REAL --correct=seqabl: --num=4
 +evaluate --real=REAL --correct=truncation:psi=2
 +evaluate --real=REAL --correct=truncation:samples=9

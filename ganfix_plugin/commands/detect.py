@@ -13,7 +13,16 @@ from ganfix_plugin.artifacts.ranking import Ranking, agreement, score_seeds, sep
 from ganfix_plugin.artifacts.scores import SCORES, Scoring, lr
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import FILE, FOLDER, Fraction, Network, merged, preset, tell
+from ganfix_plugin.commands.options import (
+    EACH_END,
+    FILE,
+    FOLDER,
+    Fraction,
+    Network,
+    merged,
+    preset,
+    tell,
+)
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready
 from ganfix_plugin.generators.generator import Generator
@@ -51,7 +60,7 @@ from ganfix_plugin.spec import layer_choice
 @preset(
     "--layers",
     "auto",
-    "Whose neurons lr counts and whose units the probe reads: auto, 0+1+3, 4x4+8x8.",
+    "Whose neurons lr counts and whose units the probe reads: auto, 0+1+3 or 4x4+8x8.",
 )
 @options.samples("Latents of the profile.")
 @options.class_index
@@ -59,7 +68,7 @@ from ganfix_plugin.spec import layer_choice
 @options.real
 @options.extractor
 @options.labels("Label file(s): say how well the score separates them.")
-@preset("--top", 36, "Images on each contact sheet.")
+@preset("--top", 36, f"{EACH_END} to show, on a sheet each.")
 @options.exact
 @click.option(
     "--save-w",

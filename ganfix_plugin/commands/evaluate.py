@@ -89,7 +89,7 @@ class Comparison:
 @options.network
 @options.real_required
 @options.correct(
-    "A correction; may be given several times. Without any, the generator is measured as it is.",
+    "A correction; several are applied in a row. Without any, the generator is measured as it is.",
     required=False,
 )
 @click.option(
@@ -97,7 +97,7 @@ class Comparison:
     metavar="FILE",
     help="Labels (.csv, .json: the seeds labelled artifact), a ranking with a column seed (.csv), "
     "latents [N, …] (.npy, .npz, .safetensors), or seeds such as 0-99. "
-    "[default: seeds from --seed on]",
+    "[default: seeds 0 on]",
 )
 @click.option(
     "--num",
@@ -108,7 +108,7 @@ class Comparison:
     "[default: 10000, or all of --latents]",
 )
 @num_real_option
-@preset("--seed", 0, "The first seed, and that of all random choices.")
+@preset("--seed", 0, "Seed of the choice of real images, of resamples and splits.")
 @options.labels(
     "Label file(s): also say what becomes of labelled artifacts and clean images. Those that a "
     "correction may have learned from are left out."

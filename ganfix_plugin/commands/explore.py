@@ -23,7 +23,7 @@ CORRECTIONS = ("steer", "seqabl", "truncation")
 @main.command()
 @click.option("--network", required=True, metavar="NETWORK", help=NETWORK_HELP)
 @options.correct(
-    "A correction to look at; given several times, to choose from and compare. [default: "
+    "A correction to look at; of several, each by itself. [default: "
     f"those of {', '.join(CORRECTIONS)} that suit the generator]",
     required=False,
 )

@@ -43,8 +43,8 @@ def _show(context: click.Context, parameter: click.Parameter, path: Path | None)
 @main.command()
 @options.network
 @options.correct(
-    "What to bake in; may be given several times. Corrections that need a classifier are refused, "
-    "and steer, except in a bundle."
+    "What to bake in; several are applied in a row. Corrections that need a classifier are "
+    "refused, and steer, except in a bundle."
 )
 @click.option(
     "--out",

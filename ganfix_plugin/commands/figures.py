@@ -11,7 +11,7 @@ import click
 from ganfix_plugin.artifacts import discriminator
 from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
-from ganfix_plugin.commands.options import Network, gathers, merged, preset, several
+from ganfix_plugin.commands.options import EACH_END, Network, gathers, merged, preset, several
 from ganfix_plugin.commands.plot import drawing, out_option, plot, rates_option
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.errors import GanfixError
@@ -89,7 +89,7 @@ def sweep(
 
 @plot.command("options")
 @options.network
-@options.correct("A correction; may be given several times.")
+@options.correct("A correction; of several, each by itself.")
 @click.option(
     "--vary", metavar="KEY=V1,V2,…", required=True, help="A key and its values, as top=5%,20%,60%."
 )
@@ -145,8 +145,8 @@ def over_values(
 @plot.command("d-values")
 @options.network
 @options.labels("Label file(s). [default: the ends of the LR count]")
-@preset("--num", 5000, "Without labels: seeds to rank.")
-@preset("--top", 500, "Without labels: of each end.")
+@preset("--num", 5000, "Generations to rank without labels, seeds 0 on.")
+@preset("--top", 500, f"{EACH_END}, without labels.")
 @options.samples()
 @options.class_index
 @out_option

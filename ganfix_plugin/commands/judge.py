@@ -24,14 +24,14 @@ from ganfix_plugin.web.criteria import Criterion
     "--network", metavar="NETWORK", help=f"{NETWORK_HELP}  [required, except by --summary]"
 )
 @options.correct(
-    "The correction to judge, as in ganfix run. Several are applied in a row.",
+    "The correction to judge; several are applied in a row.",
     required=False,
     metavar="SPEC",
 )
 @serving_options
 @criteria_option
 @options.labels("Correct what these label files call artifacts. [default: what --answers calls so]")
-@preset("--num", 500, "The most images to judge.")
+@preset("--num", 500, "Generations to judge, at most.")
 @click.option("--summary", is_flag=True, help="Show what was found so far, and end.")
 @click.option("--out", type=PNG, help="With --summary: also draw its bars, as a PNG.")
 @options.json_option("With --summary: print JSON, for scripts.")

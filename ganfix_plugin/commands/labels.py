@@ -10,7 +10,7 @@ import click
 from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import FILE, Network, merged, preset, tell
+from ganfix_plugin.commands.options import EACH_END, FILE, Network, merged, preset, tell
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import ready
 from ganfix_plugin.labels import KINDS, keep, write
@@ -46,7 +46,7 @@ def check(files: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
 @options.real
 @options.extractor
 @preset("--num", 2000, "Generations to rank, seeds 0 on.")
-@preset("--top", 300, "How many to label of each kind.")
+@preset("--top", 300, f"{EACH_END} to label.")
 @options.samples("Latents for the LR count.")
 @click.option("--out", type=FILE, required=True, help="The label file (.csv or .json).")
 def auto(network: Network, num: int, top: int, out: Path, **how: Any) -> None:

@@ -25,7 +25,10 @@ from ganfix_plugin.moved_latents import (
 @options.seeds_option("0-9")
 @options.class_index
 @preset("--trunc", 1.0, "The script's own truncation psi (NVIDIA's generators).")
-@options.correct("What corrects them: steer, boundary or truncation.", required=False)
+@options.correct(
+    "What corrects them: steer, boundary or truncation; several are applied in a row.",
+    required=False,
+)
 @click.option(
     "--out",
     type=FILE,

@@ -86,6 +86,7 @@ class _Count(click.IntRange):
 
 COUNT = _Count(1, 2**31 - 1)
 SEED = click.IntRange(0, 2**32 - 1)
+EACH_END = "How many of each end of the ranking"  # --top
 
 
 def preset(flag: str, default: Any, help: str, **more: Any) -> Decorator:

@@ -67,7 +67,7 @@ def drawing(network: Network, out: Path) -> Iterator[Generator]:
 
 @plot.command("corrections")
 @options.network
-@options.correct("A correction; may be given several times.")
+@options.correct("A correction; of several, each by itself.")
 @options.seeds_option("0-11")
 @options.samples()
 @options.class_index

@@ -15,6 +15,7 @@ from ganfix_plugin.commands import options
 from ganfix_plugin.commands.group import main
 from ganfix_plugin.commands.options import (
     COUNT,
+    EACH_END,
     FILE,
     Fraction,
     Network,
@@ -60,7 +61,7 @@ def fit(
 @options.network
 @options.labels("Label file(s).", required=True)
 @options.classifier
-@preset("--layers", "all", "all, auto, or as 1+2+3.")
+@preset("--layers", "all", "auto, all, 0+1+3 or 4x4+8x8.")
 @options.samples("Latents for the thresholds.")
 @preset(
     "--tau", 0.005, "The share of activations above a unit's threshold.", type=Fraction(True, True)
@@ -115,9 +116,9 @@ def score(
 @options.real
 @options.extractor
 @click.option("--num", type=COUNT, help=f"Generations to label.  [default: {preparing.NUM}]")
-@click.option("--top", type=COUNT, help=f"Labels of each kind.  [default: {preparing.TOP}]")
+@click.option("--top", type=COUNT, help=f"{EACH_END}.  [default: {preparing.TOP}]")
 @options.samples("Latents to measure on.")
-@click.option("--layers", help="all, auto, or as 1+2+3.  [default: those that seqc corrects]")
+@click.option("--layers", help="auto, all, 0+1+3 or 4x4+8x8.  [default: those that seqc corrects]")
 @options.exact
 @options.as_json
 def prepare(network: Network, exact: bool, as_json: bool, **how: Any) -> None:

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.evaluate import Comparison, features_options, num_real_option
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import PATH, Network, gathers, preset
+from ganfix_plugin.commands.options import EACH_END, PATH, Network, gathers, preset
 from ganfix_plugin.correctors.bind import parse_specs
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.images import check_images
@@ -32,7 +32,7 @@ from ganfix_plugin.reporting.study import Study
 @preset(
     "--top",
     reporting.TOP,
-    "How many images of each end of the ranking.",
+    f"{EACH_END} to show.",
     type=click.IntRange(1, 100),
 )
 @click.option(

@@ -14,7 +14,7 @@ from ganfix_plugin.artifacts.prepare import auto_labels
 from ganfix_plugin.commands import options
 from ganfix_plugin.commands.evaluate import trial_rows
 from ganfix_plugin.commands.group import main
-from ganfix_plugin.commands.options import FOLDER, PATH, Network, merged, preset, tell
+from ganfix_plugin.commands.options import EACH_END, FOLDER, PATH, Network, merged, preset, tell
 from ganfix_plugin.correctors.bind import parse_spec
 from ganfix_plugin.evaluation import tune as tuning
 from ganfix_plugin.evaluation.tables import table
@@ -33,12 +33,16 @@ from ganfix_plugin.pictures import plots
 @options.labels(
     "Label file(s). [default: the generations with most and fewest active low-rate neurons]"
 )
-@click.option("--real", type=PATH, help="Clean images to measure against. [default: normals]")
+@click.option(
+    "--real",
+    type=PATH,
+    help="Real images, a folder or zip, to measure against. [default: a part of the normal ones]",
+)
 @options.extractor
 @preset("--trials", 32, "How many settings to try.")
 @preset("--seed", 0, "Seed of the split and of the search.")
-@preset("--num", 2000, "Without labels: seeds to rank.")
-@preset("--top", 300, "Without labels: images of each kind.")
+@preset("--num", 2000, "Generations to rank without labels, seeds 0 on.")
+@preset("--top", 300, f"{EACH_END}, without labels.")
 @click.option("--out", type=FOLDER, help="Folder to write to.")
 @options.as_json
 def tune(

@@ -45,10 +45,10 @@ HEADER = ("layer", "rank", "by FID", "FID", "by DS", "DS")
     type=PATH,
     help="Measure FIDs against these images, a folder or zip. Without, show what was measured.",
 )
-@preset("--layers", "all", "all, auto, or as 1+2+3.")
+@preset("--layers", "all", "auto, all, 0+1+3 or 4x4+8x8.")
 @preset("--num", 200_000, "Generations to choose from.", type=click.IntRange(2))
 @preset(
-    "--top",
+    "--per-unit",
     10_000,
     "Of these, how many a unit's FID is of: those of its highest activation.",
     type=click.IntRange(2),
@@ -62,14 +62,17 @@ HEADER = ("layer", "rank", "by FID", "FID", "by DS", "DS")
 )
 @preset("--show", 10, "Units of each layer to print.")
 @click.option("--out", type=FILE, help="Write the ranks of all units here (.csv).")
-@gathers(way=lambda layers, samples: {"layers": layers, "samples": samples})
+@gathers(
+    way=lambda layers, samples: {"layers": layers, "samples": samples},
+    fid=lambda extractor, num, per_unit: {"extractor": extractor, "num": num, "top": per_unit},
+)
 def units(
     network: Network,
     real: Path | None,
     way: dict[str, Any],
+    fid: dict[str, Any],
     show: int,
     out: Path | None,
-    **fid: Any,
 ) -> None:
     """Rank units by the FID of their top-activating images, beside their defective scores.
 
@@ -129,7 +132,7 @@ class Search:
     """The generations among which a unit's images are looked for, and how many represent it."""
 
     num: int
-    top: int
+    per_unit: int
     samples: int | None
 
     def layer(self, generator: Generator, number: int) -> tuple[Layer, Tensor | None]:
@@ -143,7 +146,7 @@ class Search:
         """For each of some units the seeds that activate it most, the strongest first."""
         from ganfix_plugin.profiling.unit_images import top_seeds
 
-        best = top_seeds(generator, layer, range(self.num), self.top)
+        best = top_seeds(generator, layer, range(self.num), self.per_unit)
         return {unit: best[unit].tolist() for unit in units}
 
 
@@ -151,7 +154,7 @@ class Search:
 @options.network
 @click.option("--unit", "chosen", required=True, help="LAYER:UNIT+UNIT, such as 6:12+40.")
 @preset("--num", 20_000, "Generations to search.")
-@preset("--top", 20, "Images per unit.")
+@preset("--per-unit", 20, "Of these, how many are shown: those of its highest activation.")
 @options.samples("Latents of the profile whose defective scores are shown.")
 @out_option
 @gathers(search=Search)
@@ -168,7 +171,9 @@ def unit(network: Network, chosen: str, search: Search, out: Path) -> None:
         if max(units) >= layer.channels:
             raise GanfixError(f"--unit {chosen}: no unit {max(units)} in layer {layer}")
         tops = search.tops(generator, layer, units)
-        note = f"{network.title} · layer {layer} · the {search.top} of {search.num:,} seeds that "
+        note = (
+            f"{network.title} · layer {layer} · the {search.per_unit} of {search.num:,} seeds that "
+        )
         note += "activate a unit most, the strongest first, and the image of their mean feature map"
         save(unit_sheet(generator, layer, tops, "What units draw", note, scores), out)
 
@@ -181,7 +186,9 @@ def unit(network: Network, chosen: str, search: Search, out: Path) -> None:
 @preset("--units", 60, "How many units of highest defective score to group.")
 @preset("--groups", 8, "At most so many groups.")
 @preset("--num", 20_000, "Generations to search.")
-@preset("--top", 20, "Images behind a representative one.")
+@preset(
+    "--per-unit", 20, "Of these, how many stand behind a unit: those of its highest activation."
+)
 @options.samples("Latents of the profile whose defective scores are shown.")
 @options.extractor
 @out_option
@@ -211,8 +218,8 @@ def concepts(
             order, which = scores.argsort(descending=True, stable=True).tolist(), "most defective"
         tops = search.tops(generator, layer, tuple(order[:units]))
         note = f"{network.title} · layer {layer} · its {len(tops)} {which} units, each the image "
-        note += f"of the mean feature map of its {search.top} of {search.num:,} seeds · grouped by "
-        note += seen_by.name
+        note += f"of the mean feature map of its {search.per_unit} of {search.num:,} seeds · "
+        note += f"grouped by {seen_by.name}"
         picture, members = concept_sheet(generator, layer, tops, seen_by, groups, note)
         save(picture, out)
     for place, group in enumerate(members, 1):

@@ -121,7 +121,8 @@ def evaluate(
         G: it is left as it was.
         specs: corrections, in order; none measures the generator as it is.
         real: a folder or zip of images of the generator's size.
-        latents: as `latent_files.read_latents` takes them; by default 10,000 seeds, or ``num``.
+        latents: as `latent_files.read_latents` takes them; by default seeds 0 to 9,999, or
+            to ``num`` - 1.
         extractor: of features, by name; by default Inception where it is at hand, FID's own.
         judge: another one, which had no part in the correction; it sees the same images.
         num: at most this many latents, from the top.
@@ -141,7 +142,7 @@ def evaluate(
             or too few images, features that are no numbers.
     """
     generator, bound = Generator.of(G, adapter), parse_specs(specs)
-    latents = latents or f"{seed}-{seed + (num or NUM) - 1}"
+    latents = latents or f"0-{(num or NUM) - 1}"
     chosen = read_latents(latents, generator, num)
     looking = {"": extractor or measuring_extractor()}
     named = {**looking, JUDGE: judge} if judge else looking
