@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.hooks.standalone import bare
 from ganfix_plugin.hosts.flags import MetricOptions
 from ganfix_plugin.hosts.host import Situation
-from ganfix_plugin.hosts.metrics import check_metric
+from ganfix_plugin.hosts.metrics import _generator, check_metric
 from ganfix_plugin.hosts.nvidia import _report_apart, give_detector
 from ganfix_plugin.hosts.session import Run, Session
 from ganfix_plugin.labels import Label, Labels, write
@@ -225,6 +226,48 @@ def test_the_path_length_of_a_corrected_model_carries_a_note(tmp_path: Path) -> 
     for metric in ("ppl2_wend", "fid50k_full"):
         report({"metric": metric}, None)
     assert "hard threshold" in kept[0]["note"] and "note" not in kept[1]
+
+
+class _Posed(nn.Module):
+    """z [N, 8] and a camera [N, 4], as `c_dim` says, to an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.z_dim, self.c_dim = 8, 4
+        self.dense = nn.Linear(12, 8 * 4 * 4)
+        self.first, self.second = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.image = nn.Conv2d(8, 3, 1)
+        self.eval()
+
+    def forward(self, z: Tensor, c: Tensor) -> Tensor:
+        x = self.dense(torch.cat([z, c], dim=1)).view(-1, 8, 4, 4)
+        for layer in (self.first, self.second):
+            x = layer(nn.functional.interpolate(x, scale_factor=2)).relu()
+        images: Tensor = self.image(x)
+        return images
+
+
+def test_cameras_of_a_metric_are_those_of_the_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    cameras = torch.randn(5, 4, generator=torch.Generator().manual_seed(3)).numpy()
+
+    class Posed(list[Any]):
+        def get_label(self, i: int) -> Any:
+            return cameras[i]
+
+    util = ModuleType("dnnlib.util")
+    vars(util)["construct_class_by_name"] = lambda **kwargs: Posed(range(5))
+    monkeypatch.setitem(sys.modules, "dnnlib", ModuleType("dnnlib"))
+    monkeypatch.setitem(sys.modules, "dnnlib.util", util)
+    opts = SimpleNamespace(G=_Posed(), dataset_kwargs={}, G_kwargs={})
+    generator, z = _generator(opts), latents_of(range(6), (8,))
+    with torch.no_grad():
+        images = generator.synthesize(z, None)
+        by_camera = torch.stack(
+            [opts.G(z, torch.from_numpy(camera).expand(6, -1)) for camera in cameras]
+        )
+    away = (by_camera - images).abs().amax(dim=(2, 3, 4))
+    assert (away.amin(dim=0) < 1e-6).all() and len(away.argmin(dim=0).unique()) > 1
 
 
 def test_a_script_keeps_a_flag_that_it_has_itself(tmp_path: Path) -> None:

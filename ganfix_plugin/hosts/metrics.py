@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +30,7 @@ from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import PAIR_BATCH, both_sides
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import LatentList
+from ganfix_plugin.generators.replay import Seen
 from ganfix_plugin.hosts.flags import LATENTS, NUM_GEN
 from ganfix_plugin.hosts.host import Function, around
 from ganfix_plugin.hosts.import_hooks import replaced
@@ -36,6 +38,8 @@ from ganfix_plugin.hosts.session import Session
 from ganfix_plugin.workers import Tensors, joined, numbered, shared
 
 log = logging.getLogger("ganfix")
+
+_LABELS = 256  # of a data set, that are dealt to the latents of a generator that takes such
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def _measure(session: Session, name: str, kept: dict[Any, Any], opts: Any) -> di
     if name not in _OF_LATENTS:
         source, num = f"0-{(num or NUM_GEN) - 1}", None
     real, num_real = _real(request, metric, options.num_real)
-    latents = read_latents(source, Generator.of(opts.G), num)
+    latents = read_latents(source, _generator(opts), num)
     key = (source, request["detector_url"], repr(request["detector_kwargs"]))
     if key not in kept:
         # A number, for ranks come here equally often, and what is kept is of one network.
@@ -108,6 +112,21 @@ def _measure(session: Session, name: str, kept: dict[Any, Any], opts: Any) -> di
         sides = [side.to(where) for side in kept[key]]
         figures = _figures(metric, real.to(where), sides, Bootstrap(options.resamples))
     return _results(name, figures, session)
+
+
+def _generator(opts: Any) -> Generator:
+    """The generator; one that takes more than a latent and a class, such as a camera, as the host's
+    own metrics call it: with the labels of the data set."""
+    generator = Generator.of(opts.G)
+    if not generator.replay or not generator.replay.digest():
+        return generator
+    utils = importlib.import_module("dnnlib.util")
+    images = utils.construct_class_by_name(**opts.dataset_kwargs)
+    labels = np.stack([images.get_label(i) for i in range(min(len(images), _LABELS))])
+    chance, like = torch.Generator().manual_seed(0), generator.replay.latents
+    z = torch.randn(len(labels), *generator.latent_shape, generator=chance).to(like)
+    call = ((z, torch.from_numpy(labels).to(like)), dict(opts.G_kwargs))
+    return Generator.of(opts.G, seen=Seen({"": call}))
 
 
 def _figures(metric: Metric, real: Any, sides: list[Tensor], how: Bootstrap) -> list[Figure]:
@@ -202,7 +221,7 @@ def _sides(
         return features
 
     progress = opts.progress.sub(tag="given latents", num_items=len(latents))
-    generator, corrected = Generator.of(opts.G), bool(session.run.specs)
+    generator, corrected = _generator(opts), bool(session.run.specs)
 
     def features(part: int, parts: int) -> Tensors:
         return numbered(looked_at(part, parts), part, parts)

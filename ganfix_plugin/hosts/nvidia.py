@@ -150,8 +150,9 @@ PPL_NOTE = (
 
 @around
 def _summarise_uncounted(session: Session, summarise: Function, *args: Any, **kwargs: Any) -> Any:
-    """misc.print_module_summary: calc_metrics runs its generator once on empty latents."""
-    with uncounted():
+    """misc.print_module_summary: calc_metrics runs its generator once on empty latents, which say
+    nothing of how it is called."""
+    with uncounted(), session.noticing.apart():
         return summarise(*args, **kwargs)
 
 
