@@ -7,7 +7,7 @@ fits into a file that the hosts' own scripts read, such as ``generate.py --proje
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ganfix_plugin.files import written
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import check_class, seed_batches
 from ganfix_plugin.hooks.attachment import called_corrected
+from ganfix_plugin.hooks.forward import Args, Kwargs
 from ganfix_plugin.profiling.unit_means import entry_call
 
 
@@ -63,18 +64,31 @@ def corrected_latents(
     """
     generator = Generator.of(G, adapter)
     check_class(generator, class_index)
-    bound = parse_specs(specs)
-    for spec in bound:
+    truncation = _truncation(generator, psi)
+    calls = (
+        entry_call(generator, lambda view: truncation(view, z, c))
+        for z, c in seed_batches(generator, seeds, 1, class_index)
+    )
+    return latents_of_calls(generator, calls, parse_specs(specs), measure_on)
+
+
+def latents_of_calls(
+    generator: Generator,
+    calls: Iterable[tuple[nn.Module, Args, Kwargs]],
+    specs: Sequence[BoundSpec],
+    measure_on: torch.device | str | None = None,
+) -> Tensor:
+    """The corrected latents of calls of the entry (`entry_call`), as `corrected_latents` gives
+    those of seeds; errors likewise."""
+    for spec in specs:
         if set(spec.corrector.needs) - {"probe"}:
             raise _of_maps(str(spec))
-    truncation = _truncation(generator, psi)
-    corrections = [correction_of(generator, spec, measure_on) for spec in bound]
+    corrections = [correction_of(generator, spec, measure_on) for spec in specs]
     for correction in corrections:
         if not all(layer.of_input for layer in correction.layers):
             raise _of_maps(correction.text)
     latents = []
-    for z, c in seed_batches(generator, seeds, 1, class_index):
-        entry, args, kwargs = entry_call(generator, lambda view: truncation(view, z, c))
+    for entry, args, kwargs in calls:
         with torch.no_grad():
             for correction in corrections:
                 args, kwargs = called_corrected(correction, entry, args, kwargs)
@@ -91,7 +105,8 @@ def save_latents(
 
     Args:
         name: of the array, "w" or "z".
-        seeds: whose they are; ``correct``: the specs that corrected them. Only .npz holds these.
+        seeds: whose they are, or those of a path between which they lie; ``correct``: the specs
+            that corrected them. Only .npz holds these.
 
     Raises:
         GanfixError: on another ending, or if the file cannot be written.

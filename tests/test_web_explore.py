@@ -180,6 +180,23 @@ def test_a_path_goes_over_the_sphere_from_image_to_image(ann: Client) -> None:
 
 
 @pytest.mark.slow
+def test_the_latents_of_a_path_can_be_taken_along(ann: Client) -> None:
+    path = {"seeds": "7,9,11", "per": 4}
+    for more, specs in (({}, ()), ({"c": 0}, (STEER,))):
+        reply = ann.get(f"path/w.npz?{urlencode(path | more)}")
+        with np.load(io.BytesIO(reply.body)) as arrays:
+            z = torch.from_numpy(arrays["z"])
+            assert arrays["seeds"].tolist() == [7, 9, 11]
+        assert torch.equal(z[::4], ganfix.corrected_latents(dcgan(), [7, 9, 11], *specs))
+        for frame in (1, 6):
+            with torch.no_grad():
+                expected = of(dcgan()(z[frame : frame + 1])[0])
+            assert np.array_equal(image(ann, f"path/{frame}.png", **path, **more), expected)
+    refused = ann.get(f"path/w.npz?{urlencode(path | {'c': 1})}")
+    assert refused.status == 409 and "feature maps" in refused.json["error"]
+
+
+@pytest.mark.slow
 def test_jumps_are_the_changes_from_a_frame_to_the_next(ann: Client) -> None:
     path = {"seeds": "7,9", "per": 4, "c": 1}
     jump = ann.get(f"path/2?{urlencode(path)}").json

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,14 @@ def add_exploring(
         """How much two images differ: mean absolute difference of their pixels, of 255."""
         a, b = (np.asarray(picture(shot), dtype=np.float32) for shot in (one, other))
         return float(np.abs(a - b).mean())
+
+    def npz(make: Callable[[], bytes]) -> Response:
+        """Latents, or status 409 where a correction is one that they cannot carry."""
+        try:
+            content = renderer.now(make)
+        except GanfixError as error:
+            abort(409, str(error))
+        return Response(content, content_type="application/octet-stream")
 
     def taken() -> list[int]:
         """The seeds that are asked for, or else those that the rater kept."""
@@ -167,11 +175,12 @@ def add_exploring(
     @app.get("/<rater>/take/w.npz")
     def take_latents(rater: str) -> Response:
         seeds, specs = _some(taken()), chosen_specs()
-        try:
-            content = renderer.now(lambda: takeaway.latents(studio, seeds, specs))
-        except GanfixError as error:
-            abort(409, str(error))
-        return Response(content, content_type="application/octet-stream")
+        return npz(lambda: takeaway.latents(studio, seeds, specs))
+
+    @app.get("/<rater>/path/w.npz")
+    def take_path(rater: str) -> Response:
+        path = asked_frame(0, chosen_specs())
+        return npz(lambda: takeaway.path_latents(studio, path))
 
     @app.get("/<rater>/take/images.zip")
     def take_images(rater: str) -> Response:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganfix_plugin.artifacts.ranking import score_batches
 from ganfix_plugin.artifacts.scores import Score
@@ -20,6 +20,7 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import seed_batches
 from ganfix_plugin.hooks.attachment import Attachment
 from ganfix_plugin.hooks.correction import Correction
+from ganfix_plugin.hooks.forward import Args, Kwargs
 from ganfix_plugin.hooks.standalone import bare, random_state_kept
 from ganfix_plugin.pictures.palette import brightest, heat, overlay
 from ganfix_plugin.pictures.sheet import pictured
@@ -96,20 +97,22 @@ class Studio:
         if not shot.frame % shot.per:
             (batch,) = self._batches([shot.seeds[shot.frame // shot.per]])
             return render(self.generator, *batch, bool(shot.specs))
-        latent, x = self._between(shot)
-        args, kwargs = latent.call(x)
+        _, args, kwargs = self.call(shot)
         view = self.generator.G if shot.specs else bare(self.generator.G)
         with torch.no_grad(), random_state_kept(self.generator.G, seed=0):
             return self.generator.entry.read(
                 view.get_submodule(self.generator.entry.name)(*args, **kwargs)
             )
 
-    def _between(self, shot: Shot) -> tuple[Latent, Tensor]:
-        """The call of the nearer seed, and the latent of a frame of a path."""
+    def call(self, shot: Shot) -> tuple[nn.Module, Args, Kwargs]:
+        """The entry, and what it is called with: as for the nearer seed, with the latent of a frame
+        of a path."""
         place, step = divmod(shot.frame, shot.per)
         ends = [self._latent(seed) for seed in shot.seeds[place : place + 2]]
         share = step / shot.per
-        return ends[round(share)], between(ends[0], ends[1].x, share)
+        x = between(ends[0], ends[1].x, share) if step else ends[0].x
+        entry = self.generator.G.get_submodule(self.generator.entry.name)
+        return entry, *ends[round(share)].call(x)
 
     def _latent(self, seed: int) -> Latent:
         """What the generator's entry is called with for a seed."""

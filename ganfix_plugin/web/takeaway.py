@@ -7,15 +7,23 @@ import shlex
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
+
+from torch import Tensor
 
 from ganfix_plugin._version import __version__
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts import record
 from ganfix_plugin.labels import seeds_text
-from ganfix_plugin.moved_latents import corrected_latents, entry_name, save_latents
+from ganfix_plugin.moved_latents import (
+    corrected_latents,
+    entry_name,
+    latents_of_calls,
+    save_latents,
+)
 from ganfix_plugin.web.studio import Shot, Studio
 
 FOLDER = "images"
@@ -69,9 +77,24 @@ def latents(studio: Studio, seeds: Sequence[int], specs: tuple[BoundSpec, ...]) 
         GanfixError: where a correction is one of feature maps, which no latent can carry.
     """
     w = corrected_latents(studio.generator, seeds, *specs, class_index=studio.class_index)
+    return _npz(studio.generator, w, seeds, specs)
+
+
+def path_latents(studio: Studio, path: Shot) -> bytes:
+    """An .npz of the latents of all frames of a path, from its first seed to its last; otherwise
+    as `latents`."""
+    frames = range((len(path.seeds) - 1) * path.per + 1)
+    calls = (studio.call(replace(path, frame=frame)) for frame in frames)
+    w = latents_of_calls(studio.generator, calls, path.specs)
+    return _npz(studio.generator, w, path.seeds, path.specs)
+
+
+def _npz(
+    generator: Generator, w: Tensor, seeds: Sequence[int], specs: Sequence[BoundSpec]
+) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "latents.npz"
-        save_latents(path, w, entry_name(studio.generator), seeds, " ".join(map(str, specs)))
+        save_latents(path, w, entry_name(generator), seeds, " ".join(map(str, specs)))
         return path.read_bytes()
 
 

@@ -2,6 +2,7 @@
 
 import { $, announce, ask, element } from "./common.js";
 import { correction, listen, pressed, query, set, settings, spec } from "./lab.js";
+import { download } from "./take.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDE, HIGH] = [600, 120];
@@ -45,13 +46,23 @@ export async function openPath() {
   here = 0;
   const most = Math.max(0, (path.length - 1) * per);
   $("scrub").max = most;
-  $("sides").hidden = $("jumps").hidden = $("play").disabled = !most;
+  $("sides").hidden = $("jumps").hidden = $("play").disabled = $("path-take").hidden = !most;
   if (!most) {
     $("path-note").textContent = "Put two or more images on the path: P on an image, or type their seeds.";
     return;
   }
+  const where = { seeds: path.join(","), per };
+  $("path-take").replaceChildren(
+    ...[{}, spec(settings.c)].map((named, corrected) =>
+      download(
+        `path/w.npz?${query({ ...where, ...named })}`,
+        "path.npz",
+        corrected ? "Corrected latents" : "Latents as generated",
+      ),
+    ),
+  );
   for (let number = 0; number <= most && mine === turn; number += 1) {
-    const frame = await loadFrame(number, { seeds: path.join(","), per });
+    const frame = await loadFrame(number, where);
     if (mine !== turn) return;
     if (typeof frame === "string")
       return void ($("path-note").textContent = `The path cannot be shown: ${frame}`);

@@ -29,13 +29,16 @@ export async function openTake() {
   $("take-seeds").value = seeds;
   const parts = [...document.querySelectorAll("#take > :not(h2, p)")];
   for (const part of parts) part.hidden = !number;
-  $("downloads").replaceChildren(...FILES.map(download));
+  $("downloads").replaceChildren(
+    ...FILES.map(([file, text, corrected]) =>
+      download(`take/${file}?${query(corrected ? spec(settings.c) : {})}`, file, text),
+    ),
+  );
   $("take-commands").replaceChildren(...commands.map(command));
 }
 
 // A file that cannot be had, such as latents of a correction of feature maps, says why.
-function download([file, text, corrected]) {
-  const address = `take/${file}?${query(corrected ? spec(settings.c) : {})}`;
+export function download(address, file, text) {
   const button = element(
     "button",
     { type: "button", "data-file": file },
