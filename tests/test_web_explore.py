@@ -180,6 +180,13 @@ def test_a_path_goes_over_the_sphere_from_image_to_image(ann: Client) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("by", ["lr", "probe"])  # whose probe has neither labels nor discriminator
+def test_what_the_lr_count_finds_or_teaches_is_called_unusual(ann: Client, by: str) -> None:
+    ranked(ann, by=by)
+    assert ann.get(f"order?by={by}").json["word"] == "unusual"
+
+
+@pytest.mark.slow
 def test_the_latents_of_a_path_can_be_taken_along(ann: Client) -> None:
     path = {"seeds": "7,9,11", "per": 4}
     for more, specs in (({}, ()), ({"c": 0}, (STEER,))):

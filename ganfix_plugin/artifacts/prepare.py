@@ -18,7 +18,7 @@ import torch
 from ganfix_plugin import labels as label_files
 from ganfix_plugin.artifacts.defective_scores import has_scores, scored_units
 from ganfix_plugin.errors import GanfixError
-from ganfix_plugin.features.classifier import FEWEST, Classifier, fit
+from ganfix_plugin.features.classifier import AUTOMATIC, FEWEST, Classifier, fit
 from ganfix_plugin.features.extractors import load_extractor
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import real_features, seed_features
@@ -37,7 +37,6 @@ log = logging.getLogger("ganfix")
 REAL = "real"
 NUM, TOP = 1000, 150  # generations that are looked at, and labels of each kind
 MOST_REAL = 2000  # of real images, chosen by a seed
-_AUTOMATIC = "automatic labels"
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def kept_classifier(generator: Generator, training: Training) -> Classifier | No
     if not os.path.exists(path):
         return None
     head, labels = Classifier.load(path), _labels(generator, training)
-    outdated = head.made.startswith(_AUTOMATIC) and labels is not None
+    outdated = head.made.startswith(AUTOMATIC) and labels is not None
     same = training.extractor in (None, head.extractor)
     any_will_do = same and replace(training, extractor=None) == Training()
     fits = head.made == _made(labels, training) or (any_will_do and not outdated)
@@ -141,7 +140,7 @@ def _labels(generator: Generator, training: Training) -> Labels | None:
 
 def _made(labels: Labels | None, training: Training) -> str:
     """From what a classifier is made, in a line that changes with it."""
-    what = f"labels {labels.digest()}" if labels else f"{_AUTOMATIC} {training.num} {training.top}"
+    what = f"labels {labels.digest()}" if labels else f"{AUTOMATIC} {training.num} {training.top}"
     return f"{what}, real={training.real}, extractor={training.extractor}"
 
 

@@ -33,6 +33,8 @@ from ganfix_plugin.profiling.store import classifier_path, ensure
 from ganfix_plugin.profiling.unit_means import entry_call
 from ganfix_plugin.spec import LayerChoice
 
+UNUSUAL = "unusual"  # what the LR count can tell of an image
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -67,6 +69,8 @@ class Score:
             is ``shown``.
         batch: latents per call, for speed.
         worst_first: whether a high score is the worse one.
+        word: what a bad score says of an image: what the LR count finds is unusual, and may be
+            fine; labels, a discriminator or real images say more.
         probe: the one that scores, if one does.
         learned_from: labelled generations that it was fitted on, on which it must not be measured.
     """
@@ -79,15 +83,9 @@ class Score:
     shown: str
     batch: int = BATCH
     worst_first: bool = True
+    word: str = "artifact-like"
     probe: Probe | None = None
     learned_from: frozenset[Sample] = frozenset()
-
-    @property
-    def word(self) -> str:
-        """What a bad score says of an image: what the LR count finds is unusual, and may be fine;
-        labels, a discriminator or real images say more."""
-        by_count = self.name == "lr" or (self.probe is not None and self.probe.source == "lr")
-        return "unusual" if by_count else "artifact-like"
 
     @property
     def key(self) -> str:
@@ -111,6 +109,7 @@ def lr(generator: Generator, scoring: Scoring) -> Score:
         lambda z, c, size: lr_heatmap(generator, low_rate, z, c, size),
         "low-rate neurons",
         measuring_batch(generator, layers),
+        word=UNUSUAL,
     )
 
 
@@ -137,6 +136,7 @@ def artifact(generator: Generator, scoring: Scoring) -> Score:
         lambda z, c: head.artifact_probability(extractor.features(render(generator, z, c))),
         cam,
         "Grad-CAM",
+        word=UNUSUAL if head.by_count else Score.word,
     )
 
 
@@ -155,6 +155,7 @@ def realism(generator: Generator, scoring: Scoring) -> Score:
         count.heat,
         count.shown,
         worst_first=False,
+        word="unrealistic",
     )
 
 
@@ -185,6 +186,7 @@ def probe(generator: Generator, scoring: Scoring) -> Score:
         lambda z, c, size: probe_heatmap(generator, reader, fitted, z, c, size),
         "units of the probe",
         measuring_batch(generator, reader.layers),
+        word=UNUSUAL if fitted.source == "lr" else Score.word,
         probe=fitted,
         learned_from=learned_from(generator, fitted),
     )

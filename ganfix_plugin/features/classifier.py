@@ -27,6 +27,7 @@ FEWEST = 20  # per class; below that, a held-out figure means nothing
 HELD_OUT = 0.2  # of each class
 DOUBTFUL = 0.7  # an AUC below which a classifier is warned of
 PENALTY = 1e-2
+AUTOMATIC = "automatic labels"  # how `Classifier.made` begins without a person's
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class Classifier:
     held_out: Report
     counts: dict[str, int] = field(default_factory=dict)
     made: str = ""
+
+    @property
+    def by_count(self) -> bool:
+        """Whether what it takes for artifacts is only what the LR count found."""
+        return self.made.startswith(AUTOMATIC) and "real=None" in self.made
 
     def logits(self, features: Tensor) -> Tensor:
         """[N, classes] of features [N, D]."""

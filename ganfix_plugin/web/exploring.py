@@ -84,10 +84,7 @@ def add_exploring(
             "generator": f"{studio.generator.name} {answers.generator[:8]}",
             "total": len(population.seeds),
             "last_seed": LAST_SEED,
-            "scores": [
-                {"name": name, "title": title, "bad": bad}
-                for name, (title, bad) in population.names.items()
-            ],
+            "scores": [{"name": name, "title": title} for name, title in population.names.items()],
             "by": exploration.by,
             "corrections": [
                 {
@@ -113,7 +110,9 @@ def add_exploring(
             seeds = shuffled(population.seeds, answers.secret, "explore")
         seeds = seeds[::-1] if end == LOW else seeds
         about = {"done": scored.done, "total": len(population.seeds), "failed": scored.failed}
-        return {"seeds": seeds, **about, "how": scored.score.how if scored.score else ""}
+        if score := scored.score:
+            about |= {"how": score.how, "word": score.word}
+        return {"seeds": seeds, **about}
 
     @app.get("/<rater>/images/<int:seed>.png")
     def image(rater: str, seed: int) -> Response:
@@ -133,7 +132,7 @@ def add_exploring(
     def about(rater: str, seed: int) -> dict[str, Any]:
         """By each score that was asked for so far, and how much a correction changes."""
         rows = []
-        for name, (title, _) in population.names.items():
+        for name, title in population.names.items():
             if place := population.place(name, seed) if population.begun(name) else None:
                 rows.append({"title": title, "value": place[0], "percentile": place[1]})
         specs = chosen_specs()

@@ -20,12 +20,7 @@ from ganfix_plugin.web.studio import Shot, Studio
 log = logging.getLogger("ganfix")
 _KEPT_EVERY = 256  # seeds; what a killed server computes again
 _STEP = 4  # seeds that are scored while somebody may begin to wait for an image
-_WORDS = {  # and what a bad image is by each
-    "probe": ("probe", "artifact-like"),
-    "lr": ("LR count", "unusual"),  # whether that is an artifact, it cannot tell
-    "artifact": ("classifier", "artifact-like"),
-    "realism": ("realism", "unlike real images"),
-}
+_TITLES = {"probe": "probe", "lr": "LR count", "artifact": "classifier", "realism": "realism"}
 
 
 @dataclass
@@ -69,13 +64,13 @@ class Population:
         self._lock = threading.Lock()
 
     @property
-    def names(self) -> dict[str, tuple[str, str]]:
-        """The scores that there are, each with a title and a word for a bad image."""
+    def names(self) -> dict[str, str]:
+        """The scores that there are, each with a title."""
         generator = self._studio.generator
         without = set() if self._scoring.real else {"realism"}
         if not classifier_path(generator.fingerprint).exists():
             without.add("artifact")
-        return {name: words for name, words in _WORDS.items() if name not in without}
+        return {name: title for name, title in _TITLES.items() if name not in without}
 
     def score_of(self, name: str) -> Score:
         """A score, which is made first if need be; for the thread that renders."""

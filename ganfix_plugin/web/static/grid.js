@@ -20,6 +20,7 @@ const OVER = 1; // rows above and below that exist too, so that the focus can mo
 const TALLEST = 16_000_000; // pixels; browsers clip what is much taller
 const loader = new Loader(4);
 const tiles = new Map(); // by place
+const words = {}; // for a bad image, by score
 let ranked = []; // seeds, as the server ranks them
 let shown; // the seeds of the grid; undefined if it goes through all there are, one by one
 let here = 0;
@@ -60,15 +61,14 @@ export function startGrid(opened) {
   rank(true);
 }
 
-// The ends of a ranking are called by what its score finds.
+// The ends of a ranking are called by what its score finds, once that is known.
 function name() {
-  const { bad } = task.scores.find(({ name }) => name === settings.by);
-  for (const [end, word] of [
-    ["high", "most"],
-    ["low", "least"],
-  ]) {
-    $("end").querySelector(`[value="${end}"]`).textContent = `${word} ${bad} first`;
-  }
+  const word = words[settings.by];
+  for (const [end, much, unknown] of [
+    ["high", "most", "from the top"],
+    ["low", "least", "from the bottom"],
+  ])
+    $("end").querySelector(`[value="${end}"]`).textContent = word ? `${much} ${word} first` : unknown;
 }
 
 // Asks for the order, again until all are scored. What was there first stays under people's hands.
@@ -81,6 +81,8 @@ async function rank(fresh) {
   const complete = order && (order.done === order.total || order.failed);
   const untouched = $("stage").scrollTop === 0 && here === 0;
   if (order) {
+    words[settings.by] = order.word;
+    name();
     const first = fresh || !ranked.length;
     if (first || (complete && untouched)) {
       ranked = order.seeds;

@@ -67,8 +67,11 @@ function change(key, value) {
 function label() {
   const { options } = correction();
   for (const { key, value } of options) {
-    const output = document.querySelector(`output[data-of="${key}"]`);
-    if (output) output.textContent = (changed(settings.c)[key] ?? value) || "not set";
+    const [input, output] = ["input[data-key", "output[data-of"].map((what) =>
+      document.querySelector(`${what}="${key}"]`),
+    );
+    const text = changed(settings.c)[key] ?? value;
+    if (output) output.textContent = text && text === input.value ? "" : text || "not set"; // said once
   }
 }
 
