@@ -59,6 +59,8 @@ def test_the_network_of_rosinality_s_scripts() -> None:
 
 def test_the_network_of_genforce_s_scripts() -> None:
     with importing("pggan_small"):
+        import models  # noqa: F401  (as the scripts do)
+
         network = genforce.HOST.network
         assert network(["--num", "8", "pggan_footwear32"]) == "pggan_footwear32"
         assert network(["config.py", "--checkpoint=a/x.pth"]) == "a/x.pth"
