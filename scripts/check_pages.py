@@ -2,17 +2,19 @@
 
 Needs what CI has not: `apt-get install chromium`, `pip install playwright axe-playwright-python`.
 
+    make docs
     python scripts/check_pages.py --out screenshots
 
 Labels images of the face GAN as two raters at once, with undo, a reload and a killed server on the
 way; goes through 2,000 images with a stop-watch; judges corrections; asks axe-core about
-accessibility; and leaves screenshots, light and dark. Ends with status 1 if anything is not as it
-should be.
+accessibility; and leaves screenshots, light and dark, of the built documentation, too. Ends with
+status 1 if anything is not as it should be.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import signal
@@ -28,7 +30,8 @@ from pathlib import Path
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "face_gan"
+ROOT = Path(__file__).parents[1]
+EXAMPLE, SITE = ROOT / "examples" / "face_gan", ROOT / "site"
 NETWORK = ["--network=legacy:generator", f"--host={EXAMPLE}", "--device=cpu"]
 GANFIX = [sys.executable, "-m", "ganfix_plugin"]
 CHROMIUM = [
@@ -408,6 +411,22 @@ def accessibility(browser: Browser, folder: Path, out: Path) -> None:
             check("the image has a text", bool(alt), alt)
 
 
+def documentation(browser: Browser, out: Path) -> None:
+    """Every page that `make docs` has built, light and dark, wide and narrow."""
+    print("\nThe documentation")
+    files = sorted(SITE.rglob("index.html"))
+    check("it is built", bool(files), SITE)
+    for file, scheme, width in itertools.product(files, ("light", "dark"), (1280, 400)):
+        name = "-".join(file.relative_to(SITE).parts[:-1]) or "index"
+        size = {"width": width, "height": 800}
+        with open_page(browser, file.as_uri(), color_scheme=scheme, viewport=size) as page:
+            wide, high = (page.evaluate(f"document.body.scroll{x}") for x in ("Width", "Height"))
+            check(f"{name} fits {width} px, {scheme}", wide <= width, wide)
+            clip = {"x": 0, "y": 0, "width": width, "height": min(high, 9000)}
+            path = out / f"docs-{name}-{width}-{scheme}.png"
+            page.screenshot(path=path, full_page=True, clip=clip)  # type: ignore[arg-type]
+
+
 def look_at(page: Page, out: Path, name: str) -> None:
     """A screenshot, and axe-core's opinion."""
     shown = "[...document.images].filter((each) => each.checkVisibility() && each.src)"
@@ -425,7 +444,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="for screenshots and databases")
     parser.add_argument("--num", type=int, default=2000, help="images of the stop-watch")
     parser.add_argument("--pace", type=float, default=0.1, help="seconds to look at each of them")
-    parser.add_argument("--only", nargs="*", default=["forty", "judge", "access", "many"])
+    parser.add_argument("--only", nargs="*", default=["forty", "judge", "access", "many", "docs"])
     given = parser.parse_args()
     out: Path = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -442,6 +461,8 @@ def main() -> None:
             accessibility(browser, out, out)
         if "many" in given.only:
             two_thousand(browser, out, given.num, given.pace)
+        if "docs" in given.only:
+            documentation(browser, out)
         browser.close()
     print(f"\n{len(failures)} failures" if failures else "\nAll as it should be")
     sys.exit(bool(failures))

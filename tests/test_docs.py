@@ -19,6 +19,7 @@ from subprocess import PIPE
 
 import pages
 import pytest
+from markdown_it import MarkdownIt
 from pages import Block, blocks
 
 pytestmark = pytest.mark.slow
@@ -203,6 +204,28 @@ def test_commands_in_running_text_name_what_exists() -> None:
             words = next(Block("", "sh", "", " ".join(code.split()), None).commands)
             if not {"…"} & set(words):
                 assert not list(pages.wrong(words, known)), f"{page.name}: {code}"
+
+
+def test_no_command_hides_in_an_indented_block() -> None:
+    for page in PAGES:
+        kinds = {token.type for token in MarkdownIt().parse(page.read_text())}
+        assert "code_block" not in kinds, page
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.stem)
+def test_files_targets_and_options_of_this_repository_that_a_page_names_exist(page: Path) -> None:
+    """Those of comments, too, which say what runs a block that this test does not."""
+    text = page.read_text()
+    if page.stem != "other-generators":  # where they are other projects'
+        for name in re.findall(r"\b(?:benchmarks|examples|scripts|tests)/[\w/.]*\w", text):
+            assert (ROOT / name).exists(), name
+    for target in re.findall(r"`make (\w+)", text):
+        assert f"\n{target}:" in (ROOT / "Makefile").read_text(), target
+    for script, arguments in re.findall(r"`python\s+(\w+/[\w/]+\.py)([^`]*)`", text):
+        sources = [file.read_text() for file in (ROOT / script).parent.glob("*.py")]
+        for option in re.findall(r"--[\w-]+", arguments):
+            name = re.compile(f'"(--)?{option[2:]}"')  # or made of a key, as reproduce.py's
+            assert any(map(name.search, sources)), f"{script} {option}"
 
 
 @pytest.fixture(scope="session")
