@@ -22,9 +22,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,6 +57,40 @@ class Work:
     before: tuple[str, ...] = ()
     ranks: int = 1
     checkout: Path | None = None
+
+
+@dataclass
+class Tally:
+    """What came of killing one command.
+
+    Attributes:
+        lost: what a whole run leaves and this one has not, or not whole, at any moment.
+        silent: what differs though the command ended well.
+        failed: runs that did not end well, or showed a traceback.
+    """
+
+    name: str
+    kills: int = 0
+    rounds: int = 0
+    lost: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    @property
+    def found(self) -> list[str]:
+        """All that is wrong, a line each."""
+        kinds = {"lost": self.lost, "silent": self.silent, "failed": self.failed}
+        return [f"{self.name}: {kind}: {what}" for kind in kinds for what in kinds[kind]]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {self.kills} kills in {self.rounds} rounds, {len(self.lost)} lost, "
+            f"{len(self.silent)} silent, {len(self.failed)} failed"
+        )
+
+
+class Failed(Exception):
+    """A command did not end well where nobody killed it."""
 
 
 _NET = " ".join(NETWORK)
@@ -132,6 +166,7 @@ class Ground:
             if work.checkout:
                 assert self.network, "this needs a network pickle"
                 shutil.copy(self.network, origin / OUT / "net.pkl")
+                shutil.copy(self.network.with_name("detector.pt"), origin / OUT)
             for words in work.before:
                 self.finish(Work(work.name, words), origin)
         self.places += 1
@@ -184,7 +219,7 @@ class Ground:
         start = time.monotonic()
         statuses = [os.waitpid(process, 0)[1] for process in self.start(work, place)]
         if any(statuses):
-            raise RuntimeError(f"{work.name}: failed\n{(place / 'said.txt').read_text()[-2000:]}")
+            raise Failed(said(place)[-2000:])
         return time.monotonic() - start
 
     def killed(self, work: Work, place: Path, moments: Sequence[float]) -> int:
@@ -197,7 +232,10 @@ class Ground:
                 if ended:
                     del left[process]
                     if status:
-                        raise RuntimeError((place / "said.txt").read_text()[-2000:])
+                        for other in left:
+                            os.killpg(other, signal.SIGKILL)
+                            os.waitpid(other, 0)
+                        raise Failed(said(place)[-2000:])
                 elif time.monotonic() - start >= moment:
                     os.killpg(process, signal.SIGKILL)
                     os.waitpid(process, 0)
@@ -214,19 +252,24 @@ def _ganfix(words: list[str]) -> int:
     return 0
 
 
-def damaged(place: Path, whole: dict[str, bytes]) -> list[str]:
+def said(place: Path) -> str:
+    """What commands have printed in a place."""
+    return (place / "said.txt").read_text(errors="replace")
+
+
+def half_written(place: Path, whole: dict[str, bytes]) -> list[str]:
     """The files of a place that are neither whole nor on their way."""
-    found = []
+    names = []
     for name, content in left_by(place).items():
         if name.startswith(OUT) and not name.endswith(".pkl"):
             if content != whole.get(name):
-                found.append(name)
+                names.append(name)
         elif name.endswith(".safetensors"):
             try:
                 safe_open(place / name, framework="pt")
             except Exception as error:
-                found.append(f"{name} ({error})")
-    return found
+                names.append(f"{name} ({error})")
+    return names
 
 
 def left_by(place: Path) -> dict[str, bytes]:
@@ -253,43 +296,50 @@ def _without_times(file: Path, place: Path) -> bytes:
     return content
 
 
-def kill(ground: Ground, work: Work, kills: int, chance: random.Random) -> Iterator[str]:
-    """Kill a work so many times; yields what is wrong with what it leaves."""
-    reference = ground.place(work)
+def kill(ground: Ground, work: Work, kills: int, chance: random.Random) -> Tally:
+    """Kill a work so many times, and compare what it leaves with what it leaves undisturbed."""
+    reference, tally = ground.place(work), Tally(work.name)
     seconds = ground.finish(work, reference)
-    whole, done, rounds = left_by(reference), 0, 0
-    while done < kills:
-        place, now, rounds = ground.place(work), 1, rounds + 1
-        while now and done < kills:
-            moments = [chance.uniform(0, 1.1 * seconds) for _ in range(work.ranks)]
-            now = ground.killed(work, place, moments)
-            done += now
-            if half := damaged(place, whole):
-                yield f"{work.name}: half-written after {moments}: {', '.join(half)}"
-        if now:
-            ground.finish(work, place)
+    whole = left_by(reference)
+    while tally.kills < kills:
+        place, now = ground.place(work), 1
+        tally.rounds += 1
+        try:
+            while now and tally.kills < kills:
+                moments = [chance.uniform(0, 1.1 * seconds) for _ in range(work.ranks)]
+                start = time.monotonic()
+                now = ground.killed(work, place, moments)
+                if not now:  # what was taken up takes less; other work on the machine, more
+                    seconds = min(seconds, time.monotonic() - start)
+                tally.kills += now
+                tally.lost += half_written(place, whole)
+            if now:
+                ground.finish(work, place)
+        except Failed as failure:
+            tally.failed.append(str(failure))
+            continue
+        if "Traceback" in said(place):
+            tally.failed.append(said(place)[-2000:])
         there = left_by(place)
-        names = [n for n in whole.keys() | there.keys() if whole.get(n) != there.get(n)]
-        names += [str(p.name) for p in place.rglob(".writing-*")]
-        if names:
-            yield f"{work.name}: differ: {', '.join(sorted(names))} in {place}"
-        else:
-            shutil.rmtree(place)
-    click.echo(f"{work.name}: {done} kills in {rounds} rounds, {seconds:.2f} s undisturbed")
+        tally.lost += sorted(whole.keys() - there.keys())
+        tally.silent += sorted(name for name in there if there[name] != whole.get(name))
+        tally.silent += [path.name for path in place.rglob(".writing-*")]
+        shutil.rmtree(place)
+    return tally
 
 
-def kill_servers(ground: Ground, kills: int, chance: random.Random) -> Iterator[str]:
-    """Kill the label page while answers come in; yields answers that were saved and are lost."""
+def kill_servers(ground: Ground, kills: int, chance: random.Random) -> Tally:
+    """Kill the label page while answers come in, and look for those that it said are saved."""
     words = f"label {_NET} --port 0 --raters ann --answers answers.sqlite --num 500 --order random"
     work, saved = Work("server", f"{words} --samples 200"), dict[int, str]()
-    place = ground.place(work)
+    place, tally = ground.place(work), Tally("server", kills, kills)
     for _ in range(kills):
-        (said := place / "said.txt").write_text("")
+        (place / "said.txt").write_text("")
         (process,) = ground.start(work, place)
-        while not (match := re.search(r":(\d+)/ann/\?token=(\S+)\n", said.read_text())):
+        while not (match := re.search(r":(\d+)/ann/\?token=(\S+)\n", said(place))):
             time.sleep(0.002)
             if os.waitpid(process, os.WNOHANG)[0]:
-                raise RuntimeError(said.read_text())
+                raise Failed(said(place))
         client = Client(int(match[1]), "ann", match[2])
         until = time.monotonic() + chance.uniform(0, 0.15)
         child = os.fork()
@@ -302,7 +352,7 @@ def kill_servers(ground: Ground, kills: int, chance: random.Random) -> Iterator[
                 seed, kind = chance.randrange(500), chance.choice(labels.KINDS)
                 before = saved.pop(seed, None)  # until the page says so, either may be kept
                 if client.label((seed, kind)).status != 200:
-                    yield f"server: answer {seed} was refused"
+                    tally.failed.append(f"answer {seed} was refused")
                 saved[seed] = kind
         except (OSError, http.client.HTTPException):
             del before
@@ -311,10 +361,8 @@ def kill_servers(ground: Ground, kills: int, chance: random.Random) -> Iterator[
         answers = Answers(place / "answers.sqlite")
         kept = {item.seed: item.answer for item in answers.labelled("ann", "")}
         answers.close()
-        lost = [seed for seed, kind in saved.items() if kept.get(seed) != kind]
-        if lost:
-            yield f"server: lost {lost}"
-    click.echo(f"server: {kills} kills, {len(saved)} answers saved and there")
+        tally.lost += [f"answer {seed}" for seed, kind in saved.items() if kept.get(seed) != kind]
+    return tally
 
 
 def network_pickle(folder: Path) -> Path:
@@ -327,7 +375,7 @@ def network_pickle(folder: Path) -> Path:
     return path
 
 
-Fuzz = Callable[[Ground, int, random.Random], Iterator[str]]
+Fuzz = Callable[[Ground, int, random.Random], Tally]
 
 
 @click.command()
@@ -348,7 +396,10 @@ def main(kills: int, seed: int, only: str) -> None:
         os.environ["GANFIX_CACHE"] = str(Path(folder, "cache"))
         ground = Ground(Path(folder), network_pickle(Path(folder)))
         for work in chosen.values():
-            found += work(ground, -(-kills // len(chosen)), chance)
+            start = time.monotonic()
+            tally = work(ground, -(-kills // len(chosen)), chance)
+            click.echo(f"{tally}; {(time.monotonic() - start) / tally.kills:.1f} s each")
+            found += tally.found
     click.echo("\n".join([*found, f"--seed {seed}: {len(found)} found"]))
     sys.exit(bool(found))
 
