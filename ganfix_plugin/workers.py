@@ -236,8 +236,9 @@ def numbered(batches: Iterable[Tensors], part: int, parts: int) -> Tensors:
 
 
 def joined(parts: Iterable[Tensors], name: str) -> Tensor:
-    """The rows of that name of all parts whose batches are `numbered`, in the order of these."""
-    rows = {key: part[key] for part in parts for key in part if key.startswith(f"{name}/")}
+    """The rows of that name of all parts whose batches are `numbered`, in the order of these; they
+    are taken out of the parts, so as not to be in memory twice."""
+    rows = {key: part.pop(key) for part in parts for key in [*part] if key.startswith(f"{name}/")}
     return torch.cat([rows[key] for key in sorted(rows)])
 
 

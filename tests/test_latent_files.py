@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 import torch
 from generators import dcgan
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from ganfix_plugin import GanfixError
-from ganfix_plugin.artifacts.latent_files import LatentList, check_latents, read_latents
+from ganfix_plugin.artifacts.latent_files import check_latents, read_latents
 from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import Label, Labels, write
@@ -20,8 +22,11 @@ G = dcgan()
 SHAPE = (8, 1, 1)
 
 
-def read(source: object, num: int | None = None) -> LatentList:
-    return read_latents(str(source), Generator.of(G), num)
+def read(source: object, num: int | None = None) -> Tensor:
+    """The latents that a generator gets."""
+    generator = Generator.of(G)
+    batches = read_latents(str(source), generator, num).batches(generator, 2)
+    return torch.cat([z for z, _ in batches])
 
 
 def labelled(path: Path, mark: str = "") -> Path:
@@ -33,19 +38,19 @@ def labelled(path: Path, mark: str = "") -> Path:
 
 @pytest.mark.parametrize("name", ["labels.csv", "labels.json"])
 def test_of_labels_the_artifacts_are_taken(tmp_path: Path, name: str) -> None:
-    assert torch.equal(read(labelled(tmp_path / name)).z, latents_of([2, 7], SHAPE))
+    assert torch.equal(read(labelled(tmp_path / name)), latents_of([2, 7], SHAPE))
 
 
 def test_of_a_ranking_the_seeds_are_taken_from_the_top(tmp_path: Path) -> None:
     path = tmp_path / "ranked.csv"
     path.write_text("seed,score,percentile\n9,120,99.5\n4,80,50\n1,3,0.5\n")
-    assert torch.equal(read(path).z, latents_of([9, 4, 1], SHAPE))
-    assert torch.equal(read(path, num=2).z, latents_of([9, 4], SHAPE))
+    assert torch.equal(read(path), latents_of([9, 4, 1], SHAPE))
+    assert torch.equal(read(path, num=2), latents_of([9, 4], SHAPE))
     assert len(read(path, num=100)) == 3
 
 
 def test_seeds_may_be_written_as_in_the_hosts_scripts() -> None:
-    assert torch.equal(read("0-2,7").z, latents_of([0, 1, 2, 7], SHAPE))
+    assert torch.equal(read("0-2,7"), latents_of([0, 1, 2, 7], SHAPE))
 
 
 @pytest.mark.parametrize("ending", [".npy", ".npz", ".safetensors"])
@@ -57,15 +62,27 @@ def test_arrays_are_taken_as_they_are(tmp_path: Path, ending: str) -> None:
         np.savez(path, z=z.numpy(), other=np.zeros(1))
     else:
         save_file({"latents": z}, path)
-    found = read(path, num=3)
-    assert found.z.dtype is torch.float32 and torch.equal(found.z, z[:3])
-    assert found.c is None
+    assert torch.equal(read(path, num=3), z[:3])
 
 
 def test_a_conditional_generator_gets_its_classes_dealt_round(build_stylegan2: object) -> None:
-    conditional = build_stylegan2(c_dim=3)  # type: ignore[operator]
-    found = read_latents("0-3", Generator.of(conditional))
-    assert found.c is not None and found.c.argmax(dim=1).tolist() == [0, 1, 2, 0]
+    conditional = Generator.of(build_stylegan2(c_dim=3))  # type: ignore[operator]
+    (batch,) = read_latents("0-3", conditional).batches(conditional, 8)
+    assert batch[1] is not None and batch[1].argmax(dim=1).tolist() == [0, 1, 2, 0]
+
+
+def test_memory_does_not_grow_with_the_width_of_latents_of_seeds() -> None:
+    wide = Generator.of(
+        nn.Sequential(
+            nn.ConvTranspose2d(512, 4, 4), nn.ReLU(), nn.ConvTranspose2d(4, 3, 4, 2, 1)
+        ).eval()
+    )
+    tracemalloc.start()
+    for z, _ in read_latents("0-9999", wide).batches(wide, 32):
+        assert z.shape[1:] == (512, 1, 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000 * 512 * 4 / 10
 
 
 def test_latents_of_another_width_are_refused_with_both(tmp_path: Path) -> None:

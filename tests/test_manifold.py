@@ -78,7 +78,7 @@ def test_samples_of_the_same_kind_are_inside_and_strangers_are_not() -> None:
 def test_many_rows_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     real, generated = features(60), features(45, seed=1, shift=0.7)
     whole = precision_recall(real, generated), Manifold.of(real).realism(generated)
-    monkeypatch.setattr(manifold, "_ROWS", 7)
+    monkeypatch.setattr(manifold, "_DISTANCES", 300)
     assert precision_recall(real, generated) == whole[0]
     assert torch.equal(Manifold.of(real).realism(generated), whole[1])
 

@@ -14,7 +14,13 @@ from ganfix_plugin import labels
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.files import read_array
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import LatentList, classes_of, latents_of
+from ganfix_plugin.generators.latents import (
+    LatentList,
+    Listed,
+    SeedList,
+    classes_of,
+    latents_of,
+)
 
 KINDS = (
     "labels (.csv, .json: the seeds labelled artifact), a ranking with a column seed (.csv), "
@@ -36,7 +42,7 @@ def check_latents(source: str) -> None:
         raise GanfixError(f"latents {source}: unknown ending {path.suffix}; expected {KINDS}")
 
 
-def read_latents(source: str, generator: Generator, num: int | None = None) -> LatentList:
+def read_latents(source: str, generator: Generator, num: int | None = None) -> Listed:
     """The latents of a file, or of seeds, for a generator.
 
     A seed stands for the latent that the hosts' scripts draw for it. Conditional generators get
@@ -61,15 +67,15 @@ def read_latents(source: str, generator: Generator, num: int | None = None) -> L
                 f"for this {generator.name}"
             )
         z = z[:num]
-        rows: list[labels.Sample] = list(range(len(z)))
         if not torch.isfinite(z.float()).all():
             raise GanfixError(f"latents {source}: found NaN or infinity")
-    else:
-        rows = [*(_listed(path, generator) if os.path.isfile(path) else seeds_in(source))][:num]
-        if not rows:
-            raise GanfixError(f"latents {source}: found none; expected {KINDS}")
-        z = latents_of(rows, shape)
-    return LatentList(z.float(), classes_of(generator, rows))
+        return LatentList(z.float(), classes_of(generator, range(len(z))))
+    rows = [*(_listed(path, generator) if os.path.isfile(path) else seeds_in(source))][:num]
+    if not rows:
+        raise GanfixError(f"latents {source}: found none; expected {KINDS}")
+    if written := [row for row in rows if not isinstance(row, int)]:  # are they this generator's?
+        latents_of(written, shape), classes_of(generator, written)
+    return SeedList(rows)
 
 
 def _listed(path: Path, generator: Generator) -> list[labels.Sample]:

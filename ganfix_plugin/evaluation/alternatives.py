@@ -19,7 +19,7 @@ from ganfix_plugin.correctors.bind import BoundSpec, parse_spec
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.evaluation.views import KEPT, SIDES, Seen, Views
 from ganfix_plugin.features.frechet import Gaussian
-from ganfix_plugin.generators.latents import LatentList
+from ganfix_plugin.generators.latents import Listed
 from ganfix_plugin.labels import LAST_SEED
 
 log = logging.getLogger("ganfix")
@@ -28,7 +28,7 @@ PSIS = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 
 
 def alternatives(
-    views: Views, latents: LatentList, done: Seen, specs: Sequence[BoundSpec], further: int
+    views: Views, latents: Listed, done: Seen, specs: Sequence[BoundSpec], further: int
 ) -> dict[str, Tensor]:
     """Features [n, D] of the populations that rejection and truncation make of some seeds, by name.
 
@@ -55,7 +55,7 @@ def alternatives(
 
     flagged = latents[changed]
 
-    def truncated(psi: float, latents: LatentList = flagged) -> Tensor:
+    def truncated(psi: float, latents: Listed = flagged) -> Tensor:
         spec = parse_spec(f"truncation:psi={psi:g}")
         return views.of(latents, f"{first} {more} {count} {len(latents)}", [spec]).rows["corrected"]
 

@@ -18,7 +18,7 @@ from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.features.render import both_sides, image_side, real_batches
 from ganfix_plugin.files import cache_folder
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import LatentList
+from ganfix_plugin.generators.latents import Listed
 from ganfix_plugin.profiling.store import classifier_path
 from ganfix_plugin.workers import Tensors, joined, meeting_folder, numbered, shared
 
@@ -77,7 +77,7 @@ class Views:
         parts = shared(folder, work, group=self.group)
         return {name: joined(parts, name) for name in (f"real{ending}" for ending in networks)}
 
-    def of(self, latents: LatentList, source: str, specs: Sequence[BoundSpec] = ()) -> Seen:
+    def of(self, latents: Listed, source: str, specs: Sequence[BoundSpec] = ()) -> Seen:
         """Generations of latents, uncorrected and, if there are specs, corrected.
 
         Args:

@@ -15,6 +15,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 COUNT = 3
 SIDE = 8  # of a thumbnail
 _STARTS = 10
+_ROWS = 1024  # that are widened at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,8 @@ class Kinds:
 
     def of(self, features: Tensor) -> Tensor:
         """The kind of each of some features [n, D]: int64 [n], the number of the nearest centre."""
-        return torch.cdist(features.double(), self.centres).argmin(dim=1)
+        far = (torch.cdist(rows.double(), self.centres) for rows in features.split(_ROWS))
+        return torch.cat([distances.argmin(dim=1) for distances in far])
 
     def __len__(self) -> int:
         return len(self.centres)

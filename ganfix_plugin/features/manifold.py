@@ -16,7 +16,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.frechet import finite
 
 K = 3
-_ROWS = 1024  # distances are computed by this many rows at a time
+_DISTANCES = 4 << 20  # as many are computed at a time
 
 
 @dataclass(frozen=True)
@@ -60,4 +60,5 @@ def _by_row(a: Tensor, b: Tensor, number: Callable[[Tensor], Tensor]) -> Tensor:
     """For each row of a, a number that is made of its distances to all rows of b."""
     # Not by the expanded square, whose cancellation moves samples across radii.
     distances = partial(torch.cdist, x2=b, compute_mode="donot_use_mm_for_euclid_dist")
-    return torch.cat([number(distances(rows)) for rows in finite(a).float().split(_ROWS)])
+    rows = max(_DISTANCES // len(b), 1)
+    return torch.cat([number(distances(block)) for block in finite(a).float().split(rows)])

@@ -97,6 +97,31 @@ class LatentList:
             yield like_parameters(generator, batch.z, batch.c)
 
 
+@dataclass(frozen=True)
+class SeedList:
+    """Seeds in the place of a `LatentList`, whose latents are drawn batch by batch, so that memory
+    does not grow with them."""
+
+    samples: Sequence[Sample]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, rows: slice | Tensor) -> SeedList:
+        """Some of them; those of a mask [n], as well."""
+        if isinstance(rows, slice):
+            return SeedList(self.samples[rows])
+        return SeedList([self.samples[place] for place in rows.nonzero()[:, 0].tolist()])
+
+    def batches(self, generator: Generator, size: int, part: Part = ALL) -> Iterator[Batch]:
+        """As `LatentList.batches`."""
+        return seed_batches(generator, self.samples, size, part=part)
+
+
+Listed = LatentList | SeedList
+"""What a user hands in, in either form."""
+
+
 def latent_batches(
     generator: Generator, latents: Latents, samples: int, batch: int, what: str, part: Part = ALL
 ) -> Iterable[Batch]:
@@ -113,13 +138,14 @@ def seed_batches(
     samples: Sequence[Sample],
     batch: int = BATCH,
     class_index: int | None = None,
+    part: Part = ALL,
 ) -> Iterator[Batch]:
     """Yield (z, one-hot c or None) of seeds and given latents as the generator's own tensors are.
 
     ``class_index`` is the class of all images; None deals the classes of a conditional generator
-    round by seed.
+    round by seed. All batches, or a part of them.
     """
-    for start in range(0, len(samples), batch):
+    for start in range(part[0] * batch, len(samples), part[1] * batch):
         rows = samples[start : start + batch]
         z = latents_of(rows, generator.latent_shape)
         yield like_parameters(generator, z, classes_of(generator, rows, class_index))

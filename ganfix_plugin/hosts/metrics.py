@@ -29,7 +29,7 @@ from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import PAIR_BATCH, both_sides
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import LatentList
+from ganfix_plugin.generators.latents import Listed
 from ganfix_plugin.generators.replay import Seen
 from ganfix_plugin.hosts.flags import LATENTS, NUM_GEN
 from ganfix_plugin.hosts.host import Function, around
@@ -208,7 +208,7 @@ def _real(request: dict[str, Any], metric: Metric, num: int | None) -> tuple[Any
 
 
 def _sides(
-    session: Session, opts: Any, request: dict[str, Any], latents: LatentList, name: str
+    session: Session, opts: Any, request: dict[str, Any], latents: Listed, name: str
 ) -> list[Tensor]:
     """Features [n, D] of both sides, or one, made by the ranks that meet in a folder of that name
     and put together."""
