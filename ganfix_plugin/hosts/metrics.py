@@ -13,6 +13,7 @@ import inspect
 import logging
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.images import to_pixels
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import PAIR_BATCH, both_sides
+from ganfix_plugin.generators.find import NotRecognised
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Listed
 from ganfix_plugin.generators.replay import Seen
@@ -100,11 +102,12 @@ def _measure(session: Session, name: str, kept: dict[Any, Any], opts: Any) -> di
     if name not in _OF_LATENTS:
         source, num = f"0-{(num or NUM_GEN) - 1}", None
     real, num_real = _real(request, metric, options.num_real)
-    latents = read_latents(source, _generator(opts), num)
+    generator = _generator(opts)
+    latents = read_latents(source, generator, num)
     key = (source, request["detector_url"], repr(request["detector_kwargs"]))
     if key not in kept:
         # A number, for ranks come here equally often, and what is kept is of one network.
-        kept[key] = _sides(session, opts, request, latents, f"{len(kept)}.parts")
+        kept[key] = _sides(session, opts, request, generator, latents, f"{len(kept)}.parts")
     session.notes[name] = {"latents": source, "num_gen": len(latents), "num_real": num_real}
     figures = [Figure("", math.nan)] * len(metric.figures)
     if opts.rank == 0:
@@ -115,16 +118,15 @@ def _measure(session: Session, name: str, kept: dict[Any, Any], opts: Any) -> di
 
 
 def _generator(opts: Any) -> Generator:
-    """The generator; one that takes more than a latent and a class, such as a camera, as the host's
-    own metrics call it: with the labels of the data set."""
-    generator = Generator.of(opts.G)
-    if not generator.replay or not generator.replay.digest():
-        return generator
-    utils = importlib.import_module("dnnlib.util")
+    """The generator; one of no known family, which may take a camera, say, as the host's own
+    metrics call it: with the labels of the data set."""
+    with suppress(NotRecognised):
+        return Generator.of(opts.G, guess=False)
+    utils, chance = importlib.import_module("dnnlib.util"), torch.Generator().manual_seed(0)
     images = utils.construct_class_by_name(**opts.dataset_kwargs)
     labels = np.stack([images.get_label(i) for i in range(min(len(images), _LABELS))])
-    chance, like = torch.Generator().manual_seed(0), generator.replay.latents
-    z = torch.randn(len(labels), *generator.latent_shape, generator=chance).to(like)
+    like = next(opts.G.parameters())
+    z = torch.randn(len(labels), opts.G.z_dim, generator=chance).to(like)
     call = ((z, torch.from_numpy(labels).to(like)), dict(opts.G_kwargs))
     return Generator.of(opts.G, seen=Seen({"": call}))
 
@@ -208,7 +210,12 @@ def _real(request: dict[str, Any], metric: Metric, num: int | None) -> tuple[Any
 
 
 def _sides(
-    session: Session, opts: Any, request: dict[str, Any], latents: Listed, name: str
+    session: Session,
+    opts: Any,
+    request: dict[str, Any],
+    generator: Generator,
+    latents: Listed,
+    name: str,
 ) -> list[Tensor]:
     """Features [n, D] of both sides, or one, made by the ranks that meet in a folder of that name
     and put together."""
@@ -221,7 +228,7 @@ def _sides(
         return features
 
     progress = opts.progress.sub(tag="given latents", num_items=len(latents))
-    generator, corrected = _generator(opts), bool(session.run.specs)
+    corrected = bool(session.run.specs)
 
     def features(part: int, parts: int) -> Tensors:
         return numbered(looked_at(part, parts), part, parts)
