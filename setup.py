@@ -76,6 +76,7 @@ setup(
         "platformdirs",
         "ninja",
     ],
+    # Metrics need nothing of their own: Inception is one file, which is downloaded.
     extras_require={
         # What the scripts of a codebase import; scripts/check_hosts.py runs them all.
         "nvidia": NVIDIA,
