@@ -18,7 +18,7 @@ from ganfix_plugin.profiling.rates import LowRate
 from ganfix_plugin.profiling.unit_means import Reader, entry_call
 
 SURE = 0.7  # the share of the population for whose images a probe has nothing to show
-UNITS = 20  # of each sample, those that speak loudest for an artifact
+UNITS = 20  # of each sample, those that add most to its score
 
 
 def lr_heatmap(

@@ -106,7 +106,7 @@ def _open(source: str) -> Callable[..., Any]:
     if os.path.isfile(source):
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # TorchScript is deprecated; the hosts live by it
+                warnings.simplefilter("ignore")  # TorchScript is deprecated; the hosts use it
                 return torch.jit.load(source, map_location="cpu").eval()
         except (RuntimeError, ValueError) as error:
             raise GanfixError(f"detector {source}: no TorchScript file; expected {HINT}") from error

@@ -43,7 +43,7 @@ def detector(name: str) -> torch.jit.ScriptModule:
     file = cached(name) or _downloaded(name)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is deprecated; the hosts live by it
+            warnings.simplefilter("ignore")  # TorchScript is deprecated; the hosts use it
             network: torch.jit.ScriptModule = torch.jit.load(str(file), map_location="cpu").eval()
             return network
     except (RuntimeError, ValueError) as error:

@@ -52,8 +52,7 @@ class Attachment(AbstractContextManager["Attachment"]):
     def _place(self, module: nn.Module, hook: standalone.Hook) -> None:
         key = max([_FIRST_ID, *(taken + 1 for taken in getattr(module, hook.table))])
         for name in (hook.table, *hook.flags):
-            # torch 2.0 has no _forward_hooks_always_called.
-            table = getattr(module, name, {})
+            table = getattr(module, name)
             table[key] = hook if name == hook.table else True
             self._places.append((table, key))
 

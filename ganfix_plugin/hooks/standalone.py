@@ -125,7 +125,8 @@ def _mean(edit: Truncate, x: Tensor) -> Tensor:
 # What an edit needs on a device is derived once and dropped with the edit; keeping it here leaves
 # the edits themselves free of state, so that they pickle to their definition and no more.
 _CONSTANTS: Any = weakref.WeakKeyDictionary()
-_compiling = getattr(getattr(torch, "compiler", None), "is_compiling", bool)  # PyTorch 2.1
+# Where an exported network is opened, PyTorch may be older than 2.3.
+_compiling = getattr(getattr(torch, "compiler", None), "is_compiling", bool)
 
 
 def constant(edit: Any, x: Tensor, build: Callable[[Any, Tensor], Any]) -> Any:
@@ -504,7 +505,7 @@ class Baked(Shared):
     """The correction of one hook: the edit of its layer, or on the entry of the latent, and the
     gate of all layers."""
 
-    ganfix: str  # what was baked in, as `export.About` writes it
+    ganfix: str  # what was baked in, as `exports.About` writes it
     edit: Edit | None
     gate: Gated | None
     strength: float
