@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from examples import EXAMPLES
+from ganfix_plugin.hosts import requirements
 from ganfix_plugin.hosts.doctor import examine
 
 MAIN = "\nif __name__ == '__main__':\n    main()\n"
@@ -69,3 +71,13 @@ def test_it_says_what_is_mended_for_code_of_no_known_host(project: Path) -> None
 
 def test_a_folder_without_networks_is_said_to_have_none(tmp_path: Path) -> None:
     assert "scripts    none that runs networks of PyTorch's" in list(examine(tmp_path, "cpu"))
+
+
+def test_what_the_scripts_of_a_host_lack_is_named_with_the_extra_that_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(requirements, "find_spec", lambda name: None)
+    lines = list(examine(EXAMPLES / "stylegan2_small", "cpu"))
+    missing = [line for line in lines if line.startswith("missing")]
+    assert len(missing) == 3
+    assert all(line.endswith(": pip install 'ganfix[nvidia]'") for line in missing)

@@ -34,7 +34,8 @@ def examine(folder: Path, device: str | None = None) -> Iterator[str]:
     yield f"commit     {_commit(checkout)}"
     yield f"device     {situation.device} (PyTorch {torch.__version__})"
     for module in requirements.missing(host.name):
-        yield f"missing    {module}, which its scripts may import: {requirements.INSTALL}"
+        install = requirements.install(host.name)
+        yield f"missing    {module}, which its scripts may import: {install}"
     scripts = {
         **dict(fates(checkout)),
         **{name: f"refused: {reason}" for name, reason in host.refused.items()},

@@ -11,10 +11,14 @@ from importlib.util import find_spec
 from ganfix_plugin.errors import GanfixError
 
 ALL = "hosts"  # the extra of all hosts; each host's own has its name
-INSTALL = f"pip install 'ganfix[{ALL}]'"
 _EXTRA = re.compile(r"([\w.-]+).*extra == [\"']([\w-]+)[\"']")
 # The distributions whose modules have another name.
 _MODULES = {"beautifulsoup4": "bs4", "opencv-python-headless": "cv2"}
+
+
+def install(extra: str = ALL) -> str:
+    """What to type to have them."""
+    return f"pip install 'ganfix[{extra}]'"
 
 
 def modules(extra: str = ALL) -> list[str]:
@@ -41,4 +45,6 @@ def named(what: str) -> Iterator[None]:
         module = (error.name or "").partition(".")[0]
         if module not in modules():
             raise
-        raise GanfixError(f"{what}: imports {module}, which is not installed; {INSTALL}") from error
+        raise GanfixError(
+            f"{what}: imports {module}, which is not installed; {install()}"
+        ) from error
