@@ -302,6 +302,38 @@ def test_weights_that_are_computed_before_each_call_are_computed_for_measuring_t
     assert seen.corrected == [6]
 
 
+class Mixing(Unknown):
+    """Takes one latent, or a list of latents that it mixes."""
+
+    def forward(self, z: Any, noise: Tensor) -> dict[str, Tensor]:
+        return super().forward(sum(z) / len(z) if isinstance(z, list) else z, noise)
+
+
+MIXED = {
+    "truncation": "found list of 2, such as latents that are mixed",
+    "truncation:gate=probe:50%": "has list of 2 where its first one had a latent",
+    SPEC: "",
+}
+
+
+@pytest.mark.filterwarnings("ignore::ganfix_plugin.errors.GanfixWarning")
+@pytest.mark.parametrize("spec", MIXED)
+def test_a_mixture_of_latents_is_refused_where_one_latent_is_needed(
+    spec: str, own_cache: Any
+) -> None:
+    with noticed(spec) as seen:
+        G = Mixing().eval()
+        G(z(6, 8), z(6, 1, 16, 32))
+        before = seen.corrected[0]
+        if not MIXED[spec]:
+            G([z(6, 8), z(6, 8, seed=2)], z(6, 1, 16, 32))
+            assert seen.corrected == [12]
+            return
+        with pytest.raises(GanfixError, match=MIXED[spec]):
+            G([z(6, 8), z(6, 8, seed=2)], z(6, 1, 16, 32))
+    assert seen.corrected == [before]
+
+
 class _Kernels(nn.Module):
     """A convolution of the caller's own class, as many projects have them."""
 

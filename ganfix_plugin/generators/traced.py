@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -38,11 +39,19 @@ class Traced(Adapter):
         self.styled = len(replay.steps) > 1 or not replay.drawn
 
     def latent(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
-        """At the place where it was in the call that was traced."""
+        """At the place where it was in the call that was traced; raises a GanfixError where
+        something else is there, such as several latents that are mixed."""
         call, place = named(entry, (args, kwargs)), self.replay.steps[-1].place
         x: Any = call
-        for key in place:
-            x = x[key]
+        with suppress(KeyError, IndexError, TypeError):
+            for key in place:
+                x = x[key]
+        if not isinstance(x, Tensor):
+            raise GanfixError(
+                f"a call of {type(entry).__name__} has {what_is(x)} where its first one had a "
+                "latent, by which it would be corrected; take a corrector that corrects all "
+                "images alike, such as seqabl without a gate"
+            )
         return Latent(x, self.styled, lambda new: put(call, place, new))
 
     def mean_latent(self, G: Any) -> Tensor | None:

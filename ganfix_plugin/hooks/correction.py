@@ -113,7 +113,13 @@ class Correction(Shared):
         """Before the entry runs: other arguments (args, kwargs) for it, or None."""
 
     def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
-        """At one of its layers: another feature map [N, C, H, W] than x, or None."""
+        """At one of its layers: another feature map [N, C, H, W], or latent, than x, or None."""
+        if not isinstance(x, Tensor):
+            raise GanfixError(
+                f"{self.text}: expected a tensor to correct, found {type(x).__name__} of "
+                f"{len(x)}, such as latents that are mixed; take a corrector of feature maps, "
+                "such as seqabl without a gate"
+            )
         weights = spread(call.weights, len(x))
         if self.gate and weights is None:
             raise self.missed(layer.name)
