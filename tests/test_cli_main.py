@@ -41,16 +41,39 @@ def test_help_lists_every_command_once_under_what_it_is_for() -> None:
     assert "..." not in shown.output.split("Correct:")[1]
 
 
-@pytest.mark.parametrize("option", ["--device", "--host", "--network", "--adapter", "--first"])
-def test_an_option_means_the_same_in_every_command(option: str) -> None:
-    found = {
+def helps(option: str) -> set[str]:
+    """What the commands that have an option say of it."""
+    return {
         str(parameter.help).split("  [")[0]
         for name, command in every_command()
         for parameter in command.params
         if isinstance(parameter, click.Option) and option in parameter.opts
         if name != "ganfix run"  # whose --adapter is that of a script's generator
     }
-    assert len(found) == 1
+
+
+@pytest.mark.parametrize("option", ["--device", "--host", "--network", "--adapter", "--first"])
+def test_an_option_means_the_same_in_every_command(option: str) -> None:
+    assert len(helps(option)) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "meaning"),
+    [
+        ("--top", "How many of each end of the ranking"),
+        ("--per-unit", "those of its highest activation."),
+        ("--seed", "Seed of "),
+        ("--layers", "0+1+3 or 4x4+8x8."),
+        ("--real", "Real images, a folder or zip"),
+    ],
+)
+def test_an_option_that_says_more_in_some_commands_begins_or_ends_alike(
+    option: str, meaning: str
+) -> None:
+    found = {text.partition(" [")[0] for text in helps(option)}
+    assert len(found) > 1 and all(
+        text.startswith(meaning) or text.endswith(meaning) for text in found
+    )
 
 
 def test_quiet_and_verbose(own_cache: object) -> None:

@@ -43,7 +43,7 @@ HEADER = ("layer", "rank", "by FID", "FID", "by DS", "DS")
 @click.option(
     "--real",
     type=PATH,
-    help="Measure FIDs against these images, a folder or zip. Without, show what was measured.",
+    help="Real images, a folder or zip, to measure FIDs against. Without, show what was measured.",
 )
 @preset("--layers", "all", "auto, all, 0+1+3 or 4x4+8x8.")
 @preset("--num", 200_000, "Generations to choose from.", type=click.IntRange(2))
