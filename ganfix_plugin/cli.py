@@ -26,7 +26,7 @@ CHECKOUT = click.Path(path_type=Path)
     help="The family of the script's generator, where it is not recognised; see 'ganfix list'.",
 )
 @click.option(
-    "--layer-names",
+    "--layers",
     metavar="NAME,…",
     help="Modules of the script's generator whose feature maps are corrected, instead of those "
     "that its adapter names; for example synthesis.b4.conv1,synthesis.b8.conv1.",
@@ -37,7 +37,7 @@ def run(
     device: str | None,
     module: bool,
     adapter: str | None,
-    layer_names: str | None,
+    layers: str | None,
     script: str,
     arguments: tuple[str, ...],
 ) -> None:
@@ -47,14 +47,14 @@ def run(
     ganfix run generate.py --network=ffhq.pkl --seeds=0-9 --outdir=out --correct steer
 
     Of codebases that ganfix does not know, it notices the generator when it is loaded. Where it
-    does not, --adapter and --layer-names name it.
+    does not, --adapter and --layers name it.
     """
     # Else our imports make Python look for garbage among all that torch has made.
     gc.freeze()
     from ganfix_plugin.hosts import launcher
     from ganfix_plugin.hosts.generic import Word
 
-    names = tuple(name.strip() for name in layer_names.split(",")) if layer_names else None
+    names = tuple(name.strip() for name in layers.split(",")) if layers else None
     sys.exit(launcher.run(script, arguments, device, module, Word(adapter, names)))
 
 

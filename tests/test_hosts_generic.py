@@ -107,7 +107,7 @@ def test_where_no_generator_runs_the_error_says_what_was_seen_and_what_to_pass(
     assert done.returncode == 1
     (error,) = (line for line in done.stderr.splitlines() if line.startswith("Error: "))
     assert "networks seen (Encoder)" in error and "modules of Encoder: first, second" in error
-    assert "ganfix run --layer-names a,b,c SCRIPT" in error and "--adapter NAME" in error
+    assert "ganfix run --layers a,b,c SCRIPT" in error and "--adapter NAME" in error
 
 
 def test_layers_that_the_user_names_are_taken(folder: Path) -> None:
@@ -115,12 +115,12 @@ def test_layers_that_the_user_names_are_taken(folder: Path) -> None:
         folder,
         f"G = Plain().eval()\n{CALL}",
         SPEC,
-        options=("--layer-names", "blocks.0.act,blocks.1.act"),
+        options=("--layers", "blocks.0.act,blocks.1.act"),
     )
     assert "0 (blocks.0.act, 12×8×16), 1 (blocks.1.act, 8×16×32)" in done.stderr
     assert "6 of 6 samples corrected" in done.stderr
 
 
 def test_layers_that_are_not_there_fail_the_run(folder: Path) -> None:
-    done = run(folder, f"G = Plain().eval()\n{CALL}", SPEC, options=("--layer-names", "blocks.7"))
+    done = run(folder, f"G = Plain().eval()\n{CALL}", SPEC, options=("--layers", "blocks.7"))
     assert done.returncode == 1 and "none has the modules named" in done.stderr

@@ -301,7 +301,7 @@ class Noticing:
             modules = f"modules of {type(largest).__name__}: {', '.join(modules_of(largest))}; "
         return (
             f"no generator was recognised among the networks seen ({names}): {reasons}; {modules}"
-            "name the generator's by ganfix run --layer-names a,b,c SCRIPT … (they must return "
+            "name the generator's by ganfix run --layers a,b,c SCRIPT … (they must return "
             "feature maps [N, C, H, W]), or its family by --adapter NAME, one of "
             f"{', '.join(registry.names(registry.ADAPTERS))}"
         )
