@@ -3,11 +3,13 @@ dataclasses that declare them. A Python-Markdown extension, named in zensical.to
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import Field, fields
 from typing import Any
 
-from click import Context
+from click import Command, Context, Group
 from markdown import Extension, Markdown
 from markdown.preprocessors import Preprocessor
 
@@ -38,7 +40,16 @@ class ReferencePages(Extension):
 def makeExtension(**_: Any) -> ReferencePages:  # the name that Markdown looks for
     # mkdocs-click lists what was added to the command already.
     main.list_commands(Context(main))
+    _fence_examples(main)
     return ReferencePages()
+
+
+def _fence_examples(command: Command) -> None:
+    """Blocks whose lines click leaves alone, examples all of them, as code."""
+    text = inspect.cleandoc(command.help or "")
+    command.help = re.sub(r"^\x08\n(.*?)(?=\n\n|\Z)", r"```sh\n\1\n```", text, flags=re.M | re.S)
+    for subcommand in command.commands.values() if isinstance(command, Group) else ():
+        _fence_examples(subcommand)
 
 
 def _lines() -> Iterator[str]:
