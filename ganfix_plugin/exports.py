@@ -32,6 +32,7 @@ from ganfix_plugin.hooks import standalone
 from ganfix_plugin.hooks.attachment import attached, baked, placed
 from ganfix_plugin.hooks.correction import Correction
 from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.profiling.probe import Probe
 from ganfix_plugin.profiling.profile import Profile, Settings
 
 _MARK = '{"ganfix-export-1": '
@@ -243,13 +244,30 @@ def _gate(correction: Correction, make: Make) -> Any:
         else:
             names, adapter = tuple(layer.name for layer in reader.layers), reader.adapter
             quiet = {**adapter.quiet, **adapter.unfused}
-            scoring = make(standalone.UnitScore, names=names, weight=weight, bias=bias, quiet=quiet)
+            kinds = _kinds(probe)
+            scoring = make(
+                standalone.UnitScore,
+                names=names,
+                weight=weight,
+                bias=bias,
+                quiet=quiet,
+                kinds=kinds,
+            )
     else:
         assert isinstance(scorer, LRScorer)
         caps = {layer.name: make(standalone.Cap, neurons=x) for layer, x in scorer.low_rate}
         scoring = make(standalone.LowRateCount, caps=caps)
     gate = correction.gate
     return make(standalone.Gated, scorer=scoring, threshold=gate.threshold, full=gate.full)
+
+
+def _kinds(probe: Probe) -> tuple[Tensor, ...]:
+    """As `standalone.UnitScore` takes them: the nearest centre is the largest of linear scores."""
+    if probe.kinds is None or probe.offsets is None or probe.spreads is None:
+        return ()
+    ways = 2 * probe.kinds / probe.deviation
+    biases = -ways @ probe.mean - probe.kinds.square().sum(dim=1)
+    return ways, biases, probe.offsets, probe.spreads
 
 
 _EDITS = (standalone.Cap, standalone.Scale, standalone.Truncate)

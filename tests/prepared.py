@@ -19,6 +19,7 @@ from ganfix_plugin.artifacts.prepare import fit_classifier
 from ganfix_plugin.cli import main
 from ganfix_plugin.features.classifier import Classifier
 from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.features.kinds import Kinds, extremes, thumbnails
 from ganfix_plugin.generators.generator import Generator, fingerprint
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Label, Labels
@@ -58,6 +59,15 @@ def judged(G: nn.Module, num: int = 80) -> Labels:
     kinds = [ARTIFACT if each else NORMAL for each in bright > bright.median()]
     items = tuple(Label(seed, kind, "test") for seed, kind in enumerate(kinds))
     return Labels(fingerprint(G), items)
+
+
+def judged_within_kinds(G: nn.Module, num: int) -> Labels:
+    """Labels of seeds 0, 1, …: the brighter half of each kind of content are artifacts."""
+    pictures = uncorrected(G, range(num))
+    kinds = Kinds.among(thumbnails(pictures)).of(thumbnails(pictures))
+    _, artifacts = extremes(pictures.mean(dim=(1, 2, 3)), kinds, 0.5, 0.5)
+    names = [ARTIFACT if seed in artifacts.tolist() else NORMAL for seed in range(num)]
+    return Labels(fingerprint(G), tuple(Label(*item, "test") for item in enumerate(names)))
 
 
 def prepare(G: nn.Module) -> tuple[Classifier, Profile, Path]:

@@ -19,7 +19,7 @@ import pytest
 import torch
 from edits import Dim
 from generators import hooks, images, latents
-from prepared import error, judged, run
+from prepared import error, judged, judged_within_kinds, run
 from torch import Tensor, nn
 
 import ganfix_plugin as ganfix
@@ -301,6 +301,21 @@ def test_what_a_probe_flags_is_corrected_as_by_attach(
         (a == b).flatten(1).all(dim=1).tolist() for a, b in ((alone, plain), (expected, plain))
     ]
     assert untouched[0] == untouched[1] and any(untouched[0]) and not all(untouched[0])
+
+
+def test_thresholds_by_kind_are_baked_in(
+    stylegan2: nn.Module, exported: Export, own_cache: Path
+) -> None:
+    keep(judged_within_kinds(stylegan2, 160))
+    z, spec = latents(stylegan2, 40), "seqabl:samples=300,gate=probe:60%"
+    with attach(stylegan2, spec) as attachment:
+        expected = images(stylegan2, z)
+        gate = attachment.corrections[0].gate
+        assert gate is not None and gate.scorer.probe.kinds is not None
+    alone = images(exported(stylegan2, spec), z)
+    torch.testing.assert_close(alone, expected, atol=1e-4, rtol=1e-4)
+    changed = (expected != images(stylegan2, z)).flatten(1).any(dim=1)
+    assert 0 < changed.sum() < 40
 
 
 def test_a_published_boundary_is_baked_in_with_style_mixing(

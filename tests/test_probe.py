@@ -27,9 +27,11 @@ from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.features.kinds import explained
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hooks.forward import called_with
+from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.partial import Partial
 from ganfix_plugin.profiling.probe import Probe, by_class, calibrated, cross_validated, fit_probe
 from ganfix_plugin.profiling.profile import Settings
+from ganfix_plugin.profiling.store import ensure
 from ganfix_plugin.profiling.unit_means import Reader, Readings, read_batches
 
 
@@ -167,7 +169,7 @@ def test_thresholds_are_quantiles_of_the_population() -> None:
 def test_the_area_is_of_samples_that_were_not_seen() -> None:
     chance = torch.Generator().manual_seed(0)
     noise = [torch.randn(40, 300, generator=chance) for _ in range(2)]
-    assert abs(cross_validated(*noise) - 0.5) < 0.15
+    assert abs(cross_validated(*noise, torch.cat(noise)) - 0.5) < 0.15
 
 
 def test_does_not_depend_on_the_default_dtype() -> None:
@@ -235,6 +237,33 @@ def test_labels_of_people_are_believed_and_a_warning_says_that_they_go_with_kind
     assert torch.equal(probe.weight, fit_probe(in_order.artifacts, in_order.normals, x).weight)
 
 
+def test_labels_within_kinds_have_thresholds_by_kind() -> None:
+    """A defect of each kind by itself, and a probe of few labels that reads the kind as well."""
+    chance = torch.Generator().manual_seed(0)
+
+    def drawn(n: int, shift: float = 0) -> tuple[Tensor, Tensor]:
+        kinds = torch.arange(n) % 2
+        x = torch.randn(n, 12, generator=chance) + shift * (torch.arange(12) > 3)
+        x[:, 0] += 6 * kinds
+        return x + 0.5 * x[:, :1], kinds
+
+    (artifacts, _), (normals, _), (x, kinds) = drawn(60, 0.7), drawn(60), drawn(1000)
+    plan = replace(PLAN, layers=(Layer(0, "main", (4, 4), 12),))
+    plain, by_kind = (
+        fit(plan, Sorted(artifacts, normals, "samples", shown), Readings(x, 0.0))
+        for shown in (None, (x, kinds))
+    )
+    assert "with thresholds by 2 kinds of content" in by_kind.text
+    assert explained(plain.score(x), kinds) > 0.1 > 0.01 > explained(by_kind.score(x), kinds)
+    above = by_kind.score(x) > by_kind.threshold(torch.tensor([0.8]))
+    for kind in range(2):
+        assert float(above[kinds == kind].float().mean()) == pytest.approx(0.2, abs=0.03)
+    unseen = [drawn(500, 0.7)[0], drawn(500)[0]]
+    assert auc(*map(by_kind.score, unseen)) > auc(*map(plain.score, unseen)) + 0.01
+    again = Probe.of(by_kind.tensors(), by_kind.note())
+    assert torch.equal(again.score(x), by_kind.score(x))
+
+
 def test_scores_are_made_comparable_within_classes() -> None:
     chance = torch.Generator().manual_seed(0)
     classes = torch.arange(600) % 3
@@ -263,6 +292,16 @@ def test_is_data_and_comes_back() -> None:
     assert all(torch.equal(again.tensors()[name], x) for name, x in probe.tensors().items())
     assert json.loads(probe.note())["made"] == "50 labels"
     assert probe.text.startswith("50 labels, cross-validated AUC 0.")
+
+
+def test_a_profile_keeps_nothing_of_an_earlier_probe_of_that_name(G: nn.Module) -> None:
+    groups = samples(50, 0, shift=2), samples(50, 1), samples(100, 2)
+    plain = fit_probe(*groups)
+    by_kind = fit_probe(*groups, shown=(groups[2], torch.arange(100) % 2))
+    profile, _ = ensure(Generator.of(G), Settings(100), ())
+    both = profile.with_probe("labels:0", by_kind).with_probe("labels:0", plain)
+    kept = both.probe("labels:0")
+    assert kept is not None and kept.kinds is None and kept.offsets is None
 
 
 def test_a_heat_map_shows_where_the_loudest_units_add_to_the_score(G: nn.Module) -> None:

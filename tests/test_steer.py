@@ -53,8 +53,8 @@ def fitted(G: nn.Module | Generator, spec: str) -> tuple[Any, Probe]:
 
 
 def unit_means(G: nn.Module, call: Callable[[], Any]) -> Tensor:
-    """Of the first three layers in a whole pass, with the graph that gradients need."""
-    layers = Generator.of(G).layers[:3]
+    """Of the early layers in a whole pass, with the graph that gradients need."""
+    layers = Generator.of(G).early
     with recorded(G, layers) as maps:
         call()
     return torch.cat([maps[layer.name].clamp(min=0).mean(dim=(2, 3)) for layer in layers], dim=1)

@@ -32,14 +32,14 @@ from ganfix_plugin.generators.latents import (
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.labels import ARTIFACT, NORMAL, Labels, Sample
 from ganfix_plugin.partial import Partial
-from ganfix_plugin.profiling.probe import Probe, by_class, calibrated, fit_probe
+from ganfix_plugin.profiling.probe import Probe, Shown, by_class, calibrated, fit_probe
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.unit_means import Reader, Readings, read_batches
 
 log = logging.getLogger("ganfix")
 
-_HOW = 2  # raised where probes are made otherwise, so that stored ones are fitted again
+_HOW = 3  # raised where probes are made otherwise, so that stored ones are fitted again
 POPULATION = 4000
 OF_A_CLASS = 100  # of them at least; where classes are too many for that, they share thresholds
 JUDGED = 800  # generations that the discriminator looks at
@@ -98,13 +98,13 @@ class Sorted:
 
     Attributes:
         made: of what, in words.
-        shown: unit means [k, D] of generations whose kinds of content [k] were looked at.
+        shown: generations whose kinds of content were looked at.
     """
 
     artifacts: Tensor
     normals: Tensor
     made: str
-    shown: tuple[Tensor, Tensor] | None = None
+    shown: Shown | None = None
 
 
 def fitted(
@@ -164,19 +164,21 @@ def fitted(
 
 def fit(plan: Plan, samples: Sorted, population: Readings) -> Probe:
     """The probe of some samples; and again apart from kinds of content, if it has learned these
-    from a score. What people labelled is believed, with a warning where it goes with kinds.
+    from a score. What people labelled is believed, with a warning where it goes with kinds, and
+    with thresholds by kind where these tell the labels better.
 
     Kinds may be the defect itself, as where broken images are a kind of their own. So the second
     probe must still tell at least half as much beyond chance.
     """
     made = f"fitted on {samples.made}"
 
-    def fit_on(apart: Tensor | None, made: str) -> Probe:
+    def fit_on(made: str, apart: Tensor | None = None, shown: Shown | None = None) -> Probe:
         return fit_probe(
             samples.artifacts,
             samples.normals,
             population.means,
             apart=apart,
+            shown=shown,
             scale=population.scale,
             root=population.root,
             source=plan.source,
@@ -184,26 +186,32 @@ def fit(plan: Plan, samples: Sorted, population: Readings) -> Probe:
             request=plan.request,
         )
 
-    probe = fit_on(None, made)
+    probe = fit_on(made)
     if samples.shown is None:
         return probe
     means, kinds = samples.shown
-    share = explained(probe.score(means), kinds)
-    if share <= MUCH[plan.source]:
-        return probe
+    number, share = len(kinds.unique()), explained(probe.score(means), kinds)
+    much, area = share > MUCH[plan.source], probe.auc or 0.0
     if plan.source == "labels":
-        warnings.warn(
-            f"kinds of content explain {share:.0%} of what a probe learns from these labels; "
-            "unless they are what is wrong, label the worst of each kind to do better",
-            GanfixWarning,
-            stacklevel=6,
-        )
+        if plan.layers and population.classes is None:  # classes have thresholds of their own
+            text = f"{made}, with thresholds by {number} kinds of content"
+            by_kind = fit_on(text, shown=samples.shown)
+            if (by_kind.auc or 0.0) >= area:
+                return by_kind
+        if much:
+            warnings.warn(
+                f"kinds of content explain {share:.0%} of what a probe learns from these labels; "
+                "unless they are what is wrong, label the worst of each kind to do better",
+                GanfixWarning,
+                stacklevel=6,
+            )
+        return probe
+    if not much:
         return probe
     centres = [means[kinds == kind].mean(dim=0) for kind in kinds.unique()]
-    text = f"{made}, apart from {len(centres)} kinds of content, which explained {share:.0%} of it"
-    apart = fit_on(torch.stack(centres[1:]) - centres[0], text)
-    assert apart.auc is not None and probe.auc is not None
-    return apart if apart.auc - 0.5 >= (probe.auc - 0.5) / 2 else probe
+    text = f"{made}, apart from {number} kinds of content, which explained {share:.0%} of it"
+    apart = fit_on(text, torch.stack(centres[1:]) - centres[0])
+    return apart if (apart.auc or 0.0) - 0.5 >= (area - 0.5) / 2 else probe
 
 
 def _judged(generator: Generator, plan: Plan, means: Any) -> Sorted:
@@ -221,9 +229,7 @@ def _judged(generator: Generator, plan: Plan, means: Any) -> Sorted:
     return Sorted(units[artifacts], units[normals], made, (units, kinds))
 
 
-def _shown(
-    generator: Generator, plan: Plan, latents: Latents, population: Readings
-) -> tuple[Tensor, Tensor]:
+def _shown(generator: Generator, plan: Plan, latents: Latents, population: Readings) -> Shown:
     """Unit means of the first generations of a population, and their kinds of content."""
     number = min(SHOWN, plan.number)
     log.info("rendering %d generations, to see whether labels go with what images show", number)

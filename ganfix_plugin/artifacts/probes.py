@@ -51,7 +51,7 @@ class ProbeChoice:
     Attributes:
         source: one of `SOURCES`, or "auto" for the first that there is.
         labels: a label file; None takes the labels that the store has of the generator.
-        layers: whose units; "auto" is the first three. None reads the latent itself.
+        layers: whose units; "auto" is `Generator.early`. None reads the latent itself.
         direction: a file with a direction in the latent space, instead of fitting one.
     """
 
@@ -148,7 +148,7 @@ def learned_from(generator: Generator, probe: Probe) -> frozenset[Sample]:
 def _layers(generator: Generator, choice: ProbeChoice) -> tuple[Layer, ...]:
     if choice.layers is None:
         return ()
-    return generator.select(choice.layers) if choice.layers.items else generator.layers[:3]
+    return generator.select(choice.layers) if choice.layers.items else generator.early
 
 
 def _planned(

@@ -37,7 +37,8 @@ class SteerOptions(MovingOptions):
     layers: LayerChoice = option(
         LayerChoice(),
         LayerChoice.parse,
-        "whose units are read: auto (the first three), numbers as 0+1+2, or resolutions as 4x4+8x8",
+        "whose units are read: auto (the first three, or four, up to 8x8 in most), numbers as "
+        "0+1+2, or resolutions as 4x4+8x8",
     )
     steps: int = option(3, whole(1), "at most so many steps for a sample")
     cap: Portion = option(

@@ -118,6 +118,13 @@ class Generator:
         return self.adapter.auto(self.layers)
 
     @cached_property
+    def early(self) -> tuple[Layer, ...]:
+        """Those that a probe reads: the first three, and the fourth where it is of the third's
+        resolution, as PGGAN's second layer at 8x8 is, which says more than both at 4x4."""
+        sizes = [layer.resolution for layer in self.layers[2:4]]
+        return self.layers[: 4 if sizes[1:] == sizes[:1] else 3]
+
+    @cached_property
     def classes(self) -> int:
         """How many classes it is conditioned on; 0 if none."""
         return 0 if self.replay else self.adapter.num_classes(self.G)

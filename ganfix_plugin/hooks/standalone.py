@@ -580,12 +580,16 @@ class UnitScore(Shared):
     Args:
         names: of the layers, in the order of the weights [units of all layers].
         quiet: arguments of a call with constant noise and kernels that are not fused.
+        kinds: of content, within which scores are standardised: what tells each from the means [K,
+            units] and [K], and location and spread of its scores [K]; none to leave them as they
+            are.
     """
 
     names: tuple[str, ...]
     weight: Tensor
     bias: float
     quiet: dict[str, Any]
+    kinds: tuple[Tensor, ...] = ()
 
     def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> Tensor:
         means: dict[str, Tensor] = {}
@@ -596,4 +600,9 @@ class UnitScore(Shared):
         with torch.no_grad():
             shown(module, self.names, add, lambda view: view(*args, **{**kwargs, **self.quiet}))
         means_of_all = torch.cat([means[name] for name in self.names], dim=1)
-        return means_of_all @ self.weight.to(means_of_all) + self.bias
+        score = means_of_all @ self.weight.to(means_of_all) + self.bias
+        if not self.kinds:
+            return score
+        ways, biases, offsets, spreads = (x.to(means_of_all) for x in self.kinds)
+        nearest = (means_of_all @ ways.T + biases).argmax(dim=1)
+        return (score - offsets[nearest]) / spreads[nearest]

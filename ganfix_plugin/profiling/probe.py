@@ -23,10 +23,12 @@ from ganfix_plugin.hooks.crossing import quantile
 QUANTILES = 1001
 FOLDS = 5
 REGULARISATION = 0.01  # C of a support vector machine's or scikit-learn's logistic regression
+Shown = tuple[Tensor, Tensor]
+"""Unit means [k, D] of generations, and the kinds of content [k] that they show."""
 _TENSORS = ("weight", "mean", "deviation", "quantiles")
-_OF_CLASSES = ("centres", "offsets", "spreads")
+_OF_CLASSES = ("centres", "kinds", "offsets", "spreads")
 _OPTIONAL = ("root", *_OF_CLASSES)
-_MATRICES = ("root", "centres")
+_MATRICES = ("root", "centres", "kinds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +48,10 @@ class Probe:
         root: [d, d], the square root of the covariance of the population's ws, by whose help they
             are moved; None where there are none.
         centres: [K, e], where thresholds go by class: the mean of what tells each class.
-        offsets, spreads: [K], mean and standard deviation of each class's scores, by which scores
-            are made comparable.
+        kinds: [K, D], where they go by kind of content: the means of standardised unit means, of
+            which the nearest tells the kind.
+        offsets, spreads: [K], mean and standard deviation of the scores of each class or kind, by
+            which scores are made comparable.
     """
 
     weight: Tensor
@@ -62,6 +66,7 @@ class Probe:
     request: str
     root: Tensor | None = None
     centres: Tensor | None = None
+    kinds: Tensor | None = None
     offsets: Tensor | None = None
     spreads: Tensor | None = None
 
@@ -70,9 +75,13 @@ class Probe:
         [N], higher is more artifact-like."""
         units, classes = features[:, : len(self.weight)], features[:, len(self.weight) :]
         mean, deviation = self.mean.to(features), self.deviation.to(features)
-        score: Tensor = ((units - mean) / deviation) @ self.weight.to(features)
+        x = (units - mean) / deviation
+        score: Tensor = x @ self.weight.to(features)
         if self.offsets is None or self.spreads is None:
             return score
+        if self.kinds is not None:
+            nearest = torch.cdist(x.detach(), self.kinds.to(x)).argmin(dim=1)
+            classes = one_hot(nearest, len(self.kinds)).to(x)
         return (score - classes @ self.offsets.to(score)) / (classes @ self.spreads.to(score))
 
     def threshold(self, shares: Tensor) -> Tensor:
@@ -118,6 +127,8 @@ class Probe:
         for names in (_TENSORS[:3], [name for name in _OF_CLASSES if name in named]):
             if len({len(named[name]) for name in names}) > 1:
                 raise ValueError(f"{', '.join(names)} of a probe do not fit")
+        if "kinds" in named and named["kinds"].shape[1] != len(named["weight"]):
+            raise ValueError(f"kinds of a probe are {list(named['kinds'].shape)}")
         return cls(**named, **about)
 
 
@@ -127,6 +138,7 @@ def fit_probe(
     population: Tensor,
     *,
     apart: Tensor | None = None,
+    shown: Shown | None = None,
     scale: float = 0.0,
     root: Tensor | None = None,
     source: str = "labels",
@@ -142,6 +154,8 @@ def fit_probe(
         apart: directions [m, D] of unit means that the probe is not to read, such as those from one
             kind of content to another. The weight is orthogonal to them, as InterFaceGAN's
             conditional directions are to one another (Shen et al., CVPR 2020).
+        shown: what thresholds go by kind of content by, as `by_kind` takes it; None for one
+            threshold of all.
 
     Raises:
         GanfixError: on fewer of a kind than there are folds of the cross-validation.
@@ -151,18 +165,30 @@ def fit_probe(
             f"probe: found {len(artifacts)} artifacts and {len(normals)} normals, expected at "
             f"least {FOLDS} of each; label more"
         )
-    mean, deviation, weight, _ = _fitted(artifacts, normals, apart)
-    area = cross_validated(artifacts, normals, apart)
-    probe = calibrated(weight, (population - mean) / deviation, scale, made, request)
+    area = cross_validated(artifacts, normals, population, apart, shown)
     return replace(
-        probe,
+        _calibrated_fit(artifacts, normals, population, apart, shown),
+        scale=scale,
         source=source,
-        mean=mean,
-        deviation=deviation,
+        made=made,
+        request=request,
         root=root,
         auc=area,
         interval=auc_interval(area, len(artifacts), len(normals)),
     )
+
+
+def _calibrated_fit(
+    artifacts: Tensor,
+    normals: Tensor,
+    population: Tensor,
+    apart: Tensor | None,
+    shown: Shown | None,
+) -> Probe:
+    mean, deviation, weight, _ = _fitted(artifacts, normals, apart)
+    probe = calibrated(weight, (population - mean) / deviation)
+    probe = replace(probe, mean=mean, deviation=deviation)
+    return by_kind(probe, population, shown) if shown else probe
 
 
 def artifact_probability(artifacts: Tensor, normals: Tensor, features: Tensor) -> Tensor:
@@ -195,13 +221,34 @@ def by_class(probe: Probe, means: Tensor, conditions: Tensor, classes: Tensor) -
     centres = torch.stack([conditions[classes == number].mean(dim=0) for number in present])
     # As they will be told where nobody says which class a call is of.
     nearest = torch.cdist(conditions, centres).argmin(dim=1)
-    scores = probe.score(means)
-    offsets, spreads = torch.zeros(len(present)), torch.ones(len(present))
-    for number in nearest.unique():
-        offsets[number], spreads[number] = _location(scores[nearest == number])
-    probe = replace(probe, centres=centres, offsets=offsets, spreads=spreads)
+    probe = replace(_standardised(probe, means, nearest, len(present)), centres=centres)
     scores = probe.score(torch.cat([means, one_hot(nearest, len(present)).to(means)], dim=1))
     return replace(probe, quantiles=_quantiles(scores))
+
+
+def by_kind(probe: Probe, means: Tensor, shown: Shown) -> Probe:
+    """The same probe with thresholds by kind of content, as `by_class`: boots are compared with
+    boots.
+
+    Args:
+        means: unit means [N, D] of a population.
+        shown: unit means [k, D] of generations whose kinds int64 [k] are known.
+    """
+    units, kinds = shown
+    x = (units - probe.mean) / probe.deviation
+    centres = torch.stack([x[kinds == kind].mean(dim=0) for kind in kinds.unique()])
+    nearest = torch.cdist((means - probe.mean) / probe.deviation, centres).argmin(dim=1)
+    probe = replace(_standardised(probe, means, nearest, len(centres)), kinds=centres)
+    return replace(probe, quantiles=_quantiles(probe.score(means)))
+
+
+def _standardised(probe: Probe, means: Tensor, groups: Tensor, count: int) -> Probe:
+    """A probe that knows location and spread of its scores in each of so many groups [N]."""
+    scores = probe.score(means)
+    offsets, spreads = scores.new_zeros(count), scores.new_ones(count)
+    for number in groups.unique():
+        offsets[number], spreads[number] = _location(scores[groups == number])
+    return replace(probe, offsets=offsets, spreads=spreads)
 
 
 def _location(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,17 +257,23 @@ def _location(scores: Tensor) -> tuple[Tensor, Tensor]:
     return scores.mean(), torch.where(deviation > 0, deviation, 1)
 
 
-def cross_validated(artifacts: Tensor, normals: Tensor, apart: Tensor | None = None) -> float:
+def cross_validated(
+    artifacts: Tensor,
+    normals: Tensor,
+    population: Tensor,
+    apart: Tensor | None = None,
+    shown: Shown | None = None,
+) -> float:
     """The mean AUC of probes on the fold of samples that each did not see."""
     areas = []
     chance = torch.Generator().manual_seed(0)
-    kinds = (artifacts, normals)
-    folds = [torch.randperm(len(kind), generator=chance) % FOLDS for kind in kinds]
+    sides = (artifacts, normals)
+    folds = [torch.randperm(len(side), generator=chance) % FOLDS for side in sides]
     for fold in range(FOLDS):
-        seen = [kind[place != fold] for kind, place in zip(kinds, folds)]
-        mean, deviation, weight, _ = _fitted(seen[0], seen[1], apart)
-        held_out = [kind[place == fold] for kind, place in zip(kinds, folds)]
-        areas.append(auc(*(((kind - mean) / deviation) @ weight for kind in held_out)))
+        seen = [side[place != fold] for side, place in zip(sides, folds)]
+        probe = _calibrated_fit(seen[0], seen[1], population, apart, shown)
+        held_out = [side[place == fold] for side, place in zip(sides, folds)]
+        areas.append(auc(*map(probe.score, held_out)))
     return sum(areas) / FOLDS
 
 

@@ -196,7 +196,9 @@ class Profile:
         """The same with a probe, in the place of an earlier one of that name."""
         tensors = {f"{name}/{key}": tensor for key, tensor in probe.tensors().items()}
         made = {**self.made, f"{_PROBE}{name}": probe.note()}
-        return replace(self, probes={**self.probes, **tensors}, made=made)
+        # Not every probe has as many tensors.
+        others = {k: x for k, x in self.probes.items() if not k.startswith(f"{name}/")}
+        return replace(self, probes={**others, **tensors}, made=made)
 
     def with_only_probes(self, requests: Collection[str]) -> Profile:
         """The same with no other probes than those of some requests."""

@@ -201,7 +201,7 @@ def _learner(
     generator: Generator, answers: Answers, renderer: Renderer[Picture], queue: Queue
 ) -> Learner:
     """What learns from the answers, and from the labels that the store has."""
-    reader = Reader.of(generator, generator.layers[:3])
+    reader = Reader.of(generator, generator.early)
     path = stored_path(generator.fingerprint)
     stored = [read(path)] if path.exists() else []
 
