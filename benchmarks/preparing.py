@@ -33,13 +33,11 @@ from ganfix_plugin.profiling.profile import Settings
 LIMIT = 1.5
 LATENTS, SEEDS, LABELS = 80, 100, 20  # to measure on, to be ranked, and of each kind
 FEW = 4  # labelled images whose renderings are timed
-RESOLUTIONS = (256, 1024)
 
 
 def measure(setup: Setup) -> Results:
-    """Of random StyleGAN2 networks, in the layers that `seqc` corrects by default."""
-    for resolution in (32,) if setup.quick else RESOLUTIONS:
-        yield _compared(resolution, setup)
+    """Of a random StyleGAN2, in the layers that `seqc` corrects by default."""
+    yield _compared(setup.size(min(setup.resolutions), 32), setup)
 
 
 def _compared(resolution: int, setup: Setup) -> Row:

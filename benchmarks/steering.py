@@ -59,7 +59,8 @@ def _compared(resolution: int, setup: Setup) -> Iterator[Row]:
         "plain, others": lambda: [render(G, each) for each in others[:num]],
         "others": lambda: [render(steered, each) for each in others[:num]],
     }
-    turns = side_by_side(works, setup.repeats, warm=int(resolution < 512))
+    small = resolution < 512
+    turns = side_by_side(works, setup.repeats if small else 2, warm=int(small))
     time = turns.median("plain") / num
     for name, plain, what in (
         ("flagged", "plain", "a flagged sample"),
