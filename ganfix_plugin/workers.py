@@ -220,6 +220,25 @@ class Rows:
         return self._room[: self._used]
 
 
+def shared_rows(
+    folder: Path, samples: Sequence[T], size: int, rows: Callable[[list[T]], Tensor]
+) -> Tensor:
+    """The rows [n, …] of samples, in their order; ranks that are started together (torchrun) make
+    those of whole batches of a ``size``, in turn.
+
+    Args:
+        folder: see `shared`.
+        rows: from the samples of a part to their rows.
+    """
+
+    def of_part(part: int, parts: int) -> Tensors:
+        starts = range(part * size, len(samples), parts * size)
+        own = [sample for start in starts for sample in samples[start : start + size]]
+        return {"rows": rows(own)}
+
+    return in_turn([part["rows"] for part in shared(folder, of_part)], size)
+
+
 def in_turn(parts: Sequence[Tensor], size: int) -> Tensor:
     """Rows [n, …] of which part i of n holds batches i, i + n, … of a ``size``, in their order."""
     turns = zip_longest(*(part.split(size) for part in parts))

@@ -43,13 +43,24 @@ def ranked(monkeypatch: pytest.MonkeyPatch, rank: int, world: int) -> None:
     monkeypatch.setenv("WORLD_SIZE", str(world))
 
 
-def profiled(folder: Path, *before: str, more: tuple[str, ...] = ()) -> Done:
-    """`ganfix profile` of a small generator, into a store of this name."""
-    tests = str(Path(__file__).parent)
+def ganfix_does(words: list[str], folder: Path, *before: str) -> Done:
+    """A command about a small generator, with a store of this name."""
+    tests = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     env = {**os.environ, "PYTHONPATH": tests, "OMP_NUM_THREADS": "1", "GANFIX_CACHE": str(folder)}
-    line = ["-m", "ganfix_plugin", "profile", "--network=generators:dcgan", "--device=cpu"]
-    line += ["--samples=330", "--batch=20", *more]
+    # Without the --, torchrun takes --num for the beginning of an option of its own.
+    line = [
+        "-m",
+        *(["--"] if before[1:] else []),
+        "ganfix_plugin",
+        *words,
+        "--network=generators:dcgan",
+        "--device=cpu",
+    ]
     return subprocess.run([*before, *line], env=env, capture_output=True, text=True)
+
+
+def profiled(folder: Path, *before: str, more: tuple[str, ...] = ()) -> Done:
+    return ganfix_does(["profile", "--samples=330", "--batch=20", *more], folder, *before)
 
 
 def test_two_processes_measure_what_one_does_bit_for_bit(tmp_path: Path) -> None:
@@ -62,6 +73,23 @@ def test_two_processes_measure_what_one_does_bit_for_bit(tmp_path: Path) -> None
     assert two.stdout == one.stdout
     assert two.stderr.count("profile saved") <= 1
     assert not list((tmp_path / "two").rglob("*.parts"))
+
+
+def kept(folder: Path) -> dict[Path, bytes]:
+    """What a store holds, without locks."""
+    files = (path for path in folder.rglob("*") if path.suffix in (".safetensors", ".csv"))
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
+def test_two_processes_prepare_what_one_does_bit_for_bit(tmp_path: Path) -> None:
+    words = ["prepare", "--num=150", "--top=70", "--samples=100", "--extractor=prepared:look"]
+    one = ganfix_does(words, tmp_path / "one", sys.executable)
+    two = ganfix_does(words, tmp_path / "two", *TORCHRUN)
+    assert (one.returncode, two.returncode) == (0, 0), one.stderr + two.stderr
+    first, second = (kept(tmp_path / name) for name in ("one", "two"))
+    assert first == second and len(first) == 3  # the profile, the classifier, its labels
+    assert two.stdout == one.stdout
+    assert not [*(tmp_path / "two").rglob("*.parts"), *(tmp_path / "two").rglob("*.measuring")]
 
 
 def test_what_is_wrong_in_every_rank_is_said_once(tmp_path: Path) -> None:

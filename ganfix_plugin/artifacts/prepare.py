@@ -9,29 +9,38 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from ganfix_plugin import labels as label_files
 from ganfix_plugin.artifacts.defective_scores import has_scores, scored_units
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.classifier import AUTOMATIC, FEWEST, Classifier, fit
-from ganfix_plugin.features.extractors import load_extractor
+from ganfix_plugin.features.extractors import Extractor, load_extractor
 from ganfix_plugin.features.manifold import Manifold
 from ganfix_plugin.features.render import real_features, seed_features
 from ganfix_plugin.generators.generator import Generator
-from ganfix_plugin.generators.latents import measuring_batch, seed_batches
+from ganfix_plugin.generators.latents import (
+    Batch,
+    measuring_batch,
+    rendering_batch,
+    seed_batches,
+)
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import random_state_kept
-from ganfix_plugin.labels import ARTIFACT, KINDS, LR_COUNT, NORMAL, REALISM, Label, Labels
+from ganfix_plugin.labels import ARTIFACT, KINDS, LR_COUNT, NORMAL, REALISM, Label, Labels, Sample
 from ganfix_plugin.partial import Partial, rows
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import classifier_path, ensure, on_device
-from ganfix_plugin.workers import progress
+from ganfix_plugin.workers import meeting_folder, progress, shared_rows
+
+T = TypeVar("T")
 
 log = logging.getLogger("ganfix")
 REAL = "real"
@@ -201,22 +210,31 @@ def auto_labels(
         layers = generator.choose("auto")
         profile, _ = ensure(generator, Settings(samples), layers)
         size, low_rate = measuring_batch(generator, layers), profile.low_rates(layers)
-        batches = progress(seed_batches(generator, range(num), size), -(-num // size), "labelling")
-        kept = _partial(generator, "LR counts", num, profile.text, profile.extents)
-        with random_state_kept(generator.G, seed=0):
-            scores = rows(batches, lambda batch: lr_counts(generator, low_rate, [batch]), kept)
+
+        def counts(batch: Batch) -> Tensor:
+            with random_state_kept(generator.G, seed=0):
+                return lr_counts(generator, low_rate, [batch])
+
+        def counted(own: list[int], partial: Partial) -> Tensor:
+            batches = progress(
+                seed_batches(generator, own, size), -(-len(own) // size), "labelling"
+            )
+            return rows(batches, counts, partial)
+
+        what = ("LR counts", profile.text, profile.extents)
+        scores, kept = _shared(generator, what, range(num), size, counted)
         rater = LR_COUNT
     else:
         looking = load_extractor(extractor, generator.discriminator)
-        kept = _partial(generator, "features", num, looking.name)
-        generated = seed_features(generator, looking, range(num), partial=kept)
+        generated, kept = _features(generator, looking, range(num))
         manifold = Manifold.of(real_features(generator, real, looking, most=MOST_REAL))
         scores = -manifold.realism(generated)
         rater = REALISM
     order = scores.argsort(descending=True, stable=True).tolist()
     kinds = ((ARTIFACT, order[:top]), (NORMAL, order[-top:]))
     items = [Label(seed, kind, rater) for kind, seeds in kinds for seed in seeds]
-    kept.remove()
+    for partial in kept:
+        partial.remove()
     return Labels(generator.fingerprint, tuple(sorted(items, key=lambda item: item.sample)))
 
 
@@ -239,19 +257,48 @@ def fit_classifier(
     for kind in KINDS:
         if not labels.samples(kind):
             raise GanfixError(f"labels: found none labelled {kind}, expected at least {FEWEST}")
-    kinds = [labels.samples(kind) for kind in KINDS]
-    partials = [_partial(generator, "features", samples, looking.name) for samples in kinds]
-    features = [
-        seed_features(generator, looking, samples, partial=partial)
-        for samples, partial in zip(kinds, partials)
-    ]
+    features, kept = [], list[Partial]()
+    for kind in KINDS:
+        of_kind, partials = _features(generator, looking, labels.samples(kind))
+        features.append(of_kind)
+        kept += partials
     if real is not None:
         features.append(real_features(generator, real, looking, most=MOST_REAL))
     classes = (*KINDS, REAL)[: len(features)]
     head = fit(features, classes, looking.name, generator.fingerprint, seed=seed)
-    for partial in partials:
+    for partial in kept:
         partial.remove()
     return head
+
+
+def _features(
+    generator: Generator, looking: Extractor, samples: Sequence[Sample]
+) -> tuple[Tensor, list[Partial]]:
+    """The features [n, D] of generations, as `_shared` makes them."""
+
+    def features(own: list[Sample], partial: Partial) -> Tensor:
+        return seed_features(generator, looking, own, partial=partial)
+
+    size = rendering_batch(generator)
+    return _shared(generator, ("features", looking.name), samples, size, features)
+
+
+def _shared(
+    generator: Generator,
+    what: tuple[object, ...],
+    samples: Sequence[T],
+    size: int,
+    rows: Callable[[list[T], Partial], Tensor],
+) -> tuple[Tensor, list[Partial]]:
+    """`shared_rows`, and the files to remove when what is made of the rows is kept."""
+    partials: list[Partial] = []
+
+    def made(own: list[T]) -> Tensor:
+        partials.append(_partial(generator, *what, own))
+        return rows(own, partials[-1])
+
+    folder = meeting_folder(classifier_path(generator.fingerprint), *what, samples, size)
+    return shared_rows(folder, samples, size, made), partials
 
 
 def _partial(generator: Generator, *depends_on: object) -> Partial:

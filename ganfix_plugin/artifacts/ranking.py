@@ -19,7 +19,7 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.labels import KINDS, Labels, Sample
-from ganfix_plugin.workers import Rows, Tensors, in_turn, meeting_folder, progress, shared
+from ganfix_plugin.workers import Rows, meeting_folder, progress, shared_rows
 
 _COLUMNS = ("score", "percentile")
 _AT_ONCE = 10_000  # rows of the table, since as Python's numbers they take ten times the memory
@@ -86,16 +86,14 @@ def score_seeds(
     that are started together (torchrun) score a part each, with the result of one process."""
     size = score.batch
 
-    def scored(part: int, parts: int) -> Tensors:
-        starts = range(part * size, len(samples), parts * size)
-        own = [sample for start in starts for sample in samples[start : start + size]]
-        batches = progress(seed_batches(generator, own, size, class_index), len(starts), "scoring")
-        return {"scores": score_batches(generator, score, batches)}
+    def scored(own: Sequence[Sample]) -> Tensor:
+        batches = seed_batches(generator, own, size, class_index)
+        return score_batches(generator, score, progress(batches, -(-len(own) // size), "scoring"))
 
     place = cache_folder() / "rankings" / generator.fingerprint[:16]
     seeds = hashlib.sha256(repr(samples).encode()).hexdigest()
     folder = meeting_folder(place, score.name, score.how, size, class_index, seeds)
-    return in_turn([part["scores"] for part in shared(folder, scored)], size)
+    return shared_rows(folder, samples, size, scored)
 
 
 def score_batches(generator: Generator, score: Score, batches: Iterable[Batch]) -> Tensor:
