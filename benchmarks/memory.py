@@ -8,9 +8,11 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from core import Results, Row, Setup, python
 from networks import stylegan2
+from PIL import Image
 from torch import Tensor, nn
 
 from ganfix_plugin.generators.generator import Generator
@@ -20,7 +22,9 @@ CHILD = "import sys, memory; print(memory.peak(sys.argv[1:]))"
 LATENTS = (2_000, 20_000)
 GROWTH = 1.1  # by ten times the latents; two equal runs differ by a few percent
 LABELLED = 20
+SIDE = 16  # pixels
 LABELS = "labels.csv"
+REAL = "real"
 TO_CLASSIFIER = {"--labels": LABELS, "--extractor": "memory:look"}
 COMMANDS = {  # in an order in which each finds what it needs
     "profile": {"--layers": "all", "--samples": "N"},
@@ -28,6 +32,13 @@ COMMANDS = {  # in an order in which each finds what it needs
     "fit": TO_CLASSIFIER,
     "score": {"--labels": LABELS, "--extractor": "memory:look", "--samples": "N"},
     "prepare": {"--num": "N", "--samples": "N", "--top": "20", "--extractor": "memory:look"},
+    "evaluate": {
+        "--num": "N",
+        "--real": REAL,
+        "--extractor": "memory:look",
+        "--correct": "seqabl:samples=500",
+        "--resamples": "5",
+    },
 }
 
 
@@ -53,7 +64,7 @@ def peak_of(commands: list[str], latents: int) -> int:
     """MB at the peak of the last of some commands, in an empty store."""
     with tempfile.TemporaryDirectory() as folder:
         place = {"PYTHONPATH": str(Path(__file__).parent), "GANFIX_CACHE": folder}
-        python("-c", f"import memory; memory.label({folder!r})", **place)
+        python("-c", f"import memory; memory.provide({folder!r})", **place)
         for command in commands:
             options = {
                 name: value.replace("N", str(latents)) for name, value in COMMANDS[command].items()
@@ -61,7 +72,7 @@ def peak_of(commands: list[str], latents: int) -> int:
             files = {
                 name: str(Path(folder) / value)
                 for name, value in options.items()
-                if name in ("--labels", "--out")
+                if name in ("--labels", "--out", "--real")
             }
             words = [f"{name}={value}" for name, value in (options | files).items()]
             printed = python(
@@ -71,9 +82,9 @@ def peak_of(commands: list[str], latents: int) -> int:
 
 
 def small() -> nn.Module:
-    """The generator: StyleGAN2 of 16 pixels, 16 units in each layer."""
+    """The generator: StyleGAN2, 16 units in each layer."""
     torch.manual_seed(0)
-    return stylegan2(16, width=256)
+    return stylegan2(SIDE, width=256)
 
 
 def look(images: Tensor) -> Tensor:
@@ -81,8 +92,12 @@ def look(images: Tensor) -> Tensor:
     return nn.functional.adaptive_avg_pool2d(images, 4)
 
 
-def label(folder: str) -> None:
-    """Write labels for some seeds, every other one an artifact."""
+def provide(folder: str) -> None:
+    """Write labels for some seeds, every other one an artifact, and real images."""
+    (real := Path(folder) / REAL).mkdir()
+    for number in range(2 * LABELLED):
+        noise = np.random.RandomState(number).randint(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(real / f"{number:02}.png")
     kinds = (ARTIFACT, NORMAL)
     labels = tuple(Label(seed, kinds[seed % 2], "nobody") for seed in range(2 * LABELLED))
     write(Labels(Generator.of(small()).fingerprint, labels), Path(folder) / LABELS)

@@ -42,12 +42,12 @@ def test_requests_of_many_clients_are_answered_and_no_answer_is_lost(tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["profile", "ranks", "evaluate in ranks"])
+@pytest.mark.parametrize("name", ["profile", "ranks", "evaluate in ranks", "images", "metrics"])
 def test_what_was_killed_and_taken_up_leaves_what_others_leave(
-    name: str, tmp_path: Path, own_cache: Path
+    name: str, tmp_path: Path, own_cache: Path, network_pickle: Path
 ) -> None:
     (work,) = (work for work in fuzz_kills.WORKS if work.name == name)
-    ground = fuzz_kills.Ground(tmp_path)
+    ground = fuzz_kills.Ground(tmp_path, network_pickle)
     assert not fuzz_kills.kill(ground, work, 4 * TIMES, random.Random(SEED)).found
 
 

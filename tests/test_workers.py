@@ -100,6 +100,20 @@ def test_what_is_wrong_in_every_rank_is_said_once(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+def test_ranks_that_find_no_room_say_so_and_leave_nothing_half_written(tmp_path: Path) -> None:
+    def limited(rank: int) -> Done:
+        room = ["bash", "-c", 'ulimit -f 1; exec "$0" "$@"', sys.executable]
+        return profiled(tmp_path, "env", f"RANK={rank}", "WORLD_SIZE=2", *room)
+
+    with ThreadPoolExecutor(2) as pool:
+        ranks = [*pool.map(limited, range(2))]
+    errors = [line for done in ranks for line in done.stderr.splitlines() if "Error" in line]
+    assert [done.returncode for done in ranks] == [1, 1]
+    assert 1 <= len(errors) <= 2
+    assert all("cannot be written: File too large" in line for line in errors)
+    assert not [*tmp_path.rglob("*.safetensors"), *tmp_path.rglob(".writing-*")]
+
+
 def test_a_rank_alone_does_the_parts_of_those_that_never_come(
     caches: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
