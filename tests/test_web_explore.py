@@ -303,6 +303,20 @@ def test_ws_go_straight_from_image_to_image(stylegan2: nn.Module) -> None:
     assert np.array_equal(frame, of(images[0].expand(3, -1, -1)))
 
 
+def test_what_a_correction_reads_is_read_once_for_all_its_strengths(stylegan2: nn.Module) -> None:
+    studio = Studio(Generator.of(stylegan2))
+    whole, weak = (
+        studio.correction(parse_spec(f"seqabl:samples=50,lowest=30%,strength={strength}"))
+        for strength in ("100%", "30%")
+    )
+    assert weak.edits is whole.edits and (whole.strength, weak.strength) == (1, 0.3)
+    with torch.no_grad(), ganfix.attach(stylegan2, weak.text) as attachment:
+        images = stylegan2(latents_of([3], (stylegan2.z_dim,)), None, noise_mode="const")
+    assert attachment.corrections[0].text == weak.text
+    frame = Shot((3,), specs=(parse_spec(weak.text),))
+    assert np.array_equal(pixels(studio.draw(frame)), of(images[0].expand(3, -1, -1)))
+
+
 def test_a_page_gets_the_numbers_of_a_correction_and_nothing_else() -> None:
     controls = {control["key"]: control for control in sliders(parse_spec("steer:gate=probe:80%"))}
     assert controls["strength"]["kind"] == "share" and controls["strength"]["value"] == "100%"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -86,8 +86,13 @@ class Studio:
             return content, any(count.corrected for count in attachment.counts)
 
     def _correction(self, spec: BoundSpec) -> Correction:
-        """A spec's correction; what it reads is measured at its first use."""
-        return correction_of(self.generator, spec)
+        """A spec's correction; what it reads is measured at its first use, and is the same at any
+        strength."""
+        whole = spec.replaced({"strength": "100%"})
+        if whole == spec:
+            return correction_of(self.generator, spec)
+        strength = float(spec.options.strength)
+        return replace(self.correction(whole), text=str(spec), strength=strength)
 
     def _corrected(self, specs: Sequence[BoundSpec]) -> Attachment:
         return Attachment(self.generator.G, [*map(self.correction, specs)])
