@@ -48,7 +48,7 @@ def test_what_was_killed_and_taken_up_leaves_what_others_leave(
 ) -> None:
     (work,) = (work for work in fuzz_kills.WORKS if work.name == name)
     ground = fuzz_kills.Ground(tmp_path, network_pickle)
-    assert not fuzz_kills.kill(ground, work, 4 * TIMES, random.Random(SEED)).found
+    assert not fuzz_kills.kill(ground, work, 2 * TIMES, random.Random(SEED)).found
 
 
 @pytest.mark.slow

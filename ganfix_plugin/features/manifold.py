@@ -16,7 +16,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.features.frechet import finite
 
 K = 3
-_DISTANCES = 4 << 20  # as many are computed at a time
+_DISTANCES = 2 << 20  # as many are computed at a time
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Manifold:
 
     def contains(self, features: Tensor) -> Tensor:
         """Whether samples [m, d] lie in any ball: bool [m]."""
-        return _by_row(features, self.features, lambda far: (far <= self.radii).any(dim=1))
+        return _by_row(features, self.features, lambda far: (far <= self.radii).any(dim=1)).bool()
 
     def realism(self, features: Tensor) -> Tensor:
         """The realism score of samples [m, d]: float32 [m]; at 1 or more inside the manifold.
@@ -57,8 +57,12 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = K) -> tuple[float
 
 
 def _by_row(a: Tensor, b: Tensor, number: Callable[[Tensor], Tensor]) -> Tensor:
-    """For each row of a, a number that is made of its distances to all rows of b."""
+    """For each row of a, a number that is made of its distances to all rows of b: float32 [n]."""
     # Not by the expanded square, whose cancellation moves samples across radii.
     distances = partial(torch.cdist, x2=b, compute_mode="donot_use_mm_for_euclid_dist")
-    rows = max(_DISTANCES // len(b), 1)
-    return torch.cat([number(distances(block)) for block in finite(a).float().split(rows)])
+    x, size = finite(a).float(), max(_DISTANCES // len(b), 1)
+    # In place, since what is allocated between large blocks keeps the allocator from reusing them.
+    numbers = x.new_empty(len(x))
+    for rows, block in zip(numbers.split(size), x.split(size)):
+        rows.copy_(number(distances(block)))
+    return numbers
