@@ -39,17 +39,17 @@ def test_the_frechet_distance_of_each_side_equals_scipys(d: int) -> None:
         assert distance == pytest.approx(expected, rel=1e-5)
 
 
-def test_precision_and_recall_of_each_side_equal_prdc_s() -> None:
+def test_precision_recall_and_coverage_of_each_side_equal_prdc_s() -> None:
     real, (before, after) = features(80), pair()
     manifold = Manifold.of(real)
-    precision, recall = (
-        mean(name, manifold, [before, after], NONE) for name in ("precision", "recall")
-    )
+    names = ("precision", "recall", "coverage")
+    ours = {name: mean(name, manifold, [before, after], NONE) for name in names}
     for name, side in (("uncorrected", before), ("corrected", after)):
         theirs = compute_prdc(real.double().numpy(), side.double().numpy(), nearest_k=3)
-        assert getattr(precision, name) == pytest.approx(theirs["precision"])
-        assert getattr(recall, name) == pytest.approx(theirs["recall"])
-    assert 0 < precision.uncorrected < precision.corrected  # type: ignore[operator]
+        for key, figure in ours.items():
+            assert getattr(figure, name) == pytest.approx(theirs[key])
+    for key in ("precision", "coverage"):
+        assert 0 < ours[key].uncorrected < ours[key].corrected  # type: ignore[operator]
 
 
 def test_realism_is_the_mean_score() -> None:

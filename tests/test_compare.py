@@ -78,12 +78,12 @@ def test_the_comparison_keeps_what_it_measured_and_goes_on(
     for module, name, value in (
         (subjects, "POOL", 300),
         (subjects, "NUM_REAL", 60),
-        (modules["task"], "POPULATION", 30),
-        (modules["task"], "RESERVE", 60),
+        (modules["task"], "PART", 15),
+        (modules["task"], "RESERVE", 2),
     ):
         monkeypatch.setattr(module, name, value)
     monkeypatch.setenv("GANFIX_CACHE", "to be left as it is")
-    line = ["--on=pggan", "--samples=300", f"--out={tmp_path}", "--only=none"]
+    line = ["--on=pggan", "--samples=300", f"--out={tmp_path}", "--population=30", "--only=none"]
     done = CliRunner().invoke(compare.compare, line)
     assert done.exit_code == 0, done.output
     done = CliRunner().invoke(compare.compare, [*line, "--only=steer", "--only=rejection"])
@@ -95,4 +95,5 @@ def test_the_comparison_keeps_what_it_measured_and_goes_on(
     assert (rows["none"]["left"], rows["none"]["untouched"]) == (1, 1)
     assert rows["steer"]["gated"] < 1 and 0 < rows["steer"]["untouched"] < 1
     assert rows["rejection"]["recall"] is not None
+    assert 0 < rows["steer"]["coverage_by_labels"] <= 1
     assert rows["rejection"]["gated"] <= 1 and rows["rejection"]["untouched"] is None

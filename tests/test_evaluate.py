@@ -108,7 +108,7 @@ def test_the_record_names_all_that_the_figures_depend_on(real: Path, tmp_path: P
     assert record["generator"] == fingerprint(dcgan())
     assert record["profile"][0].startswith(f"{fingerprint(dcgan())}:samples=200")
     assert (record["num"], record["num_real"], record["extractor"]) == (40, 60, LOOK)
-    assert set(record["results"]) == {"frechet", "precision", "recall", "realism"}
+    assert set(record["results"]) == {"frechet", "precision", "recall", "coverage", "realism"}
     assert set(record["measures"]) == {"untouched", "change", "identity", "kind_kept", "shift"}
     assert "difference_low" in record["results"]["frechet"]
     assert list(out.parent.iterdir()) == [out]

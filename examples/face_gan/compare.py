@@ -26,6 +26,7 @@ from task import (
     GATE,
     NOT_POSSIBLE,
     OWN_GATE,
+    PART,
     PREPARED,
     REJECTION,
     SYSTEMS,
@@ -62,6 +63,8 @@ COLUMNS = {
     "distance": ("distance of all", ".1f"),
     "recall": ("recall of all", ".3f"),
     "recall_by_labels": ("by the labels' network", ".3f"),
+    "coverage": ("coverage of all", ".3f"),
+    "coverage_by_labels": ("by the labels' network", ".3f"),
     "gradients": ("gradients of a moved one", ".1f"),
 }
 SUMMED = ("left", "gated", "untouched", "recall")
@@ -85,6 +88,12 @@ Results = dict[str, dict[str, Figures]]
 @click.option("--samples", default=4000, show_default=True, help="Latents of the profiles.")
 @click.option("--num", default=1000, show_default=True, help="Generations for the unit FIDs.")
 @click.option("--top", default=100, show_default=True, help="Images per unit for the unit FIDs.")
+@click.option(
+    "--population",
+    default=PART,
+    show_default=True,
+    help="Generations whose distance, recall and coverage are measured.",
+)
 @click.option("--only", multiple=True, help="Systems whose names begin like this. [default: all]")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Keep results here.")
 @click.option("--sheet", "picture", type=click.Path(dir_okay=False), help="Also draw some faces.")
@@ -95,6 +104,7 @@ def compare(
     samples: int,
     num: int,
     top: int,
+    population: int,
     only: tuple[str, ...],
     out: Path | None,
     picture: str | None,
@@ -114,7 +124,7 @@ def compare(
                 if not missing:
                     continue
                 subject = SUBJECTS[name](split)
-                task = Task(subject, split, samples, Path(folder))
+                task = Task(subject, split, samples, Path(folder), population)
                 if any(system.startswith(PREPARED) for system in missing):
                     prepare(subject, samples, num, top)
                 for system in missing:

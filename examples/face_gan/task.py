@@ -26,6 +26,7 @@ from ganfix_plugin.correctors.gates import ProbeScorer
 from ganfix_plugin.correctors.moving import BELOW
 from ganfix_plugin.evaluation.alternatives import PSIS
 from ganfix_plugin.evaluation.bench import Bench, Labelled, Rendered
+from ganfix_plugin.features.bootstrap import Bootstrap, mean
 from ganfix_plugin.features.classifier import auc
 from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.manifold import Manifold
@@ -63,13 +64,15 @@ REJECTION, FURTHER = "rejection", "rejection, as far as steer"
 PREPARED = ("fid-units", "ds", "seqc")  # need a classifier and unit scores
 GATE = "gate=probe:70%"  # of what has none by itself: the same probe
 OWN_GATE = ("steer", "boundary")
+NONE = Bootstrap(resamples=0)
 # PGGAN normalises its latents: there is nothing to pull them towards.
 NOT_POSSIBLE = {
     (name, system)
     for name in ("pggan", "pggan-worst")
     for system in ("truncation:psi=0.7", TRUNCATION)
 }
-POPULATION, RESERVE, FIRST = 600, 900, 50_000  # seeds, others to draw again from, the first
+PART, FIRST = 600, 50_000  # of a population, whose first seed it is
+RESERVE = 1.5  # others to draw again from, for each of it
 GATES = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5)  # of rejection
 
 
@@ -88,8 +91,8 @@ class Figures:
         pixels, discriminator: the share of the gap in realism, and in the discriminator's answer,
             between artifacts and clean images that it closes.
         auc: of its gate.
-        distance, recall: of the whole population, gated, by the judge.
-        recall_by_labels: the same by the network that the labels came from.
+        distance, recall, coverage: of the whole population, gated, by the judge.
+        recall_by_labels, coverage_by_labels: the same by the network that the labels came from.
         gradients: taken of each of the population's generations that are moved by gradients.
     """
 
@@ -106,15 +109,20 @@ class Figures:
     distance: float | None = None
     recall: float | None = None
     recall_by_labels: float | None = None
+    coverage: float | None = None
+    coverage_by_labels: float | None = None
     gradients: float | None = None
 
 
 class Task:
     """A subject, rendered as it is, and again for every system."""
 
-    def __init__(self, subject: Subject, split: int, samples: int, folder: Path):
-        """Render the half of the labels that nothing is fitted on, and a population."""
+    def __init__(
+        self, subject: Subject, split: int, samples: int, folder: Path, population: int = PART
+    ):
+        """Render the half of the labels that nothing is fitted on."""
         self.subject, self.samples, generator = subject, samples, subject.generator
+        self.population = population
         self.files = {"half": folder / "half.csv", "few": folder / "few.csv"}
         write(subject.seen, self.files["half"])
         write(some(subject.seen, 200, split), self.files["few"])
@@ -200,14 +208,18 @@ class Task:
         return (score(after.features[look]) - before) / gap
 
     def _of_all(self, features: Mapping[str, Tensor]) -> dict[str, float | None]:
-        """Distance and recall of a population."""
-        recalls = {
-            name: float(Manifold.of(rows).contains(self._real[name]).float().mean())
-            for name, rows in features.items()
-        }
+        """Distance of a population, recall and coverage of its parts on average."""
         distance = Gaussian.of(self._real[JUDGE]).distance_to_samples(features[JUDGE])
-        by_labels = recalls[self.subject.label_look] if len(recalls) > 1 else None
-        return {"distance": distance, "recall": recalls[JUDGE], "recall_by_labels": by_labels}
+        figures: dict[str, float | None] = {"distance": distance}
+        count = max(1, len(features[JUDGE]) // PART)
+        for name, rows in features.items():
+            real, ending = Manifold.of(self._real[name]), "" if name == JUDGE else "_by_labels"
+            # Each has something of all that is in the population: what was drawn again comes last.
+            parts = [rows[start::count] for start in range(count)]
+            for key in ("recall", "coverage"):
+                by_part = [mean(key, real, [part], NONE).uncorrected for part in parts]
+                figures[key + ending] = sum(by_part) / len(by_part)
+        return figures
 
     def _rejection(self, shares: Sequence[float]) -> Figures:
         """The population without what lies above a gate, and others in its place: at the weakest
@@ -215,7 +227,7 @@ class Task:
         reserve = Bench(
             self.subject.generator,
             self._population.looks,
-            range(FIRST + POPULATION, FIRST + POPULATION + RESERVE),
+            range(FIRST + self.population, FIRST + int((1 + RESERVE) * self.population)),
         )
         benches = (self.labelled.artifacts, self._population, reserve)
         with self._steering() as attachment:
@@ -277,7 +289,7 @@ class Task:
         """Seeds as they come, as the judge and the network of the labels see them."""
         names = {JUDGE, self.subject.label_look}
         looks = {name: look for name, look in self.subject.looks.items() if name in names}
-        return Bench(self.subject.generator, looks, range(FIRST, FIRST + POPULATION))
+        return Bench(self.subject.generator, looks, range(FIRST, FIRST + self.population))
 
     @property
     def _real(self) -> Mapping[str, Tensor]:

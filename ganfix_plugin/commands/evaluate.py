@@ -133,10 +133,10 @@ def evaluate(
     \b
     ganfix evaluate --network ffhq.pkl --real ffhq.zip --correct seqabl --latents labels.csv
 
-    Prints Fréchet distance, precision, recall and realism on both sides, their difference, and its
-    95 % bootstrap interval; the same of what could be done instead, rejection and truncation; and
-    what the correction keeps of the images. Under torchrun (write --num-gen) the work is shared
-    among the ranks.
+    Prints Fréchet distance, precision, recall, coverage and realism on both sides, their
+    difference, and its 95 % bootstrap interval; the same of what could be done instead, rejection
+    and truncation; and what the correction keeps of the images. Under torchrun (write --num-gen)
+    the work is shared among the ranks.
     """
     bound = parse_specs(specs)
     assert against.real

@@ -38,7 +38,7 @@ class Evaluation:
     """The figures, and everything that they depend on.
 
     Attributes:
-        figures: Fréchet distance, precision, recall and realism.
+        figures: Fréchet distance, precision, recall, coverage and realism.
         record: of what, corrected how, against what, seen by what: what a file should keep.
         judged: the same figures by the judge, another network, if there is one.
         alternatives: the same figures of what could be done instead, by its name, with the interval
@@ -210,8 +210,8 @@ def evaluate(
 def figures(
     real: Tensor, sides: Sequence[Tensor], how: Bootstrap, more: Sequence[Tensor] = ()
 ) -> tuple[Figure, ...]:
-    """Fréchet distance, precision, recall and realism of features [n, D] against real [m, D]; the
-    distance also of ``more``, `frechet.sums` by side."""
-    manifold, means = Manifold.of(real), ("precision", "recall", "realism")
+    """Fréchet distance, precision, recall, coverage and realism of features [n, D] against real
+    [m, D]; the distance also of ``more``, `frechet.sums` by side."""
+    manifold, means = Manifold.of(real), ("precision", "recall", "coverage", "realism")
     distance = frechet(Gaussian.of(real), sides, how, more)
     return (distance, *(mean(name, manifold, sides, how) for name in means))

@@ -10,6 +10,7 @@ TITLES = {
     "frechet": "Fréchet distance ↓",
     "precision": "precision ↑",
     "recall": "recall ↑",
+    "coverage": "coverage ↑",
     "realism": "realism ↑",
 }
 

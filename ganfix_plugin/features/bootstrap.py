@@ -3,7 +3,7 @@
 The intervals are percentiles of a bootstrap (Efron, 1979). What is drawn again is what a figure is
 a mean over, in pairs, the same for both sides: latents for the Fréchet distance, precision and
 realism; real images for recall, since generated samples drawn twice would have neighbours at
-distance zero.
+distance zero, and for coverage.
 
 [K19]: Kynkäänniemi et al., NeurIPS 2019.
 """
@@ -34,7 +34,7 @@ class Figure:
     or both sides, are the standard deviations over the generations of what realism is the mean of.
     """
 
-    name: str  # "frechet", "precision", "recall" or "realism"
+    name: str  # "frechet", "precision", "recall", "coverage" or "realism"
     uncorrected: float
     corrected: float | None = None
     interval: tuple[float, float] | None = field(default=None, kw_only=True)
@@ -105,6 +105,7 @@ def frechet(
 _NUMBERS: dict[str, Callable[[Manifold, Tensor], Tensor]] = {
     "precision": Manifold.contains,
     "recall": lambda real, features: Manifold.of(features).contains(real.features),
+    "coverage": Manifold.covered,
     "realism": Manifold.realism,
 }
 
@@ -114,7 +115,8 @@ def mean(name: str, real: Manifold, sides: Sequence[Tensor], how: Bootstrap) -> 
 
     Args:
         name: "precision", the share of them inside the real manifold, "recall", the share of real
-            samples inside theirs, or "realism", their mean realism score (section 5).
+            samples inside theirs, "coverage", the share of real balls that hold one of them, or
+            "realism", their mean realism score (section 5).
     """
     numbers = [_NUMBERS[name](real, side).double().cpu() for side in sides]
     interval = how.interval(len(numbers[0]), *map(_weighted, numbers))

@@ -1,6 +1,7 @@
-"""Precision, recall and the realism score of k-nearest-neighbour manifolds.
+"""Precision, recall, coverage and the realism score of k-nearest-neighbour manifolds.
 
-[K19]: Kynkäänniemi et al., NeurIPS 2019.
+- [K19]: Kynkäänniemi et al., NeurIPS 2019.
+- [N20]: Naeem et al., ICML 2020.
 """
 
 from __future__ import annotations
@@ -38,6 +39,13 @@ class Manifold:
     def contains(self, features: Tensor) -> Tensor:
         """Whether samples [m, d] lie in any ball: bool [m]."""
         return _by_row(features, self.features, lambda far: (far <= self.radii).any(dim=1)).bool()
+
+    def covered(self, features: Tensor) -> Tensor:
+        """Whether each ball holds any of samples [m, d]: bool [n]. Of real images' balls their
+        mean is the coverage of [N20], which no wide ball of a stray generation adds to."""
+        kept, radii = finite(self.features), self.radii
+        near = _by_row(kept, features.float(), lambda far: far.amin(dim=1))
+        return near <= radii
 
     def realism(self, features: Tensor) -> Tensor:
         """The realism score of samples [m, d]: float32 [m]; at 1 or more inside the manifold.
