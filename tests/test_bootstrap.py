@@ -98,8 +98,9 @@ def test_intervals_surround_the_difference_and_narrow_with_more_samples() -> Non
             low, high = figure.interval  # type: ignore[misc]
             assert low <= figure.difference <= high  # type: ignore[operator]
             widths.append(high - low)
-    few, many = np.array(widths).reshape(2, 4)
-    assert (many[[0, 1, 3]] < few[[0, 1, 3]]).all()  # recall's is over the real images
+    few, many = np.array(widths).reshape(2, 5)
+    # Those of recall and coverage are over the real images.
+    assert (many[[0, 1, 4]] < few[[0, 1, 4]]).all()
 
 
 def test_the_interval_of_a_mean_has_the_width_of_its_standard_error() -> None:
