@@ -96,9 +96,7 @@ def ensure_probe(
     if plan.source == "discriminator" and choice.source == "auto":
         stored, _ = ensure(generator, settings, ())
         if not _is_there(stored, plan) and (reason := cannot_judge(generator)):
-            log.warning(
-                "%s: the LR count takes its place", reason.removesuffix("; take another score")
-            )
+            log.warning("%s, and does", reason)
             plan = replace(plan, source="lr")
     if plan.source == "lr":
         kept, _ = ensure(generator, settings, generator.auto, measure_on=measure_on)
