@@ -50,7 +50,7 @@ def ganfix_does(words: list[str], folder: Path, *before: str) -> Done:
     # Without the --, torchrun takes --num for the beginning of an option of its own.
     line = [
         "-m",
-        *(["--"] if before[1:] else []),
+        *(["--"] if "torch.distributed.run" in before else []),
         "ganfix_plugin",
         *words,
         "--network=generators:dcgan",

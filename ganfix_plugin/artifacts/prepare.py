@@ -46,6 +46,7 @@ log = logging.getLogger("ganfix")
 REAL = "real"
 NUM, TOP = 1000, 150  # generations that are looked at, and labels of each kind
 MOST_REAL = 2000  # of real images, chosen by a seed
+_MEASURING = ".measuring"  # the ending of what is not complete
 
 
 @dataclass(frozen=True)
@@ -222,19 +223,18 @@ def auto_labels(
             return rows(batches, counts, partial)
 
         what = ("LR counts", profile.text, profile.extents)
-        scores, kept = _shared(generator, what, range(num), size, counted)
+        scores = _shared(generator, what, range(num), size, counted)
         rater = LR_COUNT
     else:
         looking = load_extractor(extractor, generator.discriminator)
-        generated, kept = _features(generator, looking, range(num))
+        generated = _features(generator, looking, range(num))
         manifold = Manifold.of(real_features(generator, real, looking, most=MOST_REAL))
         scores = -manifold.realism(generated)
         rater = REALISM
     order = scores.argsort(descending=True, stable=True).tolist()
     kinds = ((ARTIFACT, order[:top]), (NORMAL, order[-top:]))
     items = [Label(seed, kind, rater) for kind, seeds in kinds for seed in seeds]
-    for partial in kept:
-        partial.remove()
+    _forget_partials(generator)
     return Labels(generator.fingerprint, tuple(sorted(items, key=lambda item: item.sample)))
 
 
@@ -257,23 +257,16 @@ def fit_classifier(
     for kind in KINDS:
         if not labels.samples(kind):
             raise GanfixError(f"labels: found none labelled {kind}, expected at least {FEWEST}")
-    features, kept = [], list[Partial]()
-    for kind in KINDS:
-        of_kind, partials = _features(generator, looking, labels.samples(kind))
-        features.append(of_kind)
-        kept += partials
+    features = [_features(generator, looking, labels.samples(kind)) for kind in KINDS]
     if real is not None:
         features.append(real_features(generator, real, looking, most=MOST_REAL))
     classes = (*KINDS, REAL)[: len(features)]
     head = fit(features, classes, looking.name, generator.fingerprint, seed=seed)
-    for partial in kept:
-        partial.remove()
+    _forget_partials(generator)
     return head
 
 
-def _features(
-    generator: Generator, looking: Extractor, samples: Sequence[Sample]
-) -> tuple[Tensor, list[Partial]]:
+def _features(generator: Generator, looking: Extractor, samples: Sequence[Sample]) -> Tensor:
     """The features [n, D] of generations, as `_shared` makes them."""
 
     def features(own: list[Sample], partial: Partial) -> Tensor:
@@ -289,19 +282,24 @@ def _shared(
     samples: Sequence[T],
     size: int,
     rows: Callable[[list[T], Partial], Tensor],
-) -> tuple[Tensor, list[Partial]]:
-    """`shared_rows`, and the files to remove when what is made of the rows is kept."""
-    partials: list[Partial] = []
+) -> Tensor:
+    """`shared_rows`, which a run that was stopped takes up."""
 
     def made(own: list[T]) -> Tensor:
-        partials.append(_partial(generator, *what, own))
-        return rows(own, partials[-1])
+        return rows(own, _partial(generator, *what, own))
 
     folder = meeting_folder(classifier_path(generator.fingerprint), *what, samples, size)
-    return shared_rows(folder, samples, size, made), partials
+    return shared_rows(folder, samples, size, made)
 
 
 def _partial(generator: Generator, *depends_on: object) -> Partial:
     """Where what is to become a part of a classifier is kept until it is complete."""
     digest = hashlib.sha256(repr(depends_on).encode()).hexdigest()[:16]
-    return Partial(classifier_path(generator.fingerprint).with_suffix(f".{digest}.measuring"))
+    return Partial(classifier_path(generator.fingerprint).with_suffix(f".{digest}{_MEASURING}"))
+
+
+def _forget_partials(generator: Generator) -> None:
+    """Remove what was kept, after it has become what it was to become."""
+    path = classifier_path(generator.fingerprint)
+    for partial in path.parent.glob(f"{path.stem}.*{_MEASURING}"):
+        partial.unlink(missing_ok=True)
