@@ -223,6 +223,27 @@ def test_other_networks_are_refused_with_their_modules(build: type[nn.Module]) -
     assert all(name in str(e.value) for name, _ in list(G.named_modules())[1:12])
 
 
+class _TakesStyles(nn.Module):
+    """A modulated convolution of a variant of rosinality's, which takes styles, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fused, self.demodulate = True, True
+        self.modulation = nn.Linear(4, 3)
+
+    def forward(self, input: Tensor, style: Tensor, is_s_code: bool = False) -> Tensor:
+        scale = style if is_s_code else self.modulation(style)
+        return input * scale[:, :, None, None]
+
+
+def test_a_variant_s_convolution_is_called_as_its_code_calls_it() -> None:
+    G = nn.Sequential(_TakesStyles())
+    Rosinality().unfuse(G)
+    assert not G[0].fused and G[0].demodulate
+    x, style = torch.ones(2, 3, 4, 4), torch.tensor([[1.0, 2.0, 3.0]]).expand(2, -1)
+    assert torch.equal(G[0](x, style, is_s_code=True), x * style[:, :, None, None])
+
+
 class EncodesFirst(nn.Module):
     """An image to its like, by a generator inside."""
 
