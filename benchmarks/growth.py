@@ -47,7 +47,7 @@ def _resolution(setup: Setup) -> Results:
     for side in (16, 32) if setup.quick else (64, 128, 256, 512, 1024):
         G = stylegan2(side, setup.ada, WIDEST)
         works = {"ours": _profiled(G, z), "whole": lambda: render(G, z)}
-        points[side] = side_by_side(works, 2 if side < 1024 else 1)
+        points[side] = side_by_side(works, 2) if side < 512 else side_by_side(works, 1, warm=0)
     names = {"ours": "profiling", "whole": "whole passes"}
     yield from _curves("pixels of the image; 2 latents", points, names)
 

@@ -31,7 +31,7 @@ HOOKS_WITHIN = 1e-4  # of a generation
 def measure(setup: Setup) -> Results:
     """Import, start of a script, and the hooks of a correction."""
     compileall.compile_dir(str(Path(ganfix_plugin.__file__).parent), quiet=1)  # as pip does
-    turns = setup.size(max(setup.repeats, 7), 1)
+    turns = setup.size(max(setup.repeats, 5), 1)
     plain, used = (
         statistics.median(float(python("-c", IMPORT.format(more))) for _ in range(turns))
         for more in ("", "ganfix_plugin.attach; ")
