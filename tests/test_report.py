@@ -270,7 +270,7 @@ def test_a_page_of_a_style_based_generator_with_two_corrections_in_a_row(
     with ganfix.attach(stylegan2, *specs):
         (expected,) = shown(uncorrected(stylegan2, [seed]))
     assert np.abs(page.image(f"Seed {seed} corrected").astype(int) - expected).max() <= 1
-    assert "There is no gate: every image is corrected." in page.text
+    assert "There is no gate: the correction goes over every image." in page.text
 
 
 def test_the_page_of_none_says_that_nothing_changed(tmp_path: Path) -> None:
