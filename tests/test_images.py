@@ -110,6 +110,17 @@ def test_a_folder_or_zip_without_images_is_refused(tmp_path: Path) -> None:
             list(read_images(path))
 
 
+@pytest.mark.parametrize("times", [1, 2], ids=["at the image", "also in the contents"])
+def test_a_zip_whose_names_are_no_text_is_refused(times: int, tmp_path: Path) -> None:
+    path = tmp_path / "real.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("é.png", encoded(pixels(1)))
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xf5\xa9", times))
+    with pytest.raises(GanfixError, match="cannot be read") as caught:
+        list(read_images(path))
+    assert "\n" not in str(caught.value)
+
+
 def test_what_is_neither_folder_nor_zip_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(GanfixError, match="neither a folder nor a zip"):
         list(read_images(folder / "a.png"))

@@ -108,7 +108,7 @@ def _open(source: str) -> Callable[..., Any]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # TorchScript is deprecated; the hosts use it
                 return torch.jit.load(source, map_location="cpu").eval()
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, IndexError) as error:
             raise GanfixError(f"detector {source}: no TorchScript file; expected {HINT}") from error
     if source in registry.names(registry.EXTRACTORS):
         extractor = load_extractor(source)

@@ -87,12 +87,13 @@ def _zip(path: Path) -> Iterator[zipfile.ZipFile]:
         raise GanfixError(f"images {path}: no such folder or zip") from None
     except zipfile.BadZipFile:
         raise GanfixError(f"images {path}: neither a folder nor a zip") from None
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise GanfixError(f"images {path}: cannot be read ({error})") from None
 
 
-# What an archive may say of what is in it; encrypted and unknown ways of packing included.
-_DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError)
+# What an archive may say of what is in it; encrypted and unknown ways of packing included, and
+# names that are no text.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, UnicodeError)
 
 
 def _chosen(path: Path, inside: Iterable[Name], num: int | None, seed: int) -> list[Name]:

@@ -46,7 +46,7 @@ def detector(name: str) -> torch.jit.ScriptModule:
             warnings.simplefilter("ignore")  # TorchScript is deprecated; the hosts use it
             network: torch.jit.ScriptModule = torch.jit.load(str(file), map_location="cpu").eval()
             return network
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, IndexError) as error:
         raise GanfixError(
             f"{file}: damaged or no TorchScript file; delete it and it will be downloaded again"
         ) from error
