@@ -42,7 +42,7 @@ def test_requests_of_many_clients_are_answered_and_no_answer_is_lost(tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["profile", "ranks", "evaluate in ranks", "images", "metrics"])
+@pytest.mark.parametrize("name", ["profile", "ranks", "evaluate in ranks", "images"])
 def test_what_was_killed_and_taken_up_leaves_what_others_leave(
     name: str, tmp_path: Path, own_cache: Path, network_pickle: Path
 ) -> None:
