@@ -30,8 +30,8 @@ def edits(options: TruncationOptions, context: CorrectorContext) -> dict[Layer, 
     """
     if context.mean_latent is None:
         raise GanfixError(
-            "truncation: this generator normalises its latent, or keeps no mean of it, so that "
-            "there is nothing to pull towards; choose another corrector"
+            "truncation: this generator normalises its latent, or keeps no single mean of it, so "
+            "that there is nothing to pull towards; choose another corrector"
         )
     place = replace(context.entry, of_input=True)
     return {place: Truncate(context.mean_latent.detach().clone(), options.psi)}
