@@ -243,7 +243,7 @@ def _gate(correction: Correction, make: Make) -> Any:
             scoring = make(standalone.InputScore, weight=weight, bias=bias, styled=styled)
         else:
             names, adapter = tuple(layer.name for layer in reader.layers), reader.adapter
-            quiet = {**adapter.quiet, **adapter.unfused}
+            quiet = {**adapter.quiet, **(adapter.unfused if adapter.quick else {})}
             kinds = _kinds(probe)
             scoring = make(
                 standalone.UnitScore,

@@ -223,27 +223,6 @@ def test_other_networks_are_refused_with_their_modules(build: type[nn.Module]) -
     assert all(name in str(e.value) for name, _ in list(G.named_modules())[1:12])
 
 
-class _TakesStyles(nn.Module):
-    """A modulated convolution of a variant of rosinality's, which takes styles, too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fused, self.demodulate = True, True
-        self.modulation = nn.Linear(4, 3)
-
-    def forward(self, input: Tensor, style: Tensor, is_s_code: bool = False) -> Tensor:
-        scale = style if is_s_code else self.modulation(style)
-        return input * scale[:, :, None, None]
-
-
-def test_a_variant_s_convolution_is_called_as_its_code_calls_it() -> None:
-    G = nn.Sequential(_TakesStyles())
-    Rosinality().unfuse(G)
-    assert not G[0].fused and G[0].demodulate
-    x, style = torch.ones(2, 3, 4, 4), torch.tensor([[1.0, 2.0, 3.0]]).expand(2, -1)
-    assert torch.equal(G[0](x, style, is_s_code=True), x * style[:, :, None, None])
-
-
 class EncodesFirst(nn.Module):
     """An image to its like, by a generator inside."""
 
@@ -495,14 +474,6 @@ class GenforceBlock(nn.Module):
         return self.activate(x) * self.activate_scale, style
 
 
-class OwnBlock(GenforceBlock):
-    """One that computes something else."""
-
-    def forward(self, x: Tensor, w: Tensor, randomize_noise: bool = False) -> tuple[Tensor, Tensor]:
-        x, style = super().forward(x, w, randomize_noise)
-        return x.abs(), style
-
-
 @pytest.mark.parametrize("up", [False, True])
 def test_genforces_blocks_are_measured_without_kernels_of_each_samples_own(up: bool) -> None:
     torch.manual_seed(0)
@@ -511,14 +482,6 @@ def test_genforces_blocks_are_measured_without_kernels_of_each_samples_own(up: b
     GenforceStyleGAN2().unfuse(block)
     assert "forward" in vars(block) and not block.fused_modulate
     torch.testing.assert_close(block(x, w), expected)
-
-
-def test_a_block_that_computes_something_else_keeps_its_own_arithmetic() -> None:
-    torch.manual_seed(0)
-    block, x, w = OwnBlock(up=False), torch.randn(3, 4, 5, 5), torch.randn(3, 5)
-    expected = block(x, w)
-    GenforceStyleGAN2().unfuse(block)
-    torch.testing.assert_close(block(x, w), expected, rtol=0, atol=0)
 
 
 def test_rosinalitys_convolutions_are_measured_without_kernels_of_each_samples_own() -> None:

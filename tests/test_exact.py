@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 
 import ganfix_plugin as ganfix
 from ganfix_plugin.commands.group import main
+from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.nvidia import StyleGAN2
 
 HOST = Path(__file__).parents[1] / "examples" / "stylegan2_small"
@@ -87,3 +89,24 @@ def test_commands_measure_exactly_when_asked(
     assert not unfused
     (file,) = own_cache.rglob("*.safetensors")
     assert file.stem.endswith("-exact")
+
+
+def refuses(x: torch.Tensor) -> torch.Tensor:
+    raise TypeError("this variant has no such kernels")
+
+
+@pytest.mark.parametrize("change", [torch.neg, refuses])
+def test_a_variant_that_computes_otherwise_apart_from_styles_is_measured_by_its_own_arithmetic(
+    stylegan2: Any, own_cache: Path, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    G = copy.deepcopy(stylegan2)
+    own = G.synthesis.b4.conv1.forward
+
+    def forward(x: Any, w: Any, fused_modconv: bool = True, **more: Any) -> torch.Tensor:
+        y: torch.Tensor = own(x, w, fused_modconv=fused_modconv, **more)
+        return y if fused_modconv else change(y)
+
+    G.synthesis.b4.conv1.forward = forward
+    assert Generator.of(stylegan2).unfuses and not Generator.of(G).unfuses
+    counts, exact = (ganfix.profile(G, samples=40, exact=way).counts for way in (False, True))
+    assert all(torch.equal(counts[layer], exact[layer]) for layer in exact)

@@ -168,7 +168,7 @@ class Generator:
     @property
     def unfuses(self) -> bool:
         """Whether `unfuse` does anything."""
-        return not self.exact and self.device.type == "cpu"
+        return not self.exact and self.device.type == "cpu" and self.adapter.quick
 
     def observe(
         self,

@@ -69,8 +69,7 @@ class StyleGAN2(_Genforce):
 
     def unfuse(self, entry: Any) -> Mapping[str, Any]:
         for module in entry.modules():
-            forward = type(module).forward
-            if self.fused in vars(module) and _KNOWN.issuperset(forward.__code__.co_names):
+            if self.fused in vars(module) and "weight" in module._parameters:
                 vars(module)["forward"] = MethodType(_demodulated_after, module)
         return super().unfuse(entry)
 
@@ -111,16 +110,6 @@ def _part(layer: nn.Module, *names: str) -> str:
     """The module of one of some names in a layer, or deeper in it; "" without one."""
     parts = (part for part, _ in layer.named_modules())
     return next((part for part in parts if part.rpartition(".")[2] in names), "")
-
-
-# What the forward of genforce's convolutional block uses, and of the authors' of [C22].
-_KNOWN = {
-    *("weight", "wscale", "in_c", "out_c", "ksize", "shape", "view", "permute", "reshape", "flip"),
-    *("forward_style", "style", "fused_modulate", "demodulate", "torch", "sqrt", "sum", "eps"),
-    *("F", "conv2d", "conv_transpose2d", "use_conv2d_transpose", "stride", "padding", "filter"),
-    *("add_noise", "noise_type", "noise", "noise_strength", "randn", "to", "res", "channels"),
-    *("bias", "bscale", "activate", "activate_scale"),
-}
 
 
 def _demodulated_after(

@@ -35,6 +35,7 @@ class Adapter:
         quiet: arguments of the entry for constant noise.
         unfused: arguments of the entry for kernels that are not fused with each sample's styles.
         fused: the attribute of modules that says whether their kernels are fused with styles.
+        quick: whether `make_quick` has them not fused; not where a trial gave other maps.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Adapter:
     quiet: Mapping[str, Any] = {}
     unfused: Mapping[str, Any] = {}
     fused = ""
+    quick = True
 
     def matches(self, G: Any) -> bool:
         """Whether G belongs to this family, by structure and class name."""
@@ -111,14 +113,15 @@ class Adapter:
         """Have a view of the entry, which this changes, compute as `unfuse` says in every call, and
         as `quietly` does, if so asked."""
         noise = self.quietly(entry) if quiet else {}
-        more, forward = {**self.unfuse(entry), **noise}, entry.forward
+        unfused = self.unfuse(entry) if self.quick else {}
+        more, forward = {**unfused, **noise}, entry.forward
 
         @functools.wraps(forward)
-        def quick(*args: Any, **kwargs: Any) -> Any:
+        def with_more(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = with_keywords(entry, args, kwargs, more)
             return forward(*args, **kwargs)
 
-        vars(entry)["forward"] = quick
+        vars(entry)["forward"] = with_more
 
 
 class Growing(Adapter):

@@ -49,9 +49,7 @@ class Rosinality(Growing):
 
     def unfuse(self, entry: Any) -> Mapping[str, Any]:
         for module in entry.modules():
-            # A variant that takes more, such as styles instead of ws, demodulates by itself.
-            usual = self.fused in vars(module) and type(module).forward.__code__.co_argcount == 3
-            if usual and getattr(module, "demodulate", False):
+            if self.fused in vars(module) and getattr(module, "demodulate", False):
                 module.demodulate = False
                 vars(module)["forward"] = MethodType(_demodulated_after, module)
         return super().unfuse(entry)
