@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _TRIES = 5  # of ranks to come together
+_PARTS = ".parts"
 # Seconds until a first line says how far a work is, and between all others, without a terminal.
 FIRST_LINE, LINE_EVERY = 5.0, 20.0
 
@@ -105,7 +106,14 @@ def meeting_folder(place: Path, *depends_on: object) -> Path:
     """A folder beside ``place`` for `shared`: its name changes with everything that the numbers
     depend on, which is what is given here and how many ranks and threads there are."""
     what = repr((depends_on, world(), torch.get_num_threads()))
-    return place.with_suffix(f".{hashlib.sha256(what.encode()).hexdigest()[:16]}.parts")
+    return place.with_suffix(f".{hashlib.sha256(what.encode()).hexdigest()[:16]}{_PARTS}")
+
+
+def end_meetings(place: Path) -> None:
+    """Remove the `meeting_folder`s beside ``place`` that ranks have left which came too late: the
+    result was kept already."""
+    for folder in place.parent.glob(f"{place.stem}.*{_PARTS}"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def shared(

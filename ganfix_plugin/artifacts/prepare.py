@@ -38,7 +38,7 @@ from ganfix_plugin.partial import Partial, rows
 from ganfix_plugin.profiling.profile import Profile, Settings
 from ganfix_plugin.profiling.rates import lr_counts
 from ganfix_plugin.profiling.store import classifier_path, ensure, on_device
-from ganfix_plugin.workers import meeting_folder, progress, shared_rows
+from ganfix_plugin.workers import end_meetings, meeting_folder, progress, shared_rows
 
 T = TypeVar("T")
 
@@ -263,6 +263,7 @@ def fit_classifier(
     classes = (*KINDS, REAL)[: len(features)]
     head = fit(features, classes, looking.name, generator.fingerprint, seed=seed)
     _forget_partials(generator)
+    end_meetings(classifier_path(generator.fingerprint))
     return head
 
 

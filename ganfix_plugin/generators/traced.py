@@ -113,7 +113,8 @@ def first_width(G: nn.Module) -> tuple[int, ...] | None:
         if isinstance(module, nn.Linear):
             return (module.in_features,)
         if isinstance(module, nn.ConvTranspose2d | nn.Conv2d):
-            takes_image = module.in_channels in IMAGE_CHANNELS
+            upwards = isinstance(module, nn.ConvTranspose2d)
+            takes_image = not upwards and module.in_channels in IMAGE_CHANNELS
             return None if takes_image else (module.in_channels, 1, 1)
     return None
 
