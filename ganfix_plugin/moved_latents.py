@@ -25,6 +25,7 @@ from ganfix_plugin.generators.latents import check_class, seed_batches
 from ganfix_plugin.hooks.attachment import called_corrected
 from ganfix_plugin.hooks.forward import Args, Kwargs
 from ganfix_plugin.profiling.unit_means import entry_call
+from ganfix_plugin.workers import Rows
 
 
 def corrected_latents(
@@ -87,15 +88,15 @@ def latents_of_calls(
     for correction in corrections:
         if not all(layer.of_input for layer in correction.layers):
             raise _of_maps(correction.text)
-    latents = []
+    latents = Rows()
     for entry, args, kwargs in calls:
         with torch.no_grad():
             for correction in corrections:
                 args, kwargs = called_corrected(correction, entry, args, kwargs)
-        latents.append(generator.adapter.latent(entry, args, kwargs).x.float().cpu())
-    if not latents:
+        latents.add(generator.adapter.latent(entry, args, kwargs).x.float())
+    if not len(latents.whole()):
         raise GanfixError("latents: found no seeds, expected at least 1")
-    return torch.cat(latents)
+    return latents.whole()
 
 
 def save_latents(

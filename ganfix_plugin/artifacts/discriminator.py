@@ -55,7 +55,7 @@ def d_values(
             class.
     """
     D = discriminator_of(generator).eval().requires_grad_(False).to(generator.device)
-    values = list[Tensor]()
+    values = list[float]()
     size = rendering_batch(generator)
     batches = seed_batches(generator, samples, size, class_index)
     for z, c in progress(batches, -(-len(samples) // size), "asking the discriminator"):
@@ -63,7 +63,7 @@ def d_values(
         visit(images)
         classes = images.new_zeros(len(images), 0) if c is None else c
         values += [_judged(D, image[None], c[None]) for image, c in zip(images, classes)]
-    return torch.stack(values) if values else torch.zeros(0)
+    return torch.tensor(values)
 
 
 def cannot_judge(generator: Generator) -> str:
@@ -75,8 +75,8 @@ def cannot_judge(generator: Generator) -> str:
     return ""
 
 
-def _judged(D: nn.Module, image: Tensor, c: Tensor) -> Tensor:
-    """The D-value [] of one image [1, C, H, W]."""
+def _judged(D: nn.Module, image: Tensor, c: Tensor) -> float:
+    """The D-value of one image [1, C, H, W]."""
     try:
         with torch.no_grad(), random_state_kept(D, seed=0):
             logits = [x.flatten() for _, x in tensors(D(image, c)) if x.is_floating_point()]
@@ -91,4 +91,4 @@ def _judged(D: nn.Module, image: Tensor, c: Tensor) -> Tensor:
             f"discriminator: {type(D).__name__} returns no logits of an image; the LR count "
             "can take its place (from=lr)"
         )
-    return torch.cat(logits).float().mean().cpu()
+    return float(torch.cat(logits).float().mean())
