@@ -104,12 +104,13 @@ def add_exploring(
         by, end = _one_of("by", [*population.names]), _one_of("end", ENDS)
         scored, ranking = population.scored(by), population.ranking(by)
         seeds = list(ranking.seeds) if ranking else []
+        done = len(seeds)  # of the order that is sent: more may be scored by now
         if scored.failed:
             seeds = list(population.seeds)
         if end == RANDOM:
             seeds = shuffled(population.seeds, answers.secret, "explore")
         seeds = seeds[::-1] if end == LOW else seeds
-        about = {"done": scored.done, "total": len(population.seeds), "failed": scored.failed}
+        about = {"done": done, "total": len(population.seeds), "failed": scored.failed}
         if score := scored.score:
             about |= {"how": score.how, "word": score.word}
         return {"seeds": seeds, **about}

@@ -36,11 +36,6 @@ class Scored:
     ranking: Ranking | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    @property
-    def done(self) -> int:
-        """How many are scored."""
-        return int((~self.values.isnan()).sum())
-
 
 class Population:
     """Seeds 0 to num - 1 and their scores, each begun when it is first asked for.
