@@ -93,15 +93,14 @@ def ensure_probe(
             )
         return _telling(reader, of_file, kept)
     plan = _planned(generator, choice, layers, settings)
-    if plan.source == "discriminator" and choice.source == "auto":
-        stored, _ = ensure(generator, settings, ())
-        if not _is_there(stored, plan) and (reason := cannot_judge(generator)):
+    if plan.source != "lr":
+        kept, _ = ensure(generator, settings, ())
+        by_default = plan.source == "discriminator" and choice.source == "auto"
+        if by_default and not _is_there(kept, plan) and (reason := cannot_judge(generator)):
             log.warning("%s, and does", reason)
             plan = replace(plan, source="lr")
     if plan.source == "lr":
         kept, _ = ensure(generator, settings, generator.auto, measure_on=measure_on)
-    else:
-        kept, _ = ensure(generator, settings, ())
     if not _is_there(kept, plan):
         measured = on_device(generator, measure_on)
         partial = partials(profile_path(generator, settings))(("probe", plan.request))

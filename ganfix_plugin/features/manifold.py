@@ -43,9 +43,8 @@ class Manifold:
     def covered(self, features: Tensor) -> Tensor:
         """Whether each ball holds any of samples [m, d]: bool [n]. Of real images' balls their
         mean is the coverage of [N20], which no wide ball of a stray generation adds to."""
-        kept, radii = finite(self.features), self.radii
-        near = _by_row(kept, features.float(), lambda far: far.amin(dim=1))
-        return near <= radii
+        samples = finite(features).float()
+        return _by_row(self.features, samples, lambda far: far.amin(dim=1)) <= self.radii
 
     def realism(self, features: Tensor) -> Tensor:
         """The realism score of samples [m, d]: float32 [m]; at 1 or more inside the manifold.

@@ -113,8 +113,7 @@ def first_width(G: nn.Module) -> tuple[int, ...] | None:
         if isinstance(module, nn.Linear):
             return (module.in_features,)
         if isinstance(module, nn.ConvTranspose2d | nn.Conv2d):
-            upwards = isinstance(module, nn.ConvTranspose2d)
-            takes_image = not upwards and module.in_channels in IMAGE_CHANNELS
+            takes_image = isinstance(module, nn.Conv2d) and module.in_channels in IMAGE_CHANNELS
             return None if takes_image else (module.in_channels, 1, 1)
     return None
 
