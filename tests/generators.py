@@ -152,6 +152,7 @@ class _Genforce(nn.Module):
     """Images of 16×16 from z [8]; genforce's names of attributes, modules and the result."""
 
     layer: type[nn.Module] = ReturnsStyle
+    image_alone = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -159,12 +160,13 @@ class _Genforce(nn.Module):
         self.z_space_dim, self.w_space_dim, self.label_size = 8, 8, 0
         self.mapping = nn.Linear(8, 8)
         self.truncation = _MeanLatent()
-        self.synthesis = _Synthesis(self.layer, self.upsampling)
+        self.synthesis = _Synthesis(self.layer, self.upsampling, self.image_alone)
         self.eval()
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> dict[str, Any]:
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Any:
         w = self.mapping(z)
-        return {"z": z, "w": w, **self.synthesis(w)}
+        made = self.synthesis(w)
+        return made if self.image_alone else {"z": z, "w": w, **made}
 
 
 class _MeanLatent(nn.Module):
@@ -174,19 +176,20 @@ class _MeanLatent(nn.Module):
 
 
 class _Synthesis(nn.Module):
-    def __init__(self, layer: type[nn.Module], upsampling: tuple[bool, ...]) -> None:
+    def __init__(self, layer: type[nn.Module], upsampling: tuple[bool, ...], alone: bool) -> None:
         super().__init__()
+        self.alone = alone
         self.const = nn.Parameter(torch.randn(1, 6, 4, 4))
         for index, up in enumerate(upsampling):
             self.add_module(f"layer{index}", layer(6, up))
         self.count = len(upsampling)
         self.output = nn.Conv2d(6, 3, 1)
 
-    def forward(self, w: Tensor) -> dict[str, Tensor]:
+    def forward(self, w: Tensor) -> Any:
         x = self.const.repeat(len(w), 1, 1, 1)
         for index in range(self.count):
             x, _ = self.get_submodule(f"layer{index}")(x, w)
-        return {"image": self.output(x)}
+        return self.output(x) if self.alone else {"image": self.output(x)}
 
 
 class StyleGAN2Generator(_Genforce):
@@ -207,9 +210,7 @@ class EarlierGenerator(_Genforce):
 
     layer = EndsInEpilogue
     upsampling = StyleGANGenerator.upsampling
-
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Any:
-        return super().forward(z, label)["image"]
+    image_alone = True
 
 
 class MoreConvolutions(nn.Module):

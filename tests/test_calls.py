@@ -190,7 +190,7 @@ WAYS: dict[str, tuple[Callable[[Script], Tensor], str]] = {
         lambda s: s.G.synthesis(s.w.mT.contiguous().mT, **NOISE),
         CORRECTED,
     ),
-    "with gradients": (lambda s: with_grad(s.G, s.w), EITHER),
+    "with gradients": (lambda s: with_grad(s.G, s.w), CORRECTED),
     "a checkpoint": (
         lambda s: checkpoint(s.G.synthesis, s.w, use_reentrant=False, **NOISE),
         CORRECTED,

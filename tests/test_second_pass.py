@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from edits import dimmed
-from generators import images, latents, numbered, recorded
+from generators import EarlierGenerator, images, latents, numbered, recorded
 from torch import Tensor, nn
 
-from ganfix_plugin import GanfixError, attach
+from ganfix_plugin import attach
 
 
 def bright(G: nn.Module, z: Tensor, index: int = 0) -> Tensor:
@@ -54,6 +54,15 @@ def test_chosen_rows_are_made_again_from_the_same_noise_and_the_others_kept(
     assert (attachment.counts[0].samples, attachment.counts[0].corrected) == (8, rows.sum())
 
 
+def test_an_entry_may_return_the_image_alone_where_its_family_returns_more() -> None:
+    G = EarlierGenerator()
+    z = latents(G, 8)
+    rows, before = bright(G, z), images(G, z)
+    with dimmed(G):
+        corrected = images(G, z)
+    assert torch.equal((corrected != before).flatten(1).any(dim=1), rows)
+
+
 @pytest.mark.parametrize("travel", [copy.deepcopy, lambda G: pickle.loads(pickle.dumps(G))])
 def test_copies_and_pickles_make_second_passes_too(stylegan2: nn.Module, travel: Any) -> None:
     z = latents(stylegan2, 8)
@@ -70,10 +79,17 @@ def test_hooks_of_others_see_the_first_pass_only(stylegan2: nn.Module) -> None:
     assert len(ran) == 1
 
 
-def test_gradients_are_refused(stylegan2: nn.Module) -> None:
-    ws = stylegan2.mapping(latents(stylegan2, 2), None).requires_grad_()
-    with dimmed(stylegan2), pytest.raises(GanfixError, match="cannot run under gradients"):
-        stylegan2.synthesis(ws)
+def test_gradients_go_through_the_pass_that_each_row_is_of(stylegan2: nn.Module) -> None:
+    z = latents(stylegan2, 8)
+    rows, ws = bright(stylegan2, z), stylegan2.mapping(z, None).requires_grad_()
+    handle = by_hand(stylegan2, z, rows)
+    expected = stylegan2.synthesis(ws, noise_mode="const")
+    (gradient,) = torch.autograd.grad(expected.square().sum(), ws)
+    handle.remove()
+    with dimmed(stylegan2):
+        found = stylegan2.synthesis(ws, noise_mode="const")
+    assert torch.equal(found, expected)
+    assert torch.equal(torch.autograd.grad(found.square().sum(), ws)[0], gradient)
 
 
 @pytest.mark.slow

@@ -228,16 +228,24 @@ def test_copies_and_pickles_move_alike(labelled: Callable[[nn.Module], str], G: 
     assert torch.equal(images(unpickled, z), expected)
 
 
-def test_gradients_of_the_latent_are_refused(
+def test_to_gradients_a_latent_was_moved_by_a_constant(
     labelled: Callable[[nn.Module], str], stylegan2: nn.Module
 ) -> None:
-    ws = stylegan2.mapping(latents(stylegan2, 2), None).requires_grad_()
-    with attach(stylegan2, f"steer:{labelled(stylegan2)}"):
-        with pytest.raises(GanfixError, match="moves the latent by gradients of its own") as error:
-            stylegan2.synthesis(ws, noise_mode="const")
-        assert "\n" not in str(error.value)
+    ws = stylegan2.mapping(latents(stylegan2, 8), None)
+    with attach(stylegan2, f"steer:{labelled(stylegan2)}") as attachment:
         with torch.no_grad():
-            stylegan2.synthesis(ws, noise_mode="const")
+            expected = stylegan2.synthesis(ws, noise_mode="const")
+        called: list[Tensor] = []
+        handle = stylegan2.synthesis.register_forward_pre_hook(
+            lambda _, args: called.append(args[0])
+        )
+        found = stylegan2.synthesis(ws.requires_grad_(), noise_mode="const")
+        handle.remove()
+    assert torch.equal(found, expected) and attachment.counts[0].corrected
+    (gradient,) = torch.autograd.grad(found.sum(), ws)
+    there = called[0].detach().requires_grad_()
+    plain = stylegan2.synthesis(there, noise_mode="const")
+    assert torch.equal(gradient, torch.autograd.grad(plain.sum(), there)[0])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -136,15 +136,17 @@ class Moving(Shared):
             entry: the module that is called, which stays as it is.
             amounts: [N], on the CPU, how much of its way each row goes.
         """
+        latent = self._opened(entry, args, kwargs)
         # Tensors that were made in inference mode take part in no gradient; copies of them do.
         with torch.inference_mode(False), torch.no_grad():
-            latent = self._opened(entry, args, kwargs)
             chosen, n = amounts.nonzero()[:, 0].to(latent.x.device), len(latent.x)
             part = self._opened(entry, *of_rows(latent.call(latent.x), chosen, n))
             moved, mix = self._moved(entry, part), partial(between, styled=latent.styled)
             moved = blended(part.x.to(moved.dtype), moved, amounts[amounts > 0], mix)
             x = latent.x.clone()
             x[chosen] = moved.to(x.dtype)
+        if latent.x.requires_grad:
+            x = x + (latent.x - latent.x.detach())  # for gradients, a constant was added
         return latent.call(x)
 
     def _moved(self, entry: nn.Module, latent: Latent) -> Tensor:

@@ -137,7 +137,8 @@ class SecondPassCorrection(Correction):
     """A second pass where the first shows an artifact.
 
     Hosts draw noise per batch, so the whole batch runs again from the same random state, and the
-    rows are chosen afterwards. Hooks of other people see the first pass only.
+    rows are chosen afterwards. Hooks of other people see the first pass only. To gradients of what
+    comes out, what was decided is constant.
     """
 
     edits: SecondPass
@@ -161,11 +162,6 @@ class SecondPassCorrection(Correction):
         """After the entry has run: another output of it, or None. ``again`` calls the entry a
         second time, past the hooks of others."""
         images = self.entry.read(output)
-        if images.requires_grad:
-            raise GanfixError(
-                f"{self.text}: cannot run under gradients, since it decides by looking at images; "
-                "use torch.no_grad(), or a corrector of one pass"
-            )
         kept, call.kept = call.kept or {}, None
         for name, x in kept.items():
             if len(x) != len(images):
@@ -173,7 +169,8 @@ class SecondPassCorrection(Correction):
                     f"{self.text}: layer {name} makes {len(x)} feature maps for {len(images)} "
                     "images, expected one for each; take a corrector of one pass, such as seqabl"
                 )
-        rows, edits = self.edits.decide(images, kept)
+        with torch.no_grad():
+            rows, edits = self.edits.decide(images.detach(), kept)
         decided, gated = rows.float().cpu(), spread(call.weights, len(rows))
         call.weights = decided if gated is None else decided * gated
         changed = self.amounts(call.weights, len(rows)) > 0
@@ -182,13 +179,13 @@ class SecondPassCorrection(Correction):
             return None
         call.second = edits
         restore(call.start)
-        with torch.no_grad(), uncounted():
+        with uncounted():
             second = self.entry.read(again())
         return self.entry.write(output, where(changed, second, images))
 
 
 class MoveCorrection(Correction):
-    """Latents that are moved before anything is rendered."""
+    """Latents that are moved before anything is rendered; to gradients, by a constant."""
 
     edits: Move
     moves = True
@@ -198,15 +195,10 @@ class MoveCorrection(Correction):
         return (replace(self.entry, of_input=True),)
 
     def before(self, call: CallState, module: nn.Module, args: Args, kwargs: Kwargs) -> Call | None:
-        x = self.edits.latent(module, args, kwargs)
-        if torch.is_grad_enabled() and x.requires_grad:
-            raise GanfixError(
-                f"{self.text}: cannot run under gradients of the latent, since it moves the latent "
-                "by gradients of its own; use torch.no_grad(), or a corrector of feature maps"
-            )
+        n = len(self.edits.latent(module, args, kwargs))
         if call.weights is not None:  # of all images of a latent, the one that shows it most
-            call.weights = call.weights.view(len(x), -1).amax(dim=1)
-        amounts = self.amounts(call.weights, len(x))
+            call.weights = call.weights.view(n, -1).amax(dim=1)
+        amounts = self.amounts(call.weights, n)
         count(call.token, 1, (amounts > 0).tolist())
         return self.edits(module, args, kwargs, amounts) if amounts.any() else None
 

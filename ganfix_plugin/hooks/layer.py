@@ -21,7 +21,7 @@ class Layer:
         resolution: (height, width) of its feature map.
         channels: the number of units.
         item: where the feature map is in the tuple or dict that the module returns; None where it
-            returns the feature map itself.
+            returns the feature map itself, as it may in any call.
         of_input: edit what the module is called with (its first argument) instead of its output.
         modulated: the convolution's kernels differ from sample to sample.
         conditioned: the normalisation after it does, which is as if its kernels did.
@@ -43,11 +43,13 @@ class Layer:
 
     def read(self, output: Any) -> Tensor:
         """The feature map [N, C, H, W] in what the module returned."""
-        return output if self.item is None else output[self.item]
+        if self.item is None or isinstance(output, Tensor):
+            return output
+        return output[self.item]
 
     def write(self, output: Any, feature_map: Tensor) -> Any:
         """What the module should have returned instead."""
-        if self.item is None:
+        if self.item is None or isinstance(output, Tensor):
             return feature_map
         if isinstance(output, dict):
             return {**output, self.item: feature_map}

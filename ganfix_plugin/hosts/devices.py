@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.util import Finalize
 from typing import Any
 
 import torch
@@ -106,7 +108,18 @@ def _cuda_elsewhere(situation: Situation) -> Iterator[None]:
 def _gloo_for_nccl(
     situation: Situation, start: Function, backend: str | None = None, *args: Any, **kwargs: Any
 ) -> Any:
-    return start("gloo" if backend == "nccl" else backend, *args, **kwargs)
+    if backend != "nccl":
+        return start(backend, *args, **kwargs)
+    start("gloo", *args, **kwargs)
+    # Scripts made for NCCL end with their group alive, and gloo's threads may then abort the
+    # process (PyTorch 179291). Unlike atexit's, this runs in forked processes, too.
+    Finalize(None, _end_group, exitpriority=0)
+
+
+def _end_group() -> None:
+    """Unless this process fails: then ending the group may wait for one that never answers."""
+    if torch.distributed.is_initialized() and sys.exc_info()[0] is None:
+        torch.distributed.destroy_process_group()
 
 
 @around
@@ -144,7 +157,7 @@ HALF_DISTANCES = Workaround(
 NCCL = Workaround(
     "nccl",
     "Distributed package doesn't have NCCL built in: the nccl backend needs GPUs",
-    "several processes talk through gloo",
+    "several processes talk through gloo, and end as it wants them to",
     _no_cuda,
     Wrapper("torch.distributed", "init_process_group", _gloo_for_nccl).installed,
 )
