@@ -535,11 +535,13 @@ def ada(bench: Bench) -> Iterator[Fact]:
     out = bench.work / "projected"
     target = f"--target={bench.work / 'net' / 'seed0000.png'}"
     steps = ["--num-steps=3", "--save-video=0"]
-    done = succeeded(
-        bench.launched("projector.py", network, target, *steps, f"--outdir={out}", CORRECT)
-    )
-    yield "projector.py, corrected", (out / "proj.png").is_file() and " 4 of 4 " in done.stderr
-    again = ["--projected-w", str(out / "projected_w.npz"), f"--outdir={out / 'again'}"]
+    for spec, count in ((SPEC, " 4 of 4 "), ("steer:from=lr,samples=64", " of 4 samples")):
+        projected = out / spec.partition(":")[0]
+        line = [network, target, *steps, f"--outdir={projected}", f"--correct={spec}"]
+        done = succeeded(bench.launched("projector.py", *line))
+        drawn = (projected / "proj.png").is_file()
+        yield f"projector.py, corrected by {projected.name}", drawn and count in done.stderr
+    again = ["--projected-w", str(projected / "projected_w.npz"), f"--outdir={out / 'again'}"]
     done = succeeded(bench.launched("generate.py", network, *again, f"{CORRECT},gate=lr:1%"))
     yield "generate.py --projected-w, gated", "of 1 samples corrected" in done.stderr
 
