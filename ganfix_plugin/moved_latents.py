@@ -7,12 +7,14 @@ fits into a file that the hosts' own scripts read, such as ``generate.py --proje
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
+from numpy.lib import format as npy
 from torch import Tensor, nn
 
 from ganfix_plugin._version import __version__
@@ -25,7 +27,10 @@ from ganfix_plugin.generators.latents import check_class, seed_batches
 from ganfix_plugin.hooks.attachment import called_corrected
 from ganfix_plugin.hooks.forward import Args, Kwargs
 from ganfix_plugin.profiling.unit_means import entry_call
-from ganfix_plugin.workers import Rows
+from ganfix_plugin.rows import RowFile, Rows
+
+Pair = tuple[Tensor, Tensor]
+"""What an entry is called with for one latent [1, …], float32: uncorrected and corrected."""
 
 
 def corrected_latents(
@@ -63,14 +68,32 @@ def corrected_latents(
         GanfixError: on a bad spec, a correction of feature maps, which no latent can carry, a class
             or psi that the generator does not have.
     """
-    generator = Generator.of(G, adapter)
+    generator, latents = Generator.of(G, adapter), Rows()
+    for _, corrected in latents_of_seeds(
+        generator, seeds, parse_specs(specs), psi, class_index, measure_on
+    ):
+        latents.add(corrected)
+    return latents.whole()
+
+
+def latents_of_seeds(
+    generator: Generator,
+    seeds: Sequence[int],
+    specs: Sequence[BoundSpec],
+    psi: float = 1.0,
+    class_index: int | None = None,
+    measure_on: torch.device | str | None = None,
+) -> Iterator[Pair]:
+    """Of each seed what `corrected_latents` gives, and what it corrects; errors at once."""
     check_class(generator, class_index)
     truncation = _truncation(generator, psi)
+    if not seeds:
+        raise GanfixError("latents: found no seeds, expected at least 1")
     calls = (
         entry_call(generator, lambda view: truncation(view, z, c))
         for z, c in seed_batches(generator, seeds, 1, class_index)
     )
-    return latents_of_calls(generator, calls, parse_specs(specs), measure_on)
+    return latents_of_calls(generator, calls, specs, measure_on)
 
 
 def latents_of_calls(
@@ -78,9 +101,8 @@ def latents_of_calls(
     calls: Iterable[tuple[nn.Module, Args, Kwargs]],
     specs: Sequence[BoundSpec],
     measure_on: torch.device | str | None = None,
-) -> Tensor:
-    """The corrected latents of calls of the entry (`entry_call`), as `corrected_latents` gives
-    those of seeds; errors likewise."""
+) -> Iterator[Pair]:
+    """The same of calls of the entry for one latent (`entry_call`)."""
     for spec in specs:
         if set(spec.corrector.needs) - {"probe"}:
             raise _of_maps(str(spec))
@@ -88,39 +110,75 @@ def latents_of_calls(
     for correction in corrections:
         if not all(layer.of_input for layer in correction.layers):
             raise _of_maps(correction.text)
-    latents = Rows()
-    for entry, args, kwargs in calls:
+
+    def pair(entry: nn.Module, args: Args, kwargs: Kwargs) -> Pair:
+        uncorrected = generator.adapter.latent(entry, args, kwargs).x.float()
         with torch.no_grad():
             for correction in corrections:
                 args, kwargs = called_corrected(correction, entry, args, kwargs)
-        latents.add(generator.adapter.latent(entry, args, kwargs).x.float())
-    if not len(latents.whole()):
-        raise GanfixError("latents: found no seeds, expected at least 1")
-    return latents.whole()
+        return uncorrected, generator.adapter.latent(entry, args, kwargs).x.float()
+
+    return (pair(*call) for call in calls)
 
 
 def save_latents(
-    path: Path, latents: Tensor, name: str, seeds: Sequence[int], correct: str
-) -> None:
-    """Write latents [N, …] as `files.written` does; see `SUFFIXES`.
+    path: Path,
+    latents: Iterable[Pair],
+    count: int,
+    name: str,
+    seeds: Sequence[int],
+    specs: Sequence[BoundSpec],
+) -> tuple[tuple[int, ...], int]:
+    """Write corrected latents one by one, as `files.written` does; see `SUFFIXES`.
 
     Args:
+        count: how many will come.
         name: of the array, "w" or "z".
-        seeds: whose they are, or those of a path between which they lie; ``correct``: the specs
-            that corrected them. Only .npz holds these.
+        seeds: whose they are, or those of a path between which they lie; with the specs that
+            corrected them, only in .npz.
+
+    Returns:
+        The shape of the array [N, …], and how many of it were moved.
 
     Raises:
         GanfixError: on another ending, or if the file cannot be written.
     """
     check_suffix(path)
+    shape, moved = tuple[int, ...](), 0
+
+    def rows() -> Iterator[Tensor]:
+        nonlocal shape, moved
+        for uncorrected, corrected in latents:
+            shape = (count, *corrected.shape[1:])
+            moved += not torch.equal(uncorrected, corrected)
+            yield corrected.cpu()
+
     with written(path) as temporary, temporary.open("wb") as file:
         if path.suffix == ".npz":
-            arrays: dict[str, Any] = {name: latents.numpy(), "seeds": np.array(seeds)}
-            np.savez(file, **arrays, correct=np.array(correct), ganfix=np.array(__version__))
+            about = {"seeds": seeds, "correct": " ".join(map(str, specs)), "ganfix": __version__}
+            with zipfile.ZipFile(file, "w") as archive:  # as np.savez makes it
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as array:
+                    _write_array(array, rows(), count)
+                for key, value in about.items():
+                    with archive.open(f"{key}.npy", "w", force_zip64=True) as array:
+                        npy.write_array(array, np.array(value), allow_pickle=False)
         elif path.suffix == ".npy":
-            np.save(file, latents.numpy())
+            _write_array(file, rows(), count)
         else:
-            torch.save(latents, file)
+            whole = RowFile()
+            for row in rows():
+                whole.add(row)
+            torch.save(whole.whole(), file)
+    return shape, moved
+
+
+def _write_array(file: IO[bytes], rows: Iterable[Tensor], count: int) -> None:
+    """Write an array of so many rows [1, …] as np.save does."""
+    for number, row in enumerate(rows):
+        if not number:
+            header = npy.header_data_from_array_1_0(row.numpy())
+            npy.write_array_header_1_0(file, {**header, "shape": (count, *row.shape[1:])})
+        file.write(row.numpy().tobytes())
 
 
 def entry_name(generator: Generator) -> str:

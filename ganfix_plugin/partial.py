@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ganfix_plugin.files import read_sealed, save_sealed
-from ganfix_plugin.workers import Rows, Tensors
+from ganfix_plugin.rows import Rows
+from ganfix_plugin.workers import Tensors
 
 T = TypeVar("T")
 

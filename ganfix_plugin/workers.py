@@ -204,30 +204,6 @@ def _between_machines(
     return tensors
 
 
-class Rows:
-    """Rows that come a few at a time, in one tensor that grows: many small ones, kept between the
-    large ones of passes, would leave holes in memory that nothing fits into again."""
-
-    def __init__(self) -> None:
-        self._room, self._used = torch.zeros(0), 0
-
-    def add(self, rows: Tensor) -> None:
-        """Rows [k, …], on any device."""
-        if not self._used:
-            self._room = rows.new_empty(0, *rows.shape[1:], device="cpu")
-        end = self._used + len(rows)
-        if end > len(self._room):
-            more = self._room.new_empty(max(end, 2 * len(self._room)), *rows.shape[1:])
-            more[: self._used] = self.whole()
-            self._room = more
-        self._room[self._used : end] = rows
-        self._used = end
-
-    def whole(self) -> Tensor:
-        """All of them [n, …], on the CPU."""
-        return self._room[: self._used]
-
-
 def shared_rows(
     folder: Path, samples: Sequence[T], size: int, rows: Callable[[list[T]], Tensor]
 ) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ganfix_plugin import GanfixError, attach
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import latents_of
 from ganfix_plugin.labels import keep
+from ganfix_plugin.moved_latents import save_latents
 
 pytestmark = pytest.mark.slow
 
@@ -142,6 +145,37 @@ def test_the_command_writes_what_projected_w_reads(
     assert torch.equal(torch.load(tmp_path / "w.pt", weights_only=True), expected)
     moved = sum(changed(expected, ganfix.corrected_latents(stylegan2, [*range(6), 9])))
     assert f"w [7, 8, 64], {moved} of 7 moved" in done.output
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy"])
+def test_files_are_byte_for_byte_those_of_numpy(suffix: str, tmp_path: Path) -> None:
+    ws, seeds = torch.randn(5, 3, 4), [7, 8, 9, 11, 12]
+    pairs = ((w[None], w[None]) for w in ws)
+    save_latents(tmp_path / f"w{suffix}", pairs, 5, "w", seeds, ())
+    expected = io.BytesIO()
+    if suffix == ".npz":
+        about = {"seeds": seeds, "correct": "", "ganfix": ganfix.__version__}
+        np.savez(expected, **{"w": ws.numpy(), **about})  # type: ignore[arg-type]
+    else:
+        np.save(expected, ws.numpy())
+    assert (tmp_path / f"w{suffix}").read_bytes() == expected.getvalue()
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".pt"])
+def test_latents_are_written_one_by_one_and_not_kept(
+    suffix: str, own_cache: Path, tmp_path: Path
+) -> None:
+    alive: list[weakref.ref[Tensor]] = []
+
+    def pairs() -> Iterator[tuple[Tensor, Tensor]]:
+        for number in range(6):
+            assert sum(w() is not None for w in alive) <= 2
+            plain, moved = torch.zeros(1, 4), torch.full((1, 4), float(number))
+            alive.extend([weakref.ref(plain), weakref.ref(moved)])
+            yield plain, moved
+
+    saved = save_latents(tmp_path / f"w{suffix}", pairs(), 6, "w", range(6), ())
+    assert saved == ((6, 4), 5)
 
 
 def test_another_ending_is_refused_before_the_network_is_opened(tmp_path: Path) -> None:

@@ -309,12 +309,3 @@ def test_rows_of_batches_dealt_in_turn_come_back_in_their_order(total: int) -> N
     batches = rows.split(size)
     parts = [torch.cat([rows[:0], *batches[part::2]]) for part in range(2)]
     assert workers.in_turn(parts, size).tolist() == rows.tolist()
-
-
-def test_rows_that_grow_hold_what_was_added() -> None:
-    rows = workers.Rows()
-    assert rows.whole().tolist() == []
-    for number in range(5):
-        rows.add(torch.full((number, 2), number, dtype=torch.int32))
-    expected = [[number] * 2 for number in range(5) for _ in range(number)]
-    assert rows.whole().tolist() == expected and rows.whole().dtype == torch.int32

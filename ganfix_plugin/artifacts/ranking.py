@@ -19,7 +19,8 @@ from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import Batch, seed_batches
 from ganfix_plugin.hooks.standalone import random_state_kept
 from ganfix_plugin.labels import KINDS, Labels, Sample
-from ganfix_plugin.workers import Rows, meeting_folder, progress, shared_rows
+from ganfix_plugin.rows import Rows
+from ganfix_plugin.workers import meeting_folder, progress, shared_rows
 
 _COLUMNS = ("score", "percentile")
 _AT_ONCE = 10_000  # rows of the table, since as Python's numbers they take ten times the memory

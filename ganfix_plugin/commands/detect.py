@@ -28,7 +28,7 @@ from ganfix_plugin.files import ready
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import check_class
 from ganfix_plugin.labels import Labels
-from ganfix_plugin.moved_latents import check_suffix, corrected_latents, entry_name, save_latents
+from ganfix_plugin.moved_latents import check_suffix, entry_name, latents_of_seeds, save_latents
 from ganfix_plugin.pictures import plots
 from ganfix_plugin.pictures.detection import draw, draw_beside
 from ganfix_plugin.profiling.profile import GATE_RATE
@@ -133,8 +133,8 @@ def detect(
             draw_beside(generator, by_rate, out, network.title, top, class_index)
         if save_w:
             ends = list(dict.fromkeys((*ranking.seeds[:top], *ranking.seeds[-top:])))
-            ws = corrected_latents(generator, ends, class_index=class_index)
-            save_latents(save_w, ws, entry_name(generator), ends, "")
+            ws = latents_of_seeds(generator, ends, (), class_index=class_index)
+            save_latents(save_w, ws, len(ends), entry_name(generator), ends, ())
     most, least = _records(ranking, slice(top)), _records(ranking, slice(-top, None))[::-1]
     record = {
         "generator": generator.fingerprint,

@@ -14,8 +14,8 @@ from ganfix_plugin.files import ready
 from ganfix_plugin.moved_latents import (
     SUFFIXES,
     check_suffix,
-    corrected_latents,
     entry_name,
+    latents_of_seeds,
     save_latents,
 )
 
@@ -56,12 +56,8 @@ def latents(
     bound = parse_specs(specs)
     ready(out)
     with network.opened() as generator:
-        corrected, plain = (
-            corrected_latents(generator, seeds, *corrections, psi=trunc, class_index=class_index)
-            for corrections in (bound, ())
-        )
         name = entry_name(generator)
-    save_latents(out, corrected, name, seeds, " ".join(map(str, bound)))
-    moved = int((corrected != plain).flatten(1).any(dim=1).sum())
-    shape = ", ".join(map(str, corrected.shape))
-    click.echo(f"{out}: {name} [{shape}], {moved} of {len(seeds)} moved")
+        ws = latents_of_seeds(generator, seeds, bound, trunc, class_index)
+        shape, moved = save_latents(out, ws, len(seeds), name, seeds, bound)
+    numbers = ", ".join(map(str, shape))
+    click.echo(f"{out}: {name} [{numbers}], {moved} of {len(seeds)} moved")

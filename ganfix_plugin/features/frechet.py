@@ -44,10 +44,16 @@ class Gaussian:
         return Gaussian(self.mean.to(device), self.covariance.to(device))
 
     @cached_property
+    def _axes(self) -> tuple[Tensor, Tensor]:
+        """The standard deviations [d] along the principal axes, and these as columns [d, d]."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        return values.clamp(min=0).sqrt(), vectors
+
+    @cached_property
     def root(self) -> Tensor:
         """The symmetric square root of the covariance."""
-        values, vectors = torch.linalg.eigh(self.covariance)
-        return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+        deviations, axes = self._axes
+        return (axes * deviations) @ axes.T
 
     def distance(self, other: Gaussian) -> float:
         """‖μ₁ − μ₂‖² + Tr(C₁ + C₂ − 2 (C₁C₂)^½).
@@ -56,7 +62,7 @@ class Gaussian:
         is symmetric: exact where ``scipy.linalg.sqrtm`` of a general product is slow and shaky.
         """
         product = self.root @ other.covariance @ self.root
-        return self._combine(other.mean, other.covariance.trace(), product)
+        return self._combine(other.mean - self.mean, other.covariance.trace(), product)
 
     def distance_to_samples(self, features: Tensor) -> float:
         """The distance to the Gaussian of features [n, d]; for n < d without a d × d matrix.
@@ -72,15 +78,36 @@ class Gaussian:
         mean = x.mean(dim=0)
         centred = (x - mean) / (len(x) - 1) ** 0.5
         gram = centred @ self.covariance @ centred.T
-        return self._combine(mean, centred.square().sum(), gram)
+        return self._combine(mean - self.mean, centred.square().sum(), gram)
+
+    def turned(self, features: Tensor) -> Tensor:
+        """Features [n, d] for `distance_to_turned`: float64 in the axes of this Gaussian, whose
+        origin is its mean. Errors as of `distance_to_samples`, but one sample will do."""
+        x = _checked(features, len(self.mean), least=1)
+        return (x.double() - self.mean) @ self._axes[1]
+
+    def distance_to_turned(self, rows: Tensor, weights: Tensor) -> float:
+        """The distance to features that were `turned` [n, d], of weights [n], such as counts.
+
+        Turning changes neither lengths nor, of S C₂ S, the eigenvalues; and S is diagonal here.
+        """
+        drawn, n = rows.to(torch.float64, copy=True), weights.sum()
+        mean = weights @ drawn / n
+        drawn -= mean
+        drawn *= (weights / (n - 1)).sqrt()[:, None]
+        trace = torch.linalg.vector_norm(drawn).square()
+        drawn *= self._axes[0]
+        # Of drawn and its transpose, the smaller Gram matrix has all non-zero eigenvalues.
+        gram = _gram(drawn if len(drawn) >= drawn.shape[1] else drawn.T)
+        return self._combine(mean, trace, gram)
 
     def resampled(self, features: Tensor) -> Callable[[Tensor], float]:
         """The distance to features [n, d] as a function of how often, counts [n], each was drawn:
         the draws of a bootstrap, or some of the features by zeros and ones.
 
         What all draws share is made once. For n < d that is the Gram matrix of all of them, and
-        else X S, since S C₂ S is the covariance of (X S)'s rows; it takes 8 n d bytes. Features
-        are checked as by `distance_to_samples`.
+        else all of them `turned`, which takes 8 n d bytes. Features are checked as by
+        `distance_to_samples`.
         """
         x = _checked(features, len(self.mean))
         return self._resampled_few(x) if len(x) < x.shape[1] else self._resampled_many(x)
@@ -99,35 +126,26 @@ class Gaussian:
             centred = inner - to_mean - to_mean[:, None] + weights @ to_mean / n
             scale = (weights / (n - 1)).sqrt()
             trace = (weights[:, None] * (drawn - mean).square()).sum() / (n - 1)
-            return self._combine(self.mean + mean, trace, scale[:, None] * centred * scale)
+            return self._combine(mean, trace, scale[:, None] * centred * scale)
 
         return distance
 
     def _resampled_many(self, features: Tensor) -> Callable[[Tensor], float]:
         turned = torch.empty(features.shape, dtype=torch.float64, device=features.device)
-        lengths = turned.new_empty(len(features))
-        for rows in torch.arange(len(features), device=features.device).split(4096):
-            x = features[rows].double() - self.mean
-            turned[rows], lengths[rows] = x @ self.root, x.square().sum(dim=1)
+        for rows, block in zip(turned.split(4096), features.split(4096)):
+            rows.copy_(self.turned(block))
 
         def distance(counts: Tensor) -> float:
-            rows = counts.to(features.device).nonzero()[:, 0]
-            weights = counts.to(turned)[rows]
-            n, drawn = weights.sum(), turned[rows]
-            mean = weights @ features[rows].double() / n
-            trace = (weights @ lengths[rows] - n * (mean - self.mean).square().sum()) / (n - 1)
-            drawn -= weights @ drawn / n
-            drawn *= (weights / (n - 1)).sqrt()[:, None]
-            # Of drawn and its transpose, the smaller Gram matrix has all non-zero eigenvalues.
-            gram = _gram(drawn if len(drawn) >= drawn.shape[1] else drawn.T)
-            return self._combine(mean, trace, gram)
+            weights = counts.to(turned)
+            drawn = weights > 0
+            return self.distance_to_turned(turned[drawn], weights[drawn])
 
         return distance
 
-    def _combine(self, mean: Tensor, trace: Tensor, product: Tensor) -> float:
+    def _combine(self, offset: Tensor, trace: Tensor, product: Tensor) -> float:
+        """Of how far another mean lies off, the trace of its covariance, and S C₂ S."""
         cross = torch.linalg.eigvalsh(product).clamp(min=0).sqrt().sum()
-        between = (self.mean - mean).square().sum()
-        return float(between + self.covariance.trace() + trace - 2 * cross)
+        return float(offset.square().sum() + self.covariance.trace() + trace - 2 * cross)
 
 
 def sums(features: Tensor) -> Tensor:
@@ -152,9 +170,9 @@ def _gram(x: Tensor) -> Tensor:
     return torch.from_numpy(values.T @ values)
 
 
-def _checked(features: Tensor, width: int | None = None) -> Tensor:
-    if features.dim() != 2 or len(features) < 2:
-        raise GanfixError(f"features: found {list(features.shape)}, expected at least [2, d]")
+def _checked(features: Tensor, width: int | None = None, least: int = 2) -> Tensor:
+    if features.dim() != 2 or len(features) < least:
+        raise GanfixError(f"features: found {list(features.shape)}, expected at least [{least}, d]")
     x = finite(features).detach()
     if width and x.shape[1] != width:
         raise GanfixError(f"features: found widths {width} and {x.shape[1]}, expected one")

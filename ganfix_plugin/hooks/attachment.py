@@ -19,7 +19,7 @@ from torch import nn
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hooks import standalone
 from ganfix_plugin.hooks.correction import Correction
-from ganfix_plugin.hooks.counts import Count, counted
+from ganfix_plugin.hooks.counts import Count, counted, uncounted
 from ganfix_plugin.hooks.forward import Args, Call, Kwargs
 
 # Out of reach of torch's counter of ids, which restarts at 0 in every process and would overwrite
@@ -149,12 +149,13 @@ def placed(G: nn.Module) -> Iterator[tuple[dict[int, Any], int, Any]]:
 
 def called_corrected(correction: Correction, entry: nn.Module, args: Args, kwargs: Kwargs) -> Call:
     """The arguments of a call of the entry as the hooks of a correction of latents leave them,
-    without placing any."""
+    without placing any, or counting it."""
     hooks: list[Any] = [hook for _, hook in _hooks(uuid.uuid4().hex, correction)]
     try:
-        for hook in hooks:
-            if isinstance(hook, (standalone.BeforeHook, standalone.InputHook)):
-                args, kwargs = hook(entry, args, kwargs) or (args, kwargs)
+        with uncounted():
+            for hook in hooks:
+                if isinstance(hook, (standalone.BeforeHook, standalone.InputHook)):
+                    args, kwargs = hook(entry, args, kwargs) or (args, kwargs)
     finally:
         for hook in hooks:
             if isinstance(hook, standalone.EndHook):

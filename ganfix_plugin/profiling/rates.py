@@ -24,7 +24,7 @@ from ganfix_plugin.hooks.forward import observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.ops.dispatch import implementation
 from ganfix_plugin.profiling.profile import Profile, Settings
-from ganfix_plugin.workers import Rows
+from ganfix_plugin.rows import Rows
 
 LowRate = Sequence[tuple[Layer, Tensor]]
 """Layers, each with bool [C, H, W] at its low-rate neurons, as of `Profile.low_rates`."""

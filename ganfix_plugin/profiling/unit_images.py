@@ -18,6 +18,7 @@ from ganfix_plugin.features.frechet import Gaussian
 from ganfix_plugin.features.render import render
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import (
+    BATCH,
     Latents,
     latent_batches,
     measuring_batch,
@@ -26,6 +27,7 @@ from ganfix_plugin.generators.latents import (
 )
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import bare, random_state_kept
+from ganfix_plugin.rows import RowFile
 from ganfix_plugin.workers import progress
 
 
@@ -33,7 +35,7 @@ def top_seeds(generator: Generator, layer: Layer, seeds: Sequence[int], top: int
     """For every unit the seeds that maximise the magnitude of its activation.
 
     The magnitude is the mean of |h_u| over the pixels; [T21] takes the top 20 of 20,000
-    generations. Memory holds ``top`` numbers per unit.
+    generations.
 
     Returns:
         int64 [C, top], the strongest first.
@@ -45,23 +47,17 @@ def top_seeds(generator: Generator, layer: Layer, seeds: Sequence[int], top: int
         raise GanfixError(
             f"top-activating images: found {len(seeds)} seeds, expected {top} or more"
         )
-    best = torch.full((layer.channels, top), -torch.inf)
-    which = torch.zeros(layer.channels, top, dtype=torch.long)
-    size, done = measuring_batch(generator, [layer]), 0
+    highest, size = _Highest(layer.channels, top), measuring_batch(generator, [layer])
 
     def visit(_: Layer, x: Tensor) -> None:
-        nonlocal best, which
-        magnitudes = x.abs().mean(dim=(2, 3)).T.cpu()
-        here = torch.tensor(seeds[done : done + len(x)]).expand(layer.channels, -1)
-        best, places = torch.cat([best, magnitudes], dim=1).topk(top, dim=1)
-        which = torch.cat([which, here], dim=1).gather(1, places)
+        highest.add(x.abs().mean(dim=(2, 3)))
 
     batches = seed_batches(generator, seeds, size)
     for z, c in progress(batches, -(-len(seeds) // size), "looking for what activates the units"):
         with random_state_kept(generator.G, seed=0):
             generator.observe([layer], z, c, visit)
-        done += len(z)
-    return which
+    places = highest.places()
+    return torch.tensor([seeds[place] for place in places.flatten().tolist()]).view_as(places)
 
 
 def unit_fids(
@@ -80,32 +76,63 @@ def unit_fids(
         real: the real images' features.
 
     Returns:
-        float64 [C] by layer name. Memory: the features of ``samples`` images, in single and in
-        double precision, and a number per unit and image.
+        float64 [C] by layer name. Memory: 20 bytes for each unit and image that it keeps. The
+        features of all images are in a file in the cache folder meanwhile, 4 bytes a number.
 
     Raises:
-        GanfixError: if ``top`` or ``samples`` is less than two, or features are no numbers.
+        GanfixError: if ``top`` or ``samples`` is less than two, features are no numbers, or there
+            is no room for them.
     """
+    top = min(top, samples)
     if top < 2:
         raise GanfixError(f"unit FID: found top {top}, expected at least 2 images of a unit")
-    features, peaks = [], {layer.name: list[Tensor]() for layer in layers}
+    features, highest = RowFile(), {layer.name: _Highest(layer.channels, top) for layer in layers}
 
     def visit(layer: Layer, x: Tensor) -> None:
-        peaks[layer.name].append(x.amax(dim=(2, 3)).cpu())
+        highest[layer.name].add(x.amax(dim=(2, 3)))
 
     size, latents = rendering_batch(generator), Latents.of(generator)
     for z, c in latent_batches(generator, latents, samples, size, "unit FID"):
         images = generator.observe(layers, z, c, visit, to_end=True)
-        features.append(extractor.features(images).cpu())
-    distance = real.resampled(torch.cat(features))
-    fids = {}
-    for name, maxima in peaks.items():
-        activations = torch.cat(maxima)
-        highest = activations.topk(min(top, len(activations)), dim=0).indices
-        chosen = torch.zeros(activations.shape).scatter_(0, highest, 1).T
+        features.add(real.turned(extractor.features(images).cpu()).float())
+    fids, once = {}, torch.ones(top, dtype=torch.float64)
+    for name, of_layer in highest.items():
+        chosen = of_layer.places().sort().values
         units = progress(chosen, len(chosen), f"FID of the units of {name}")
-        fids[name] = torch.tensor([distance(unit) for unit in units], dtype=torch.float64)
+        distances = [real.distance_to_turned(features[places], once) for places in units]
+        fids[name] = torch.tensor(distances, dtype=torch.float64)
     return fids
+
+
+class _Highest:
+    """Of values that come a few generations at a time, where the highest of each unit are."""
+
+    def __init__(self, units: int, top: int) -> None:
+        # Room for as many again, since to sort out takes longer than to add.
+        self._values = torch.empty(units, top + max(top, BATCH))
+        self._places = torch.empty(units, 0, dtype=torch.int32)
+        self._top, self._used, self._seen = top, 0, 0
+
+    def add(self, values: Tensor) -> None:
+        """Those of the next generations, [n, C] on any device."""
+        for batch in values.split(BATCH):
+            if self._used + len(batch) > self._values.shape[1]:
+                self._sort_out()
+            self._values[:, self._used : self._used + len(batch)] = batch.T
+            self._used, self._seen = self._used + len(batch), self._seen + len(batch)
+
+    def places(self) -> Tensor:
+        """How many generations came before each of them, int64 [C, top], the highest first."""
+        self._sort_out()
+        return self._places.long()
+
+    def _sort_out(self) -> None:
+        fresh = self._used - self._places.shape[1]
+        places = torch.arange(self._seen - fresh, self._seen, dtype=torch.int32)
+        places = torch.cat([self._places, places.expand(len(self._places), -1)], dim=1)
+        best, order = self._values[:, : self._used].topk(self._top, dim=1)
+        self._values[:, : self._top], self._used = best, self._top
+        self._places = places.gather(1, order)
 
 
 def representative(generator: Generator, layer: Layer, seeds: Sequence[int]) -> Tensor:

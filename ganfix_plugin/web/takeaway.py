@@ -11,17 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from torch import Tensor
-
 from ganfix_plugin._version import __version__
 from ganfix_plugin.correctors.bind import BoundSpec
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.hosts import record
 from ganfix_plugin.labels import seeds_text
 from ganfix_plugin.moved_latents import (
-    corrected_latents,
+    Pair,
     entry_name,
     latents_of_calls,
+    latents_of_seeds,
     save_latents,
 )
 from ganfix_plugin.web.studio import Shot, Studio
@@ -76,8 +75,8 @@ def latents(studio: Studio, seeds: Sequence[int], specs: tuple[BoundSpec, ...]) 
     Raises:
         GanfixError: where a correction is one of feature maps, which no latent can carry.
     """
-    w = corrected_latents(studio.generator, seeds, *specs, class_index=studio.class_index)
-    return _npz(studio.generator, w, seeds, specs)
+    ws = latents_of_seeds(studio.generator, seeds, specs, class_index=studio.class_index)
+    return _npz(studio.generator, ws, len(seeds), seeds, specs)
 
 
 def path_latents(studio: Studio, path: Shot) -> bytes:
@@ -85,16 +84,20 @@ def path_latents(studio: Studio, path: Shot) -> bytes:
     as `latents`."""
     frames = range((len(path.seeds) - 1) * path.per + 1)
     calls = (studio.call(replace(path, frame=frame)) for frame in frames)
-    w = latents_of_calls(studio.generator, calls, path.specs)
-    return _npz(studio.generator, w, path.seeds, path.specs)
+    ws = latents_of_calls(studio.generator, calls, path.specs)
+    return _npz(studio.generator, ws, len(frames), path.seeds, path.specs)
 
 
 def _npz(
-    generator: Generator, w: Tensor, seeds: Sequence[int], specs: Sequence[BoundSpec]
+    generator: Generator,
+    latents: Iterator[Pair],
+    count: int,
+    seeds: Sequence[int],
+    specs: Sequence[BoundSpec],
 ) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "latents.npz"
-        save_latents(path, w, entry_name(generator), seeds, " ".join(map(str, specs)))
+        save_latents(path, latents, count, entry_name(generator), seeds, specs)
         return path.read_bytes()
 
 
