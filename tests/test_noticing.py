@@ -202,6 +202,25 @@ def test_a_forward_bound_to_an_instance_is_measured_as_it_runs(
     assert seen.attachments[0].counts[0].samples == 8
 
 
+@pytest.mark.filterwarnings("ignore::ganfix_plugin.errors.GanfixWarning")
+@pytest.mark.parametrize(
+    "spec", ["steer:from=lr,samples=64", "truncation:psi=0.5", f"{SPEC},gate=probe:50%"]
+)
+def test_styles_in_the_place_of_a_latent_are_refused_where_one_is_needed(
+    own_cache: Any, stylegan2: Any, spec: str
+) -> None:
+    G = copy.deepcopy(stylegan2)
+    ws = G.mapping(z(4, G.z_dim), None)
+
+    def forward(self: Any, ws: Any, styles: Any = None, **options: Any) -> Tensor:
+        return type(self).forward(self, ws if styles is None else styles, **options)
+
+    G.synthesis.forward = types.MethodType(forward, G.synthesis)
+    refused = pytest.raises(GanfixError, match="found nothing in the place of a latent")
+    with attach(G, spec), refused:
+        G.synthesis(None, styles=ws, noise_mode="const")
+
+
 WAYS = {
     "G(z)": lambda G: G(z(4, G.z_dim), None, noise_mode="const"),
     "G.synthesis": lambda G: G.synthesis(G.mapping(z(4, G.z_dim), None), noise_mode="const"),
@@ -310,8 +329,8 @@ class Mixing(Unknown):
 
 
 MIXED = {
-    "truncation": "found list of 2, such as latents that are mixed",
-    "truncation:gate=probe:50%": "has list of 2 where its first one had a latent",
+    "truncation": "found list of 2 in the place of a latent",
+    "truncation:gate=probe:50%": "found list of 2 in the place of a latent",
     SPEC: "",
 }
 

@@ -14,7 +14,8 @@ from ganfix_plugin.features.extractors import Extractor
 from ganfix_plugin.features.images import count_images, read_images
 from ganfix_plugin.generators.generator import Generator
 from ganfix_plugin.generators.latents import ALL, Batch, Part, rendering_batch, seed_batches
-from ganfix_plugin.generators.traced import is_image, what_is
+from ganfix_plugin.generators.traced import is_image
+from ganfix_plugin.hooks.forward import what_is
 from ganfix_plugin.hooks.standalone import bare, random_state_kept
 from ganfix_plugin.labels import Sample
 from ganfix_plugin.partial import Partial, rows

@@ -15,8 +15,8 @@ from ganfix_plugin import registry
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.generators.replay import Replay, Seen, extras
-from ganfix_plugin.generators.traced import Traced, feature_map, guessed, image_item, what_is
-from ganfix_plugin.hooks.forward import device_of
+from ganfix_plugin.generators.traced import Traced, feature_map, guessed, image_item
+from ganfix_plugin.hooks.forward import device_of, what_is
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import random_state_kept, shown, uncompiled
 

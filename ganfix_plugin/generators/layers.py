@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.entry import Latent, with_keywords
+from ganfix_plugin.hooks.forward import no_latent
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import first_argument, with_first
 from ganfix_plugin.spec import LayerChoice
@@ -92,8 +93,10 @@ class Adapter:
         return images
 
     def latent(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
-        """The latent in a call of the entry."""
+        """The latent in a call of the entry; raises a GanfixError where something else is there."""
         x = first_argument(entry, args, kwargs)
+        if not isinstance(x, Tensor):
+            raise no_latent(type(entry).__name__, x)
         return Latent(x, self.styled, lambda new: with_first(entry, args, kwargs, new))
 
     def quietly(self, entry: Any) -> Mapping[str, Any]:

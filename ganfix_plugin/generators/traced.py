@@ -16,7 +16,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.entry import Latent
 from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.generators.replay import Replay, Seen, named, put
-from ganfix_plugin.hooks.forward import Call
+from ganfix_plugin.hooks.forward import Call, no_latent, what_is
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import bare
 
@@ -39,19 +39,14 @@ class Traced(Adapter):
         self.styled = len(replay.steps) > 1 or not replay.drawn
 
     def latent(self, entry: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Latent:
-        """At the place where it was in the call that was traced; raises a GanfixError where
-        something else is there, such as several latents that are mixed."""
+        """At the place where it was in the call that was traced."""
         call, place = named(entry, (args, kwargs)), self.replay.steps[-1].place
         x: Any = call
         with suppress(KeyError, IndexError, TypeError):
             for key in place:
                 x = x[key]
         if not isinstance(x, Tensor):
-            raise GanfixError(
-                f"a call of {type(entry).__name__} has {what_is(x)} where its first one had a "
-                "latent, by which it would be corrected; take a corrector that corrects all "
-                "images alike, such as seqabl without a gate"
-            )
+            raise no_latent(type(entry).__name__, x)
         return Latent(x, self.styled, lambda new: put(call, place, new))
 
     def mean_latent(self, G: Any) -> Tensor | None:
@@ -144,12 +139,3 @@ def image_item(output: Any) -> int | str | None:
 def is_image(x: Any) -> bool:
     """Whether something is a batch of images [N, 1, 3 or 4, H, W]."""
     return isinstance(x, Tensor) and x.dim() == 4 and x.shape[1] in IMAGE_CHANNELS
-
-
-def what_is(x: Any) -> str:
-    """A few words about what a module returned."""
-    if isinstance(x, Tensor):
-        return f"a tensor {list(x.shape)}"
-    if isinstance(x, dict):
-        return f"a dictionary of {', '.join(map(str, x))}"
-    return f"{type(x).__name__} of {len(x)}" if isinstance(x, list | tuple) else type(x).__name__

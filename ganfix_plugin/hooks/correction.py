@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hooks.counts import count, uncounted
-from ganfix_plugin.hooks.forward import Args, Call, Kwargs
+from ganfix_plugin.hooks.forward import Args, Call, Kwargs, no_latent
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import (
     CallState,
@@ -115,11 +115,7 @@ class Correction(Shared):
     def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
         """At one of its layers: another feature map [N, C, H, W], or latent, than x, or None."""
         if not isinstance(x, Tensor):
-            raise GanfixError(
-                f"{self.text}: expected a tensor to correct, found {type(x).__name__} of "
-                f"{len(x)}, such as latents that are mixed; take a corrector of feature maps, "
-                "such as seqabl without a gate"
-            )
+            raise no_latent(self.text, x)
         weights = spread(call.weights, len(x))
         if self.gate and weights is None:
             raise self.missed(layer.name)

@@ -76,3 +76,23 @@ def called_with(root: nn.Module, name: str, call: Callable[[nn.Module], Any]) ->
     with torch.no_grad(), suppress(Stop):
         call(view)
     return calls[0]
+
+
+def what_is(x: Any) -> str:
+    """A few words about what a module returned or is called with."""
+    if isinstance(x, Tensor):
+        return f"a tensor {list(x.shape)}"
+    if isinstance(x, dict):
+        return f"a dictionary of {', '.join(map(str, x))}"
+    if isinstance(x, list | tuple):
+        return f"{type(x).__name__} of {len(x)}"
+    return "nothing" if x is None else type(x).__name__
+
+
+def no_latent(who: str, x: Any) -> GanfixError:
+    """That something else is where a latent would be, by which a call is to be corrected: several
+    that are mixed, or None beside styles of each layer."""
+    return GanfixError(
+        f"{who}: found {what_is(x)} in the place of a latent; take a corrector of feature maps, "
+        "such as seqabl without a gate"
+    )
