@@ -119,8 +119,13 @@ class Correction(Shared):
         weights = spread(call.weights, len(x))
         if self.gate and weights is None:
             raise self.missed(layer.name)
-        first = layer == next(iter(self.edits))
-        count(call.token, 1, (self.amounts(weights, len(x)) > 0).tolist() if first else ())
+        if layer != next(iter(self.edits)):
+            rows = []
+        elif weights is None:  # of a tensor it would take longer than all else here
+            rows = [self.strength > 0] * len(x)
+        else:
+            rows = (self.amounts(weights, len(x)) > 0).tolist()
+        count(call.token, 1, rows)
         return edited(self.edits[layer], x, self.strength, weights)
 
     def amounts(self, weights: Tensor | None, rows: int) -> Tensor:

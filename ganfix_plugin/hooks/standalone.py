@@ -243,31 +243,32 @@ def bare(module: nn.Module, keep: tuple[type, ...] = ()) -> nn.Module:
     new, so hooks put on the view are seen by no other thread and by nobody's summary. Hooks that
     compute weights (spectral norm, weight norm, an equalised learning rate) stay.
     """
-    views: dict[int, nn.Module] = {}
+    return _view(module, keep, {})
 
-    def stays(hook: Any, owner: nn.Module) -> bool:
-        own = type(hook).__module__.startswith("torch.nn.utils.")
-        return type(hook) in keep or own or computes_weight(hook, owner)
 
-    def view(original: nn.Module) -> nn.Module:
-        original = uncompiled(original)  # compiled code would run the original's hooks
-        if id(original) not in views:
-            copy = views[id(original)] = object.__new__(type(original))
-            vars(copy).update(vars(original), _compiled_call_impl=None, _ganfix_bare=True)
-            for name, value in vars(original).items():
-                if isinstance(value, MethodType) and value.__self__ is original:
-                    vars(copy)[name] = MethodType(value.__func__, copy)  # else it runs the original
-            for name, hooks in vars(original).items():
-                if "_hooks" in name and name.startswith(("_forward", "_backward")):
-                    kept = ((key, hook) for key, hook in hooks.items() if stays(hook, original))
-                    vars(copy)[name] = OrderedDict(kept)
-            vars(copy)["_modules"] = type(original._modules)(
-                (name, child if child is None else view(child))
-                for name, child in original._modules.items()
-            )
-        return views[id(original)]
+# Not a function in `bare`, which would hold itself and all views until Python looks for garbage.
+def _view(original: nn.Module, keep: tuple[type, ...], views: dict[int, nn.Module]) -> nn.Module:
+    original = uncompiled(original)  # compiled code would run the original's hooks
+    if id(original) not in views:
+        copy = views[id(original)] = object.__new__(type(original))
+        vars(copy).update(vars(original), _compiled_call_impl=None, _ganfix_bare=True)
+        for name, value in vars(original).items():
+            if isinstance(value, MethodType) and value.__self__ is original:
+                vars(copy)[name] = MethodType(value.__func__, copy)  # else it runs the original
+        for name, hooks in vars(original).items():
+            if "_hooks" in name and name.startswith(("_forward", "_backward")):
+                stays = ((key, hook) for key, hook in hooks.items() if _stays(hook, original, keep))
+                vars(copy)[name] = OrderedDict(stays)
+        vars(copy)["_modules"] = type(original._modules)(
+            (name, child if child is None else _view(child, keep, views))
+            for name, child in original._modules.items()
+        )
+    return views[id(original)]
 
-    return view(module)
+
+def _stays(hook: Any, owner: nn.Module, keep: tuple[type, ...]) -> bool:
+    own = type(hook).__module__.startswith("torch.nn.utils.")
+    return type(hook) in keep or own or computes_weight(hook, owner)
 
 
 def computes_weight(hook: Any, module: nn.Module) -> bool:
