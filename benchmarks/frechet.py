@@ -2,7 +2,7 @@
 
 The real side stays and the generated one changes from unit to unit ([B19]: Bau et al.,
 GAN Dissection, ICLR 2019). Once for all units, and outside of the time per unit, ganfix takes the
-root of the real covariance and turns all features by it; the row on that gives the time.
+axes of the real covariance and turns all features into them; the row on that gives the time.
 """
 
 from __future__ import annotations

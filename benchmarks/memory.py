@@ -39,6 +39,14 @@ COMMANDS = {  # in an order in which each finds what it needs
         "--correct": "seqabl:samples=500",
         "--resamples": "5",
     },
+    "units": {
+        "--num": "N",
+        "--real": REAL,
+        "--extractor": "memory:look",
+        "--per-unit": "1000",
+        "--samples": "500",
+    },
+    "latents": {"--seeds": "1-N", "--correct": "truncation:psi=0.5", "--out": "w.npz"},
 }
 
 
@@ -46,7 +54,7 @@ def measure(setup: Setup) -> Results:
     """Of each command, with N latents and with ten times as many."""
     few, many = (setup.size(number, 64 * factor) for number, factor in zip(LATENTS, (1, 2)))
     for command in COMMANDS:
-        if "N" not in COMMANDS[command].values():
+        if not any("N" in value for value in COMMANDS[command].values()):
             continue
         before = [name for name in ("fit",) if command == "score"]
         ours, less = (peak_of([*before, command], number) for number in (many, few))
