@@ -76,7 +76,7 @@ def unit_fids(
         real: the real images' features.
 
     Returns:
-        float64 [C] by layer name. Memory: 20 bytes for each unit and image that it keeps. The
+        float64 [C] by layer name. Memory: about 20 bytes for each unit and image that it keeps. The
         features of all images are in a file in the cache folder meanwhile, 4 bytes a number.
 
     Raises:
