@@ -296,6 +296,46 @@ def test_in_training_mode_it_is_left_alone_and_the_story_says_so(own_cache: Any)
     assert seen.noticing.story() == story
 
 
+class OwnNorm(Unknown):
+    """Normalizes by a layer that is not torch's, whose statistics are of the calls in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(8))
+        self.register_buffer("var", torch.ones(8))
+
+    def forward(self, z: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        z = nn.functional.batch_norm(z, self.mean, self.var, training=self.training)
+        return super().forward(z, noise)
+
+
+def test_a_trial_in_training_mode_adds_nothing_to_statistics(own_cache: Any) -> None:
+    latents, noise = z(6, 8), z(6, 1, 16, 32)
+    with noticed() as seen:
+        G = OwnNorm()
+        G.load_state_dict(G.state_dict())
+        images = G.train()(latents, noise)["image"]
+    expected = OwnNorm()
+    assert torch.equal(images, expected(latents, noise)["image"]) and not seen.generators
+    assert torch.equal(G.mean, expected.mean) and torch.equal(G.var, expected.var)
+
+
+class Drawn(Tensor):
+    """Knows what it is drawn from, which what is computed of it does not."""
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        return self.drawn_from and super().to(*args, **kwargs)
+
+
+def test_a_call_with_latents_of_the_scripts_own_class_is_made_again(own_cache: Any) -> None:
+    latents = z(6, 8).as_subclass(Drawn)
+    latents.drawn_from = "normal"
+    with noticed() as seen:
+        G = Unknown().eval()
+        images = G(latents, z(6, 1, 16, 32))["image"]
+    assert seen.corrected == [6] and type(images) is Drawn
+
+
 class _EqualLR:
     """Makes a layer's weight of a parameter, before each call."""
 
