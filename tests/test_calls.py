@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 import torch
+from generators import images
+from generators import latents as drawn
 from prepared import prepare
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -269,6 +271,30 @@ def test_a_call_is_corrected_or_refused_or_not_claimed(stylegan2: Any, spec: str
                 after[way] = alike(call(script), plain)
     wrong = {way: outcomes[way] for way in WAYS if outcomes[way] not in WAYS[way][1].split(" or ")}
     assert not wrong and all(after.values()) and len(WAYS) >= 40
+
+
+class Redrawn(Tensor):
+    """Latents that know how to draw themselves anew; what is computed of them does not."""
+
+    def to(self, *args: Any, **kwargs: Any) -> Tensor:
+        moved = super().to(*args, **kwargs).as_subclass(Redrawn)
+        moved.seed = self.seed
+        return moved
+
+
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if "truncation" not in spec])
+def test_a_latent_of_the_scripts_own_class_is_corrected_as_any_other(
+    pggan: nn.Module, spec: str
+) -> None:
+    if spec.startswith("seqc"):
+        prepare(pggan)
+    z = drawn(pggan, 4 * N)
+    with torch.no_grad():
+        before = images(pggan, z)
+        with attach(pggan, spec):
+            corrected, own = images(pggan, z), images(pggan, z.as_subclass(Redrawn))
+    assert not torch.equal(corrected, before) and type(own) is Redrawn
+    assert torch.equal(own.as_subclass(Tensor), corrected)
 
 
 @pytest.mark.parametrize("spec", ["truncation:psi=0.5", "steer:from=lr,samples=200"])

@@ -26,6 +26,7 @@ def project(tmp_path: Path) -> Path:
         "scripts/train.py": f"import torch{MAIN}",
         "scripts/fit.py": f"import torch\nnet.train(){MAIN}",
         "scripts/convert.py": f"import os, tensorflow as tf{MAIN}",
+        "scripts/measure.py": f"import torch, mxnet\nif 1:\n  G.eval()\nelse:\n  G.train(){MAIN}",
         "scripts/resize.py": f"import os{MAIN}",
         "scripts/broken.py": f"def (:{MAIN}",
         "scripts/versions.py": f"import torch\nfrom pkg_resources import parse_version{MAIN}",
@@ -50,6 +51,7 @@ def test_it_names_each_script_that_runs_networks_and_says_what_becomes_of_it(
     assert scripts(project) == {
         "scripts/convert.py": "runs networks of tensorflow, which ganfix does not know",
         "scripts/fit.py": training,
+        "scripts/measure.py": f"{CORRECTED}, not those of mxnet; needs mxnet, not installed here",
         "scripts/sample.py": f"{CORRECTED}; needs no_such_library, not installed here",
         "scripts/train.py": training,
         "scripts/versions.py": CORRECTED,

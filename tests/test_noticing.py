@@ -285,14 +285,18 @@ def test_the_users_adapter_is_tried_whatever_the_class_is_called(own_cache: Any)
     assert seen.generators[0].adapter.name == "genforce-stylegan2"
 
 
-def test_in_training_mode_it_is_left_alone_and_the_story_says_so(own_cache: Any) -> None:
+def test_in_training_mode_it_is_left_alone_which_is_said_at_once_and_is_the_story(
+    own_cache: Any, caplog: Any
+) -> None:
     with noticed() as seen:
         G = dcgan()
         G.load_state_dict(G.state_dict())
-        G.train()(z(2, 8, 1, 1))
+        for _ in range(2):
+            G.train()(z(2, 8, 1, 1))
+        story = "Sequential ran in training mode: call eval() on it once its weights are loaded"
+        assert caplog.messages == [f"left as it is: {story}"]
     del G  # as where it was local to a function that has returned
     assert not seen.generators
-    story = "Sequential ran in training mode: call eval() on it once its weights are loaded"
     assert seen.noticing.story() == story
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganfix_plugin.hooks.forward import Call
+from ganfix_plugin.hooks.layer import of_kind, plain
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class Latent:
     styled: bool
     call: Callable[[Tensor], Call]
     embedding: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        x, call = self.x, self.call
+        fields = {"x": plain(x), "call": lambda new: call(of_kind(new, x))}
+        for name, value in {**fields, "embedding": plain(self.embedding)}.items():
+            object.__setattr__(self, name, value)
 
     @property
     def condition(self) -> Tensor:

@@ -8,7 +8,27 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+
+
+def plain(x: Any) -> Any:
+    """A tensor of a script's own class without what that class adds, which all that is computed of
+    it would have and may fail by: latents that draw themselves anew, whose ``to`` wants to know
+    how. Whatever else it is stays."""
+    return x.as_subclass(Tensor) if _is_own(x) else x
+
+
+def of_kind(x: Tensor, other: Any) -> Tensor:
+    """x [N, …] of the class of another tensor: what `plain` took off."""
+    return x.as_subclass(type(other)) if _is_own(other) else x
+
+
+def _is_own(x: Any) -> bool:
+    # Not those that are no memory by themselves, such as fake or distributed tensors.
+    kind = type(x)
+    if kind is Tensor or not isinstance(x, Tensor) or isinstance(x, nn.Parameter):
+        return False
+    return kind.__torch_dispatch__ is Tensor.__torch_dispatch__
 
 
 @dataclass(frozen=True)
@@ -42,13 +62,15 @@ class Layer:
         return self.modulated or self.conditioned
 
     def read(self, output: Any) -> Tensor:
-        """The feature map [N, C, H, W] in what the module returned."""
-        if self.item is None or isinstance(output, Tensor):
-            return output
-        return output[self.item]
+        """The feature map [N, C, H, W] in what the module returned, a `plain` one."""
+        return plain(self._found(output))
+
+    def _found(self, output: Any) -> Any:
+        return output if self.item is None or isinstance(output, Tensor) else output[self.item]
 
     def write(self, output: Any, feature_map: Tensor) -> Any:
         """What the module should have returned instead."""
+        feature_map = of_kind(feature_map, self._found(output))
         if self.item is None or isinstance(output, Tensor):
             return feature_map
         if isinstance(output, dict):

@@ -251,7 +251,10 @@ class Noticing:
                         f"{reason}; ganfix corrects finished generators: run it without --correct, "
                         "or call eval() on it before"
                     )
-                self.left_alone[f"{reason}: call eval() on it once its weights are loaded"] = None
+                reason += ": call eval() on it once its weights are loaded"
+                if reason not in self.left_alone:  # said before a script has made all its images
+                    log.warning("left as it is: %s", reason)
+                self.left_alone[reason] = None
                 return
             candidate.settled = True
             try:

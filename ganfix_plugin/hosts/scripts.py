@@ -13,7 +13,8 @@ from ganfix_plugin.hosts.host import code_of
 from ganfix_plugin.hosts.import_hooks import installed
 
 _MAIN = re.compile(r"^if __name__ == ['\"]__main__['\"]", re.M)
-_TRAINS = re.compile(r"\.train\(\)|\.train\(True\)|optim\.\w+\(\s*\w+\.parameters\(")
+# Not the other side of a choice, nor of a part that a metric makes for itself.
+_TRAINS = re.compile(r"(?<!else:)\n\s*[\w.]+\.train\((?:True)?\)|optim\.\w+\(\s*\w+\.parameters\(")
 _FRAMEWORKS = ("tensorflow", "jax", "mxnet", "paddle", "chainer")
 
 
@@ -24,13 +25,14 @@ def fates(project: Path) -> Iterator[tuple[str, str]]:
     for script in (name for name, text in code.items() if _MAIN.search(text)):
         modules = _needed(script, code)
         others = [name for name in _FRAMEWORKS if name in modules]
-        if others:
+        if others and "torch" not in modules:
             yield script, f"runs networks of {others[0]}, which ganfix does not know"
         elif "torch" in modules:
             missing = [name for name in sorted(modules - _MENDED) if not installed(name)]
             needs = f"; needs {', '.join(missing)}, not installed here" if missing else ""
             trains = Path(script).stem.startswith("train") or _TRAINS.search(code[script])
-            yield script, (_TRAINING if trains else _CORRECTED) + needs
+            besides = f", not those of {others[0]}" if others else ""  # they may be of a metric
+            yield script, (_TRAINING if trains else _CORRECTED + besides) + needs
 
 
 _MENDED = {"pkg_resources"}  # by `compat`, for what is used of it
