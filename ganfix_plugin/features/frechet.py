@@ -65,20 +65,31 @@ class Gaussian:
         return self._combine(other.mean - self.mean, other.covariance.trace(), product)
 
     def distance_to_samples(self, features: Tensor) -> float:
-        """The distance to the Gaussian of features [n, d]; for n < d without a d × d matrix.
-
-        S C₂ S and the n × n Gram matrix X C₁ Xᵀ / (n − 1) have the same non-zero eigenvalues.
+        """The distance to the Gaussian of features [n, d].
 
         Raises:
             GanfixError: on fewer than two samples, NaN or infinite features, or another width.
         """
-        x = _checked(features, len(self.mean)).double()
-        if len(x) >= x.shape[1]:
-            return self.distance(Gaussian.of(x))
-        mean = x.mean(dim=0)
-        centred = (x - mean) / (len(x) - 1) ** 0.5
-        gram = centred @ self.covariance @ centred.T
-        return self._combine(mean - self.mean, centred.square().sum(), gram)
+        return self.resampled(features)(torch.ones(len(features)))
+
+    def resampled(self, features: Tensor) -> Callable[[Tensor], float]:
+        """The distance to features [n, d] as a function of how often, counts [n], each was drawn:
+        the draws of a bootstrap, or some of the features by zeros and ones.
+
+        What all draws share, the features `turned`, is made once and takes 8 n d bytes. Features
+        are checked as by `distance_to_samples`.
+        """
+        x = _checked(features, len(self.mean))
+        turned = torch.empty(x.shape, dtype=torch.float64, device=x.device)
+        for rows, block in zip(turned.split(4096), x.split(4096)):
+            rows.copy_(self.turned(block))
+
+        def distance(counts: Tensor) -> float:
+            weights = counts.to(turned)
+            drawn = weights > 0
+            return self.distance_to_turned(turned[drawn], weights[drawn])
+
+        return distance
 
     def turned(self, features: Tensor) -> Tensor:
         """Features [n, d] for `distance_to_turned`: float64 in the axes of this Gaussian, whose
@@ -87,7 +98,8 @@ class Gaussian:
         return (x.double() - self.mean) @ self._axes[1]
 
     def distance_to_turned(self, rows: Tensor, weights: Tensor) -> float:
-        """The distance to features that were `turned` [n, d], of weights [n], such as counts.
+        """The distance to features that were `turned` [n, d], of weights [n], such as counts; for
+        n < d without a d × d matrix.
 
         Turning changes neither lengths nor, of S C₂ S, the eigenvalues; and S is diagonal here.
         """
@@ -100,47 +112,6 @@ class Gaussian:
         # Of drawn and its transpose, the smaller Gram matrix has all non-zero eigenvalues.
         gram = _gram(drawn if len(drawn) >= drawn.shape[1] else drawn.T)
         return self._combine(mean, trace, gram)
-
-    def resampled(self, features: Tensor) -> Callable[[Tensor], float]:
-        """The distance to features [n, d] as a function of how often, counts [n], each was drawn:
-        the draws of a bootstrap, or some of the features by zeros and ones.
-
-        What all draws share is made once. For n < d that is the Gram matrix of all of them, and
-        else all of them `turned`, which takes 8 n d bytes. Features are checked as by
-        `distance_to_samples`.
-        """
-        x = _checked(features, len(self.mean))
-        return self._resampled_few(x) if len(x) < x.shape[1] else self._resampled_many(x)
-
-    def _resampled_few(self, features: Tensor) -> Callable[[Tensor], float]:
-        x = features.double() - self.mean
-        gram = x @ self.covariance @ x.T
-
-        def distance(counts: Tensor) -> float:
-            counts = counts.to(x)
-            n, rows = counts.sum(), counts > 0
-            weights, drawn = counts[rows], x[rows]
-            mean = weights @ drawn / n
-            inner = gram[rows][:, rows]
-            to_mean = inner @ weights / n
-            centred = inner - to_mean - to_mean[:, None] + weights @ to_mean / n
-            scale = (weights / (n - 1)).sqrt()
-            trace = (weights[:, None] * (drawn - mean).square()).sum() / (n - 1)
-            return self._combine(mean, trace, scale[:, None] * centred * scale)
-
-        return distance
-
-    def _resampled_many(self, features: Tensor) -> Callable[[Tensor], float]:
-        turned = torch.empty(features.shape, dtype=torch.float64, device=features.device)
-        for rows, block in zip(turned.split(4096), features.split(4096)):
-            rows.copy_(self.turned(block))
-
-        def distance(counts: Tensor) -> float:
-            weights = counts.to(turned)
-            drawn = weights > 0
-            return self.distance_to_turned(turned[drawn], weights[drawn])
-
-        return distance
 
     def _combine(self, offset: Tensor, trace: Tensor, product: Tensor) -> float:
         """Of how far another mean lies off, the trace of its covariance, and S C₂ S."""
