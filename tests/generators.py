@@ -385,7 +385,7 @@ class RosinalityShaped(nn.Module):
         torch.manual_seed(0)
         self.style_dim = 6
         self.style = nn.Linear(6, 6)
-        self.constant = nn.Parameter(torch.randn(1, 6, 4, 4))
+        self.input = nn.Parameter(torch.randn(1, 6, 4, 4))
         self.conv1 = _StyledConv(up=False)
         self.convs = nn.ModuleList(_StyledConv(up) for up in (True, False, True, False))
         self.noises = nn.Module()
@@ -401,7 +401,7 @@ class RosinalityShaped(nn.Module):
         randomize_noise: bool = True,
     ) -> tuple[Tensor, None]:
         w = styles[0] if input_is_latent else self.style(styles[0])
-        x = self.constant.repeat(len(w), 1, 1, 1)
+        x = self.input.repeat(len(w), 1, 1, 1)
         for index, conv in enumerate((self.conv1, *self.convs)):
             kept = None if randomize_noise else self.noises.get_buffer(f"noise_{index}")
             x = conv(x, w, kept)

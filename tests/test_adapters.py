@@ -292,6 +292,29 @@ def test_a_module_that_returns_no_feature_map_is_refused() -> None:
         attach(G.eval(), "random", layers=["0"])
 
 
+class OfClass(nn.Module):
+    """Wants the number of a class, which it looks up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n_classes = 3
+        self.first = nn.Linear(8, 6 * 4 * 4)
+        self.lookup = nn.Embedding(3, 8)
+        self.convs = nn.Sequential(
+            nn.Conv2d(6, 5, 3, padding=1), nn.Upsample(scale_factor=2), nn.Conv2d(5, 3, 1)
+        )
+
+    def forward(self, z: Tensor, labels: Tensor) -> Tensor:
+        images: Tensor = self.convs(self.first(z + self.lookup(labels)).view(-1, 6, 4, 4))
+        return images
+
+
+def test_a_generator_that_takes_numbers_of_classes_is_called_with_each_of_them() -> None:
+    generator = Generator.of(OfClass().eval())
+    assert generator.adapter.name == "traced" and generator.replay
+    assert set(generator.replay.steps[0].call[1]["labels"].tolist()) == {0, 1, 2}
+
+
 def test_a_module_that_cannot_be_called_on_a_latent_is_refused_in_one_line() -> None:
     G = nn.Sequential(nn.Linear(3, 3), nn.Conv2d(3, 3, 4)).eval()
     with pytest.raises(GanfixError, match="does not fit: RuntimeError: Expected 3D") as error:

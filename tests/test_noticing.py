@@ -143,6 +143,43 @@ def test_a_nested_generator_is_corrected_and_its_encoder_is_not(own_cache: Any) 
     assert seen.corrected == [5] and not hooks(net.encoder)
 
 
+class Decoder(RosinalityShaped):
+    """Goes on from maps that somebody else rendered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        del self.input
+
+    def forward(self, features: Tensor, styles: list[Tensor]) -> Any:  # type: ignore[override]
+        x, w = features, self.style(styles[0])
+        for conv in (self.conv1, *self.convs):
+            x = conv(x, w, None)
+        return self.to_rgb(x), None
+
+
+class Renderer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.render = nn.Linear(6, 6 * 4 * 4)
+        self.decoder = Decoder()
+
+    def forward(self, styles: list[Tensor]) -> Any:
+        return self.decoder(self.render(styles[0]).view(-1, 6, 4, 4), styles)
+
+
+def test_a_decoder_of_rendered_maps_is_corrected_with_what_renders_them(own_cache: Any) -> None:
+    with noticed() as seen:
+        net = Renderer().eval()
+        net([z(5, 6)])
+    (generator,) = seen.generators
+    assert generator.G is net and seen.corrected == [5]
+    assert [layer.name for layer in generator.layers] == [
+        "decoder.conv1",
+        "decoder.convs.1",
+        "decoder.convs.3",
+    ]
+
+
 def test_a_network_that_takes_images_is_no_generator(own_cache: Any) -> None:
     with noticed() as seen:
         net = nn.Sequential(nn.Conv2d(3, 8, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(8, 3, 4, 2, 1))
@@ -322,6 +359,40 @@ def test_a_trial_in_training_mode_adds_nothing_to_statistics(own_cache: Any) -> 
     expected = OwnNorm()
     assert torch.equal(images, expected(latents, noise)["image"]) and not seen.generators
     assert torch.equal(G.mean, expected.mean) and torch.equal(G.var, expected.var)
+
+
+def test_weights_that_go_on_changing_in_each_call_stay_the_scripts(own_cache: Any) -> None:
+    """A layer under spectral norm that stays in training mode goes on with its power iteration."""
+
+    def built() -> nn.Module:
+        G = Unknown().eval()
+        nn.utils.spectral_norm(G.blocks[0].conv)
+        G.blocks[0].conv.train()
+        return G
+
+    latents, noise = z(6, 8), z(6, 1, 16, 32)
+    with noticed("none") as seen:
+        G = built().eval()
+        G.blocks[0].conv.train()
+        images = [G(latents, noise)["image"] for _ in range(2)]
+    torch.manual_seed(0)
+    expected = built()
+    assert len(seen.generators) == 1
+    assert all(torch.equal(x, expected(latents, noise)["image"]) for x in images)
+
+
+class Needs(Unknown):
+    """Wants its truncation named."""
+
+    def forward(self, z: Tensor, noise: Tensor, truncation: float) -> Any:  # type: ignore[override]
+        return super().forward(z * truncation, noise)
+
+
+def test_truncation_is_left_out_of_measuring_but_where_it_is_needed(own_cache: Any) -> None:
+    with noticed() as seen:
+        G = Needs().eval()
+        G(z(6, 8), z(6, 1, 16, 32), 0.5)
+    assert seen.corrected == [6]
 
 
 class Drawn(Tensor):

@@ -122,7 +122,9 @@ def recognise(
             numbers = ", ".join(map(str, recognised.layers))
             log.info("%s is of no known family; its layers, traced: %s", name, numbers)
             if not seen and recognised.replay and recognised.replay.digest():
-                log.warning("called with zeros beside its latent; example= would say what with")
+                log.warning(
+                    "called with zeros or classes beside its latent; example= would say what with"
+                )
         return recognised
     why = "; ".join(dict.fromkeys(reasons)) or "nothing says what latents it is called with"
     if parts := _generators_in(G):

@@ -216,7 +216,9 @@ class Seen:
 def looks_drawn(x: Tensor) -> bool:
     """Whether values look drawn from N(0, 1), by their mean and deviation."""
     x = x.detach().float()
-    off = 5 / math.sqrt(max(x.numel(), 1))  # five standard errors
+    if x.numel() < 2:
+        return False
+    off = 5 / math.sqrt(x.numel())  # five standard errors
     return bool(x.mean().abs() < off) and bool((x.std() - 1).abs() < off / math.sqrt(2))
 
 
@@ -288,5 +290,7 @@ def _settled(module: nn.Module, call: Call, constant: Mapping[str, Any]) -> Call
     """A call without truncation, which keeps latents away from where artifacts are, and with
     constant noise."""
     args, kwargs = named(module, call)
-    kwargs = {name: value for name, value in kwargs.items() if "trunc" not in name}
+    declared = inspect.signature(module.forward).parameters
+    needed = {name for name, argument in declared.items() if argument.default is argument.empty}
+    kwargs = {name: x for name, x in kwargs.items() if "trunc" not in name or name in needed}
     return with_keywords(module, args, kwargs, constant)

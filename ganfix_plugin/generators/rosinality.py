@@ -23,7 +23,7 @@ class Rosinality(Growing):
 
     name = "rosinality-stylegan2"
     title = "StyleGAN2 of rosinality's stylegan2-pytorch"
-    marks = ("style_dim", "conv1", "convs", "noises")
+    marks = ("style_dim", "input", "conv1", "convs", "noises")  # what takes maps has no input
     image_item = 0
     width = "style_dim"  # its mean stays unknown: what scripts call truncates by itself
     entry = ""

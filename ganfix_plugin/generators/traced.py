@@ -95,7 +95,9 @@ def guessed(G: nn.Module) -> Iterator[Replay]:
     classes = [int(getattr(G, name, 0) or 0) for name in _CLASSES]
     for shape in dict.fromkeys(shapes):
         z = torch.randn(64, *shape, generator=torch.Generator().manual_seed(0)).to(like)
-        calls: list[Call] = [((z,), {}), ((z, z.new_zeros(64, max(classes))), {}), (([z],), {})]
+        numbers = torch.arange(64, device=z.device) % max(1, *classes)
+        conditions = [z.new_zeros(64, max(classes)), numbers]
+        calls: list[Call] = [((z,), {}), *(((z, c), {}) for c in conditions), (([z],), {})]
         for call in calls:
             if replay := Seen({"": call}).replay(G, "", shape, {}):
                 yield replay

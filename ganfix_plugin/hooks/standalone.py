@@ -241,7 +241,8 @@ def bare(module: nn.Module, keep: tuple[type, ...] = ()) -> nn.Module:
 
     Parameters, buffers and all other attributes are the module's own; only the tree of modules is
     new, so hooks put on the view are seen by no other thread and by nobody's summary. Hooks that
-    compute weights (spectral norm, weight norm, an equalised learning rate) stay.
+    compute weights (spectral norm, weight norm, an equalised learning rate) stay. A module in
+    training mode has copies of its buffers in the view, as its calls may change them.
     """
     return _view(module, keep, {})
 
@@ -259,6 +260,9 @@ def _view(original: nn.Module, keep: tuple[type, ...], views: dict[int, nn.Modul
             if "_hooks" in name and name.startswith(("_forward", "_backward")):
                 stays = ((key, hook) for key, hook in hooks.items() if _stays(hook, original, keep))
                 vars(copy)[name] = OrderedDict(stays)
+        if original.training:
+            held = ((name, x if x is None else x.clone()) for name, x in original._buffers.items())
+            vars(copy)["_buffers"] = type(original._buffers)(held)
         vars(copy)["_modules"] = type(original._modules)(
             (name, child if child is None else _view(child, keep, views))
             for name, child in original._modules.items()

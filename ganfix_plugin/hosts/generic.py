@@ -339,9 +339,8 @@ def _same_in_evaluation(G: nn.Module, seen: Seen) -> bool:
     (args, kwargs), outputs = seen.calls[""], []
     for training in (True, False):
         view = bare(G)
-        for module in view.modules():  # what it counts in this mode stays in the view
-            buffers = {name: x if x is None else x.clone() for name, x in module._buffers.items()}
-            vars(module).update(training=training, _buffers=buffers)
+        for module in view.modules():
+            module.training = training
         with random_state_kept(G):
             outputs.append([x for _, x in tensors(view(*args, **kwargs))])
     return all(map(torch.equal, *outputs))
