@@ -381,6 +381,24 @@ def test_weights_that_go_on_changing_in_each_call_stay_the_scripts(own_cache: An
     assert all(torch.equal(x, expected(latents, noise)["image"]) for x in images)
 
 
+class OfSeveralSizes(Unknown):
+    """Returns the image of each block, the smallest one first."""
+
+    def forward(self, z: Tensor, noise: Tensor) -> Any:  # type: ignore[override]
+        x, images = self.dense(z).view(-1, 16, 4, 8), []
+        for block in self.blocks:
+            x, image = block(x)
+            images.append(image)
+        return images
+
+
+def test_of_images_in_several_sizes_the_largest_is_the_generators(own_cache: Any) -> None:
+    with noticed() as seen:
+        G = OfSeveralSizes().eval()
+        G(z(6, 8), z(6, 1, 16, 32))
+    assert seen.generators[0].image_item == 1 and seen.corrected == [6]
+
+
 class Needs(Unknown):
     """Wants its truncation named."""
 

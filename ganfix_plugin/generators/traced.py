@@ -129,13 +129,15 @@ def feature_map(output: Any) -> tuple[int | str | None, Tensor | None]:
 
 
 def image_item(output: Any) -> int | str | None:
-    """Where the image is in what a generator returned; None where it is the image, or has none."""
+    """Where the image is in what a generator returned, the largest one where it returned it in
+    several sizes; None where it is the image, or has none."""
     if isinstance(output, dict) and is_image(output.get("image")):
         return "image"
     items: Any = output.items() if isinstance(output, dict) else enumerate(output)
     if isinstance(output, Tensor):
         return None
-    return next((item for item, x in items if is_image(x)), None)
+    images = [(math.prod(x.shape[2:]), item) for item, x in items if is_image(x)]
+    return max(images, key=lambda image: image[0], default=(0, None))[1]
 
 
 def is_image(x: Any) -> bool:
