@@ -119,6 +119,51 @@ def test_what_is_kept_from_the_call_makes_another_profile(own_cache: Any) -> Non
     assert fingerprints[0] != fingerprints[1] == fingerprints[2]
 
 
+class Slim(nn.Module):
+    """z [N, 8] to images [N, 3, 16, 16]; told between calls how many of its units to use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.used = 16
+        self.dense = nn.Linear(8, 16 * 4 * 4)
+        self.convs = nn.ModuleList([nn.Conv2d(16, 16, 3, padding=1) for _ in range(2)])
+        self.acts = nn.ModuleList([nn.ReLU(), nn.ReLU()])
+        self.to_rgb = nn.Conv2d(16, 3, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        n, x = self.used, self.dense(z).view(-1, 16, 4, 4)
+        for conv, act in zip(self.convs, self.acts):
+            x, weight = nn.functional.interpolate(x, scale_factor=2)[:, :n], conv.weight[:n, :n]
+            x = act(nn.functional.conv2d(x, weight, conv.bias[:n], padding=1))
+        return nn.functional.conv2d(x, self.to_rgb.weight[:, :n], self.to_rgb.bias)
+
+
+def test_the_same_weights_at_another_width_are_measured_anew(own_cache: Any) -> None:
+    fingerprints, corrected = [], []
+    for used in (16, 8, 16):
+        with noticed() as seen:
+            G = Slim().eval()
+            G.used = used
+            G(z(6, 8))
+        fingerprints.append(seen.generators[0].fingerprint)
+        corrected += seen.corrected
+    assert fingerprints[0] != fingerprints[1] and fingerprints[0] == fingerprints[2]
+    assert corrected == [6, 6, 6]
+
+
+@pytest.mark.filterwarnings("ignore::ganfix_plugin.errors.GanfixWarning")
+@pytest.mark.parametrize("spec", [SPEC, f"{SPEC},gate=lr:50%", "steer:from=lr,samples=200"])
+def test_another_width_than_was_measured_is_refused(own_cache: Any, spec: str) -> None:
+    with noticed(spec) as seen:
+        G = Slim().eval()
+        G(z(6, 8))
+        G.used, before = 8, seen.corrected
+        with pytest.raises(GanfixError, match=r"\[8, 8, 8\], and made \[16, 8, 8\] .* of its own"):
+            G(z(6, 8))
+    assert seen.corrected == before
+
+
 class Around(nn.Module):
     """A generator inside something else, which encodes images and renders nothing by itself."""
 

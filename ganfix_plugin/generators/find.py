@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 import torch
@@ -115,9 +114,13 @@ def recognise(
         raise NotRecognised(f"{name}: {'; '.join(reasons)}", modules_of(G))
     noises: list[dict[str, Any]] = [{"noise_mode": "const"}, {}]
     of_script = [seen.replay(G, "synthesis", None, noise) for noise in noises] if seen else []
-    replays = chain(of_script, guessed(G) if guess else ())
-    traced = ((Traced(replay), replay) for replay in replays if replay)
-    if recognised := _first(G, traced, layers, reasons):
+    by_script = [(Traced(replay), replay) for replay in of_script if replay]
+    guesses = ((Traced(replay), replay) for replay in (guessed(G) if guess else ()))
+    # What is wrong with a guess says nothing where a script has shown how it is called.
+    of_guesses = list[str]() if by_script else reasons
+    if recognised := _first(G, by_script, layers, reasons) or _first(
+        G, guesses, layers, of_guesses
+    ):
         if layers is None:
             numbers = ", ".join(map(str, recognised.layers))
             log.info("%s is of no known family; its layers, traced: %s", name, numbers)

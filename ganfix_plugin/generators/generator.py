@@ -16,6 +16,7 @@ from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.find import recognise, unwrap
 from ganfix_plugin.generators.layers import Adapter, select
 from ganfix_plugin.generators.replay import Replay, Seen, one_each
+from ganfix_plugin.generators.traced import Traced
 from ganfix_plugin.hooks.forward import device_of, observe
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.spec import LayerChoice, layer_choice
@@ -102,9 +103,12 @@ class Generator:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The hash of its weights (see `fingerprint`), and of what it is called with besides a
-        latent and a class, if there is such a thing."""
+        """The hash of its weights (see `fingerprint`), of what it is called with besides a latent
+        and a class, if there is such a thing, and of the sizes of layers that are known by a call
+        only: the same weights may run less wide, or to a lower resolution."""
         weights, kept = fingerprint(self.G), self.replay.digest() if self.replay else ""
+        if isinstance(self.adapter, Traced) and not self.adapter.named:
+            kept += repr([(layer.channels, layer.resolution) for layer in self.layers])
         return hashlib.sha256((weights + kept).encode()).hexdigest() if kept else weights
 
     @cached_property

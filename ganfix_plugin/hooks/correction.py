@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.hooks.counts import count, uncounted
-from ganfix_plugin.hooks.forward import Args, Call, Kwargs, no_latent
+from ganfix_plugin.hooks.forward import Args, Call, Kwargs, check_size, no_latent
 from ganfix_plugin.hooks.layer import Layer
 from ganfix_plugin.hooks.standalone import (
     CallState,
@@ -116,6 +116,7 @@ class Correction(Shared):
         """At one of its layers: another feature map [N, C, H, W], or latent, than x, or None."""
         if not isinstance(x, Tensor):
             raise no_latent(self.text, x)
+        check_size(layer, x)
         weights = spread(call.weights, len(x))
         if self.gate and weights is None:
             raise self.missed(layer.name)
@@ -153,6 +154,7 @@ class SecondPassCorrection(Correction):
         call.start, call.kept = random_state(module), {}
 
     def at(self, call: CallState, layer: Layer, x: Tensor) -> Tensor | None:
+        check_size(layer, x)
         if call.kept is not None:
             call.kept[layer.name] = self.edits.keep(layer, x.detach())
         elif layer in call.second:

@@ -51,7 +51,9 @@ def observe(
     by_name = {layer.name: layer for layer in layers}
 
     def show(name: str, output: Any) -> None:
-        visit(by_name[name], by_name[name].read(output))
+        x = by_name[name].read(output)
+        check_size(by_name[name], x)
+        visit(by_name[name], x)
 
     with torch.set_grad_enabled(gradients):
         result, left = shown(root, by_name, show, call, to_end)
@@ -61,6 +63,17 @@ def observe(
             "choose layers that this generator uses"
         )
     return result
+
+
+def check_size(layer: Layer, x: Tensor) -> None:
+    """Raises a GanfixError where a layer's feature map [N, C, H, W] has another number of units
+    than when the layer was looked at: a generator may be told anew how wide to run."""
+    if layer.channels and x.shape[1] != layer.channels:
+        raise GanfixError(
+            f"layer {layer.name} makes feature maps {list(x.shape[1:])}, and made "
+            f"{[layer.channels, *layer.resolution]} in the call that corrections were made for; a "
+            "generator can be corrected at one width: give each width a run of its own"
+        )
 
 
 def called_with(root: nn.Module, name: str, call: Callable[[nn.Module], Any]) -> Call:

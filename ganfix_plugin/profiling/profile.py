@@ -295,7 +295,8 @@ class Profile:
                 if x is not None and x.shape != shape:
                     raise GanfixError(
                         f"profile {where}: {group} of layer {layer} are {list(x.shape)}, expected "
-                        f"{list(shape)}; the file is damaged: measure again by ganfix profile"
+                        f"{list(shape)}; it was measured at another width, or the file is damaged: "
+                        "measure again by ganfix profile"
                     )
         return self
 
