@@ -11,6 +11,7 @@ import torch
 from torch.nn.functional import leaky_relu
 from torch.utils import cpp_extension
 
+from ganfix_plugin import GanfixError
 from ganfix_plugin.hosts.custom_ops import NVIDIA_OPS, ROSINALITY_OPS, fused_bias_act, upfirdn2d
 from ganfix_plugin.hosts.host import Situation
 from ganfix_plugin.hosts.loading import importable
@@ -67,6 +68,21 @@ def test_ops_are_the_reference_where_cuda_is_not_or_fails_to_build(
         )
     assert "fused: no CUDA op (CUDA_HOME" in caplog.text
     assert cpp_extension.load is fail
+
+
+def test_another_op_for_cuda_is_missed_on_a_cpu_only_where_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from torch.utils.cpp_extension import load\nload('warp', sources=['warp.cu'])"
+    (tmp_path / "warp.py").write_text(code)
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.setattr(cpp_extension, "CUDA_HOME", None)
+    situation = Situation(tmp_path, "cpu")
+    assert "warp.py" in ROSINALITY_OPS.reason(situation)
+    with ROSINALITY_OPS.apply(situation):
+        op = cpp_extension.load("warp", sources=[str(tmp_path / "warp.cu")])
+        with pytest.raises(GanfixError, match=r"warp\.bend is an op for CUDA only"):
+            op.bend(torch.zeros(1))
 
 
 def test_the_reference_of_fused_bias_act_has_the_derivative_of_its_own() -> None:

@@ -1,7 +1,8 @@
 """CUDA ops that code carries along, and compiles: what runs where that fails.
 
 NVIDIA's (torch_utils/ops) have slower references of their own. rosinality's are compiled when they
-are imported, wherever they lie; `fused_bias_act` and `upfirdn2d` compute the same as they.
+are imported, wherever they lie; `fused_bias_act` and `upfirdn2d` compute the same as they. Other
+ops that are compiled so may never be called where there is no CUDA.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from ganfix_plugin.errors import first_line
+from ganfix_plugin.errors import GanfixError, first_line
 from ganfix_plugin.hosts.host import (
     Function,
     Situation,
@@ -117,6 +119,22 @@ def upfirdn2d(
 _REFERENCE = SimpleNamespace(fused_bias_act=fused_bias_act, upfirdn2d=upfirdn2d)
 
 
+@dataclass(frozen=True)
+class _Unbuilt:
+    """An op of another kind, whose code may have another way where there is no CUDA."""
+
+    name: str
+
+    def __getattr__(self, function: str) -> Callable[..., Any]:
+        def refuse(*args: Any, **kwargs: Any) -> Any:
+            raise GanfixError(
+                f"{self.name}.{function} is an op for CUDA only, of which ganfix has no slower "
+                "reference; run the script on a GPU"
+            )
+
+        return refuse
+
+
 @around
 def _our_reference(
     situation: Situation,
@@ -127,6 +145,8 @@ def _our_reference(
     **kwargs: Any,
 ) -> Any:
     ours = any(op in str(file) for file in sources for op in vars(_REFERENCE))
+    if not ours and situation.device != "cuda" and any(str(x).endswith(".cu") for x in sources):
+        return _Unbuilt(name)
     if situation.device == "cuda" or not ours:
         try:
             return compile(name, sources, *args, **kwargs)
@@ -140,11 +160,11 @@ def _our_reference(
 ROSINALITY_OPS = Workaround(
     "compiled-ops",
     "CUDA_HOME environment variable is not set (at import), or an op that fails to build",
-    "without CUDA, and where an op fails to build, a slower reference runs",
+    "without CUDA, and where an op fails to build, a slower reference runs, ours or the script's",
     where_used(
         "cpp_extension import load",
         "compiles its op for CUDA when it is imported",
-        pattern=r"\b(fused_bias_act|upfirdn2d)\b",
+        pattern=r"\b(fused_bias_act|upfirdn2d)\b|\.cu\b",
     ),
     Wrapper("torch.utils.cpp_extension", "load", _our_reference).installed,
 )
