@@ -229,7 +229,8 @@ def test_a_network_that_takes_images_is_no_generator(own_cache: Any) -> None:
     with noticed() as seen:
         net = nn.Sequential(nn.Conv2d(3, 8, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(8, 3, 4, 2, 1))
         net.eval()(z(2, 3, 16, 16))
-    assert not seen.generators and "networks seen (Sequential)" in seen.noticing.story()
+    reason = "(Sequential): none was called that makes images of latents by convolutions"
+    assert not seen.generators and f"networks seen {reason}" in seen.noticing.story()
 
 
 def test_maps_need_not_be_square(own_cache: Any) -> None:

@@ -295,7 +295,11 @@ class Noticing:
             return "no network was ever loaded and run; see --help of the script for what it needs"
         names = ", ".join(list(self._names)[:_SHOWN])
         lacking = "none has the modules named, or they never ran" if self.word else ""
-        reasons = "; ".join(self.left_alone) or lacking or "none was called and returned an image"
+        reasons = (
+            "; ".join(self.left_alone)
+            or lacking
+            or "none was called that makes images of latents by convolutions"
+        )
         if self.left_alone and not self.unknown:
             return reasons
         largest = max(self.tops(), key=lambda top: len(list(top.modules())), default=None)

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from ganfix_plugin.hosts.host import code_of
 from ganfix_plugin.hosts.import_hooks import installed
 
-_MAIN = re.compile(r"^if __name__ == ['\"]__main__['\"]", re.M)
+# A script, which may read its command line at its top level.
+_MAIN = re.compile(r"^if __name__ == ['\"]__main__['\"]|^\w[^#\n]*=[^#\n]*\bparse_args\(", re.M)
 # Not the other side of a choice, nor of a part that a metric makes for itself.
 _TRAINS = re.compile(r"(?<!else:)\n\s*[\w.]+\.train\((?:True)?\)|optim\.\w+\(\s*\w+\.parameters\(")
 _FRAMEWORKS = ("tensorflow", "jax", "mxnet", "paddle", "chainer")
