@@ -63,6 +63,23 @@ def test_an_entry_may_return_the_image_alone_where_its_family_returns_more() -> 
     assert torch.equal((corrected != before).flatten(1).any(dim=1), rows)
 
 
+def test_an_entry_may_return_more_after_the_image(stylegan2: nn.Module) -> None:
+    G = copy.deepcopy(stylegan2)
+    z = latents(G, 8)
+    rows, before, ws = bright(G, z), images(G, z), G.mapping(z, None)
+    kind: Any = type(G.synthesis)
+
+    class WithStyles(kind):  # type: ignore[misc]
+        def forward(self, ws: Tensor, **options: Any) -> Any:
+            return super().forward(ws, **options), [ws]
+
+    G.synthesis.__class__ = WithStyles
+    with dimmed(G), torch.no_grad():
+        corrected, (styles,) = G.synthesis(ws, noise_mode="const")
+    assert torch.equal((corrected != before).flatten(1).any(dim=1), rows)
+    assert torch.equal(styles, ws)
+
+
 @pytest.mark.parametrize("travel", [copy.deepcopy, lambda G: pickle.loads(pickle.dumps(G))])
 def test_copies_and_pickles_make_second_passes_too(stylegan2: nn.Module, travel: Any) -> None:
     z = latents(stylegan2, 8)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ganfix_plugin.errors import GanfixError
 from ganfix_plugin.generators.entry import of_rows, with_keywords
 from ganfix_plugin.hooks.forward import Call
-from ganfix_plugin.hooks.layer import Layer
+from ganfix_plugin.hooks.layer import Layer, plain
 from ganfix_plugin.hooks.standalone import random_state_kept
 
 Place = tuple[Any, ...]
@@ -103,7 +103,9 @@ class Replay:
         return self.read(x)
 
     def read(self, output: Any) -> Any:
-        """The images in what the last step returned."""
+        """The images in what the last step returned, or all of it where ``item`` is not known."""
+        if self.item is None:
+            return plain(output)
         return Layer(-1, "", (0, 0), 0, self.item).read(output)
 
     def _alike(self, z: Tensor) -> Tensor:

@@ -41,7 +41,8 @@ class Layer:
         resolution: (height, width) of its feature map.
         channels: the number of units.
         item: where the feature map is in the tuple or dict that the module returns; None where it
-            returns the feature map itself, as it may in any call.
+            returns the feature map itself. A call may differ: it may return that alone, or more
+            after it.
         of_input: edit what the module is called with (its first argument) instead of its output.
         modulated: the convolution's kernels differ from sample to sample.
         conditioned: the normalisation after it does, which is as if its kernels did.
@@ -65,18 +66,24 @@ class Layer:
         """The feature map [N, C, H, W] in what the module returned, a `plain` one."""
         return plain(self._found(output))
 
+    def _place(self, output: Any) -> int | str | None:
+        if isinstance(output, Tensor):
+            return None
+        return 0 if self.item is None and isinstance(output, tuple | list) else self.item
+
     def _found(self, output: Any) -> Any:
-        return output if self.item is None or isinstance(output, Tensor) else output[self.item]
+        place = self._place(output)
+        return output if place is None else output[place]
 
     def write(self, output: Any, feature_map: Tensor) -> Any:
         """What the module should have returned instead."""
-        feature_map = of_kind(feature_map, self._found(output))
-        if self.item is None or isinstance(output, Tensor):
+        feature_map, place = of_kind(feature_map, self._found(output)), self._place(output)
+        if place is None:
             return feature_map
         if isinstance(output, dict):
-            return {**output, self.item: feature_map}
+            return {**output, place: feature_map}
         items: list[Any] = list(output)
-        items[int(self.item)] = feature_map
+        items[int(place)] = feature_map
         return tuple(items)
 
     def within(self, module: str) -> Layer:

@@ -26,9 +26,11 @@ from ganfix_plugin.generators.layers import Adapter
 from ganfix_plugin.generators.replay import Seen, tensors
 from ganfix_plugin.hooks.attachment import attached, placed
 from ganfix_plugin.hooks.forward import Args, Kwargs
-from ganfix_plugin.hooks.standalone import Hook, bare, random_state_kept
+from ganfix_plugin.hooks.standalone import Hook, random_state_kept
+from ganfix_plugin.hosts.direct import DirectCalls
 from ganfix_plugin.hosts.host import Host
 from ganfix_plugin.hosts.import_hooks import replaced
+from ganfix_plugin.hosts.modes import same_in_evaluation
 
 log = logging.getLogger("ganfix")
 
@@ -136,12 +138,14 @@ class Noticing:
     _hopeless: weakref.WeakSet[nn.Module] = field(default_factory=weakref.WeakSet)
     _lock: Any = field(default_factory=threading.RLock)
     _own: Any = field(default_factory=_Own)
+    _direct: DirectCalls = field(default_factory=DirectCalls)
 
     def note(self, module: nn.Module) -> None:
         """A network that something of `_REACHING` has reached."""
         if not self._own.busy and module not in self._known:
             self._known.add(module)
             self._fresh.append(weakref.ref(module))
+            self._direct.take(module)
 
     def called(self, module: nn.Module, args: Args, kwargs: Kwargs) -> None:
         """Before any module runs."""
@@ -238,7 +242,7 @@ class Noticing:
         with self._lock, self.apart():
             if candidate.settled:  # by another thread meanwhile
                 return
-            if G.training and _same_in_evaluation(G, candidate.seen):
+            if G.training and same_in_evaluation(G, candidate.seen):
                 log.info(
                     "%s ran in training mode, and gives the same without: it is corrected",
                     G._get_name(),
@@ -321,11 +325,13 @@ class Noticing:
 
         @functools.wraps(call)
         def __call__(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if not torch.compiler.is_compiling():
-                self.called(module, args, kwargs)
-            return call(module, *args, **kwargs)
+            if torch.compiler.is_compiling():
+                return call(module, *args, **kwargs)
+            self.called(module, args, kwargs)
+            return self._direct.call(call, module, *args, **kwargs)
 
         with ExitStack() as stack:
+            stack.enter_context(self._direct)
             for name in _REACHING:
                 method = _noting(self, getattr(module_class, name))
                 stack.enter_context(replaced(module_class, name, method))
@@ -333,27 +339,11 @@ class Noticing:
             yield
 
 
-def _same_in_evaluation(G: nn.Module, seen: Seen) -> bool:
-    """Whether a generator that is not being trained makes the same of its call in either mode."""
-    changing = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
-    if torch.is_grad_enabled() or "" not in seen.calls:
-        return False
-    if any(isinstance(module, changing) for module in G.modules()):
-        return False
-    (args, kwargs), outputs = seen.calls[""], []
-    for training in (True, False):
-        view = bare(G)
-        for module in view.modules():
-            module.training = training
-        with random_state_kept(G):
-            outputs.append([x for _, x in tensors(view(*args, **kwargs))])
-    return all(map(torch.equal, *outputs))
-
-
 def _noting(noticing: Noticing, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def reached(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        noticing.note(module)
-        return method(module, *args, **kwargs)
+        result = method(module, *args, **kwargs)
+        noticing.note(module)  # which a pickle has filled only now
+        return result
 
     return reached
