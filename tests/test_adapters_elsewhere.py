@@ -126,6 +126,21 @@ def test_capping_before_a_shared_leaky_relu_is_capping_after_it() -> None:
         torch.testing.assert_close(before, edit(nn.functional.leaky_relu(x, 0.2)))
 
 
+class OfEachResolution(ProGANShaped):
+    def forward(self, x: Tensor) -> Any:
+        images, y = [], x[:, :, None, None]
+        for k, (layer, to_rgb) in enumerate(zip(self.layers, self.rgb_converters, strict=True)):
+            y = layer(y if k == 0 else nn.functional.interpolate(y, scale_factor=2))
+            images.append(to_rgb(y))
+        return images
+
+
+def test_of_images_of_each_resolution_the_last_one_is_measured_and_looked_at() -> None:
+    generator, z = Generator.of(OfEachResolution()), torch.randn(5, 8)
+    assert generator.adapter.name == "pro-gan-pth" and generator.image_item == 2
+    assert torch.equal(generator.synthesize(z, None), ProGANShaped()(z))
+
+
 def test_an_unconditional_unet_gan_draws_no_labels() -> None:
     assert Generator.of(BigGANShaped()).classes == 3
     G = BigGANShaped(unconditional=True)

@@ -30,6 +30,7 @@ class Adapter:
         width: the attribute of G that says how wide a latent is; ``classes``, how many classes.
         entry: the dotted name of the module that scripts really call; "" for G itself.
         image_item: where the image is in what the entry returns; None where it returns the image.
+        returns_alike: whether all of the family return the image there; else a trial call shows it.
         first_three: the default layers are the first three, not those at 4x4, 8x8 and 16x16.
         styled: what the entry takes first is a w, or several.
         named: whether the user named the layers.
@@ -46,6 +47,7 @@ class Adapter:
     classes = ""
     entry = "synthesis"
     image_item: int | str | None = None
+    returns_alike = True
     first_three = False
     styled = True
     named = False

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from torch import Tensor
+
 from ganfix_plugin.generators.layers import Growing
+from ganfix_plugin.generators.traced import image_item
 
 
 class ProGAN(Growing):
@@ -24,6 +27,12 @@ class ProGAN(Growing):
     styled = False
     first = 2
     modulated = False
+    returns_alike = False  # there are those that return an image of each resolution
+
+    def synthesize(self, G: Any, z: Tensor, c: Tensor | None) -> Tensor:
+        output = G(z)
+        images: Tensor = output if isinstance(output, Tensor) else output[image_item(output)]
+        return images
 
     def convolutions(self, G: Any) -> Iterable[tuple[str, int]]:
         for k in range(len(G.layers)):
