@@ -165,7 +165,7 @@ class _Genforce(nn.Module):
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Any:
         w = self.mapping(z)
-        made = self.synthesis(w)
+        made = self.synthesis(w, False)
         return made if self.image_alone else {"z": z, "w": w, **made}
 
 
@@ -185,7 +185,7 @@ class _Synthesis(nn.Module):
         self.count = len(upsampling)
         self.output = nn.Conv2d(6, 3, 1)
 
-    def forward(self, w: Tensor) -> Any:
+    def forward(self, w: Tensor, randomize_noise: bool = False) -> Any:
         x = self.const.repeat(len(w), 1, 1, 1)
         for index in range(self.count):
             x, _ = self.get_submodule(f"layer{index}")(x, w)

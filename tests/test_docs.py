@@ -216,7 +216,7 @@ def test_no_command_hides_in_an_indented_block() -> None:
 def test_files_targets_and_options_of_this_repository_that_a_page_names_exist(page: Path) -> None:
     """Those of comments, too, which say what runs a block that this test does not."""
     text = page.read_text()
-    if page.stem != "other-generators":  # where they are other projects'
+    if page.stem != "tried-on":  # where they are other projects'
         for name in re.findall(r"\b(?:benchmarks|examples|scripts|tests)/[\w/.]*\w", text):
             assert (ROOT / name).exists(), name
     for target in re.findall(r"`make (\w+)", text):

@@ -328,6 +328,14 @@ def test_the_first_call_is_corrected(own_cache: Any, stylegan2: Any, spec: str, 
     assert len(seen.attachments) == (2 if way == "a copy" else 1)
 
 
+@pytest.mark.filterwarnings("ignore::ganfix_plugin.errors.GanfixWarning")
+def test_an_argument_that_measuring_sets_may_be_given_by_its_place(own_cache: Any) -> None:
+    with noticed(f"{SPEC},gate=probe:50%") as seen:
+        G = StyleGAN2Generator().eval()
+        G.synthesis(G.mapping(z(8, 8)), False)
+    assert seen.attachments[0].counts[0].samples == 8
+
+
 def test_nothing_is_drawn_from_the_random_streams(own_cache: Any) -> None:
     with noticed():
         G = Noisy().eval()

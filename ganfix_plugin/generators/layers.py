@@ -121,7 +121,8 @@ class Adapter:
         unfused = self.unfuse(entry) if self.quick else {}
         more, forward = {**unfused, **noise}, entry.forward
 
-        @functools.wraps(forward)
+        # Attributes of a bound method are its function's, whose signature has a self.
+        @functools.wraps(forward, updated=())
         def with_more(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = with_keywords(entry, args, kwargs, more)
             return forward(*args, **kwargs)

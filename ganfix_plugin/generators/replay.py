@@ -193,10 +193,8 @@ class Seen:
         for name in names:
             module = G.get_submodule(name)
             call = _settled(module, self.calls[name], constant if name == names[-1] else {})
-            for place, x in tensors(
-                call
-            ):  # a class of the script's own may lack what it is made of
-                call = put(call, place, x.as_subclass(Tensor))
+            for place, x in tensors(call):
+                call = put(call, place, plain(x))
             places = [
                 (place, x)
                 for place, x in tensors(call)
