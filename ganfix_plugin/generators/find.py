@@ -118,9 +118,8 @@ def recognise(
     guesses = ((Traced(replay), replay) for replay in (guessed(G) if guess else ()))
     # What is wrong with a guess says nothing where a script has shown how it is called.
     of_guesses = list[str]() if by_script else reasons
-    if recognised := _first(G, by_script, layers, reasons) or _first(
-        G, guesses, layers, of_guesses
-    ):
+    recognised = _first(G, by_script, layers, reasons) or _first(G, guesses, layers, of_guesses)
+    if recognised:
         if layers is None:
             numbers = ", ".join(map(str, recognised.layers))
             log.info("%s is of no known family; its layers, traced: %s", name, numbers)

@@ -64,22 +64,20 @@ class Layer:
 
     def read(self, output: Any) -> Tensor:
         """The feature map [N, C, H, W] in what the module returned, a `plain` one."""
-        return plain(self._found(output))
+        place = self._place(output)
+        return plain(output if place is None else output[place])
 
     def _place(self, output: Any) -> int | str | None:
         if isinstance(output, Tensor):
             return None
         return 0 if self.item is None and isinstance(output, tuple | list) else self.item
 
-    def _found(self, output: Any) -> Any:
-        place = self._place(output)
-        return output if place is None else output[place]
-
     def write(self, output: Any, feature_map: Tensor) -> Any:
         """What the module should have returned instead."""
-        feature_map, place = of_kind(feature_map, self._found(output)), self._place(output)
+        place = self._place(output)
         if place is None:
-            return feature_map
+            return of_kind(feature_map, output)
+        feature_map = of_kind(feature_map, output[place])
         if isinstance(output, dict):
             return {**output, place: feature_map}
         items: list[Any] = list(output)
